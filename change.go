@@ -1,0 +1,65 @@
+package freshet
+
+// Point is one vector of an entity. Slot is a chunk number ("0", "1", …) or a name.
+type Point struct {
+	Model  string    // the model that made the vector; "" when the producer sent it
+	Slot   string    // unique within the entity
+	Vector []float32 // as the model or the producer gave it
+	Start  int       // the text it stands for is Text[Start:End], bytes; 0,0 when it stands for no text
+	End    int
+}
+
+// Change is the whole state of an entity at a version: what vector.sync carries and a store
+// applies. Applying it replaces all points of the entity as one. A deletion is a Change with
+// OpDelete and neither points, text nor metadata: the versioned tombstone.
+type Change struct {
+	Key      Key
+	Version  Version
+	Revision uint32 // mapping and models in force
+	Op       Op     // OpUpsert or OpDelete
+	Points   []Point
+	Text     string // byte for byte as it came
+	Metadata []byte // a JSON object, or nil
+
+	Events        uint64 // events that changed the entity so far, this one included, deletions too
+	Source        string
+	SourceEventID string
+	EventTime     int64 // ms, the producer's timestamp; 0 when absent
+	AcceptedAt    int64 // ms, when the event became durable in the log
+	Trace         string
+
+	Content [16]byte // digest of what the points were made of: equal means no embedding is needed
+	Digest  [16]byte // digest of the whole state (op, text, metadata, points); the audit compares it
+}
+
+// Deleted reports whether the change is a tombstone.
+func (c *Change) Deleted() bool { return c.Op == OpDelete }
+
+// DeadLetter is an event, or one change it maps to, that could not be applied.
+type DeadLetter struct {
+	Position Position
+	Ordinal  int    // which change of the event, when a mapping yields several
+	Stage    string // "decode", "map", "validate", "sequence", "embed", "apply"
+	Class    Code
+	Message  string
+	Attempts int
+	At       int64 // ms, when the event became durable: the same at every replay
+	Key      Key   // as far as known
+	EventID  string
+	Source   string
+	Value    []byte // the record's bytes as they came
+}
+
+// Hit is one entity that a search found.
+type Hit struct {
+	Key           Key
+	Score         float32 // similarity, higher is better
+	Slot          string  // the best point
+	Model         string
+	Metadata      []byte
+	Text          string
+	Version       Version
+	Revision      uint32
+	AcceptedAt    int64 // ms
+	SourceEventID string
+}

@@ -1,0 +1,38 @@
+package freshet
+
+// Op says what an event or a change does to its entity.
+type Op uint8
+
+// The operations. OpPatch is part of the formats; processing refuses it until patches are
+// supported.
+const (
+	OpUpsert Op = 1
+	OpDelete Op = 2
+	OpPatch  Op = 3
+)
+
+// String is the name of the operation in JSON.
+func (o Op) String() string {
+	switch o {
+	case OpUpsert:
+		return "upsert"
+	case OpDelete:
+		return "delete"
+	case OpPatch:
+		return "patch"
+	}
+	return "unknown"
+}
+
+// Event is what a producer sends, read from one record of events.raw by the default
+// mapping. Strings and slices may alias the record's bytes and live as long as they do.
+type Event struct {
+	ID        string // "" when the producer gave none: such an event can't be recognised as a repeat
+	Source    string // the system it came from; part of the identity of a repeat
+	Key       Key
+	Timestamp int64 // ms since 1970, the producer's clock; 0 when absent
+	Op        Op
+	Order     int64     // source order, >= 1; 0 when absent
+	Vector    []float32 // a ready vector; nil when the text is to be embedded
+	Payload   []byte    // a JSON value; nil when absent
+}

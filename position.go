@@ -1,0 +1,66 @@
+package freshet
+
+// The topics of the log, by their default names.
+const (
+	TopicRaw     = "events.raw"
+	TopicSync    = "vector.sync"
+	TopicDead    = "vector.sync.dlq"
+	TopicControl = "freshet.control"
+)
+
+// Position is a place in the log.
+type Position struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+}
+
+// Version orders the changes of one entity: compared by Order, then Epoch, then Offset.
+// The zero version is older than every real one.
+type Version struct {
+	Order  int64  // the source's own order, >= 1; 0 when the collection uses none
+	Epoch  uint32 // rises when offsets start anew
+	Offset int64  // offset of the event in the log
+}
+
+// Compare returns -1, 0 or +1 as v is older than, the same as, or newer than o.
+func (v Version) Compare(o Version) int {
+	switch {
+	case v.Order != o.Order:
+		return sign(v.Order < o.Order)
+	case v.Epoch != o.Epoch:
+		return sign(v.Epoch < o.Epoch)
+	case v.Offset != o.Offset:
+		return sign(v.Offset < o.Offset)
+	}
+	return 0
+}
+
+// After reports whether v is newer than o.
+func (v Version) After(o Version) bool { return v.Compare(o) > 0 }
+
+func sign(less bool) int {
+	if less {
+		return -1
+	}
+	return 1
+}
+
+// Token names the positions of accepted events. A search that carries it waits until all of
+// them are decided. Offsets mean something only in the log that the token names.
+type Token struct {
+	Log   LogID
+	Spans []Span // sorted by topic, then partition; at most one each
+}
+
+// LogID is the random identity of a log, made with it and kept for its life.
+type LogID [8]byte
+
+// Span is what a token holds of one partition. First is the lowest offset that the token
+// covers (it only serves to find dead letters among the token's events), Last the highest.
+type Span struct {
+	Topic     string
+	Partition int32
+	First     int64
+	Last      int64
+}
