@@ -1,0 +1,266 @@
+package embedded
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker/journal"
+	"github.com/freshet-io/freshet/disk"
+)
+
+// Options are the settings of a log. The zero value means the defaults.
+type Options struct {
+	// FS is the file system. Default disk.OS().
+	FS disk.FS
+	// Partitions of events.raw. Default 16. It is fixed when the folder is made.
+	Partitions int
+	// CacheBytes is the size of Pebble's block cache. Default 256 MiB.
+	CacheBytes int64
+	// SegmentBytes is the size of a journal segment. Default 128 MiB.
+	SegmentBytes int64
+	// Now gives the time of appends. Default time.Now.
+	Now func() time.Time
+}
+
+// DefaultPartitions of events.raw.
+const DefaultPartitions = 16
+
+func (o Options) withDefaults() Options {
+	if o.FS.FS == nil {
+		o.FS = disk.OS()
+	}
+	if o.Partitions == 0 {
+		o.Partitions = DefaultPartitions
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 256 << 20
+	}
+	return o
+}
+
+// Validate names the first field that has an impossible value.
+func (o Options) Validate() error {
+	if o.Partitions < 0 || o.Partitions > 1<<15 {
+		return fmt.Errorf("partitions: %d is out of range; give 1 to %d", o.Partitions, 1<<15)
+	}
+	if o.CacheBytes < 0 {
+		return fmt.Errorf("cache_bytes: %d is negative", o.CacheBytes)
+	}
+	return nil
+}
+
+// Log is an open log. All methods are safe for concurrent use.
+type Log struct {
+	id      freshet.LogID
+	opts    Options
+	dir     string
+	lock    io.Closer
+	journal *journal.Journal
+	db      *pebble.DB
+	cache   *pebble.Cache
+	torn    int64
+
+	next [256]atomic.Int64 // next offset of each compacted topic, by its number
+
+	mu      sync.Mutex // guards members and closed
+	members map[string]uint64
+	closed  bool
+}
+
+// Open opens the log in dir and makes it if the folder is empty. It fails if another process
+// owns the folder ([ErrLocked]), if the format is not this version's, or if acknowledged
+// records are missing.
+func Open(dir string, opts Options) (*Log, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	l := &Log{opts: opts.withDefaults(), dir: dir, members: map[string]uint64{}}
+	if err := l.open(); err != nil {
+		return nil, errors.Join(err, l.release())
+	}
+	return l, nil
+}
+
+func (l *Log) open() (err error) {
+	fs := l.opts.FS
+	if l.id, l.lock, err = openFolder(fs, l.dir, l.opts.Partitions); err != nil {
+		return err
+	}
+	l.journal, l.torn, err = journal.Open(fs, fs.PathJoin(l.dir, "journal"), 0,
+		journal.Options{SegmentBytes: l.opts.SegmentBytes, Now: l.opts.Now})
+	if err != nil {
+		return err
+	}
+	if err := l.openState(fs.PathJoin(l.dir, "state")); err != nil {
+		return err
+	}
+	for topic, number := range topicNumbers() {
+		last, err := l.lastOffset(number)
+		if err != nil {
+			return fmt.Errorf("read end of %s: %w", topic, err)
+		}
+		l.next[number].Store(last + 1)
+	}
+	return l.checkJournalEnd()
+}
+
+func (l *Log) openState(dir string) error {
+	l.cache = pebble.NewCache(l.opts.CacheBytes)
+	o := &pebble.Options{
+		FS:                          l.opts.FS.FS,
+		Cache:                       l.cache,
+		FormatMajorVersion:          pebble.FormatNewest,
+		MemTableSize:                64 << 20,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       24,
+		MaxOpenFiles:                4096,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		Logger:                      quiet{},
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		o.Levels[i].BlockSize = 16 << 10
+	}
+	db, err := pebble.Open(dir, o)
+	if err != nil {
+		return fmt.Errorf("open state in %s: %w", dir, err)
+	}
+	l.db = db
+	return nil
+}
+
+// quiet keeps Pebble's own notes out of the log; what matters comes back as errors.
+type quiet struct{}
+
+func (quiet) Infof(string, ...interface{})  {}
+func (quiet) Errorf(string, ...interface{}) {}
+func (quiet) Fatalf(format string, args ...interface{}) {
+	panic(fmt.Sprintf("state: "+format, args...))
+}
+
+// checkJournalEnd refuses a journal that ends before what is known to have been in it.
+func (l *Log) checkJournalEnd() error {
+	end := l.journal.End()
+	known, err := l.getOffset(cleanKey())
+	if err != nil {
+		return err
+	}
+	err = l.eachPosition(func(topic string, next int64) {
+		if topic == freshet.TopicRaw {
+			known = max(known, next)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if known > end {
+		return fmt.Errorf("%s: the journal ends at offset %d, but records up to %d were acknowledged and processed: "+
+			"its last segment is damaged or missing; restore it from a backup", l.dir, end, known)
+	}
+	return nil
+}
+
+// ID is the identity of the log.
+func (l *Log) ID() freshet.LogID { return l.id }
+
+// Partitions is the number of partitions of events.raw.
+func (l *Log) Partitions() int { return l.opts.Partitions }
+
+// Dir is the data folder.
+func (l *Log) Dir() string { return l.dir }
+
+// FS is the file system that the log is on.
+func (l *Log) FS() disk.FS { return l.opts.FS }
+
+// TornBytes is how much of a never acknowledged frame was found at the end of the journal.
+func (l *Log) TornBytes() int64 { return l.torn }
+
+// AppendRaw makes records of events.raw durable; see [journal.Journal.Append].
+func (l *Log) AppendRaw(ctx context.Context, b *journal.Batch) (first int64, err error) {
+	return l.journal.Append(ctx, b)
+}
+
+// ReadRaw reads events.raw from an offset; see [journal.Reader].
+func (l *Log) ReadRaw(from int64) *journal.Reader { return l.journal.ReadFrom(from) }
+
+// RawEnd is the offset behind the last durable record of events.raw.
+func (l *Log) RawEnd() int64 { return l.journal.End() }
+
+// RawFirst is the offset of the oldest record of events.raw.
+func (l *Log) RawFirst() int64 { return l.journal.First() }
+
+// RawWritten is the number of bytes written to events.raw since Open.
+func (l *Log) RawWritten() int64 { return l.journal.Written() }
+
+// Position is the next offset that a group has to read, 0 when it never moved.
+func (l *Log) Position(group, topic string, partition int32) (int64, error) {
+	return l.getOffset(positionKey(group, topic, partition))
+}
+
+// Sync makes every committed transaction durable.
+func (l *Log) Sync(site disk.Site) error {
+	if l.opts.FS.Skipped(site) {
+		return nil
+	}
+	if err := l.db.LogData(nil, pebble.Sync); err != nil {
+		return fmt.Errorf("sync state: %w", err)
+	}
+	return nil
+}
+
+// DiskFree is the number of bytes that the file system of the data folder has left.
+func (l *Log) DiskFree() (uint64, error) {
+	u, err := l.opts.FS.GetDiskUsage(l.dir)
+	if err != nil {
+		return 0, fmt.Errorf("disk usage of %s: %w", l.dir, err)
+	}
+	return u.AvailBytes, nil
+}
+
+// Metrics are Pebble's own figures.
+func (l *Log) Metrics() *pebble.Metrics { return l.db.Metrics() }
+
+// Close stops the log: appends in flight are acknowledged first. It is idempotent.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return nil
+	}
+	l.closed = true
+	l.mu.Unlock()
+	err := l.journal.Close()
+	value := binary.BigEndian.AppendUint64(nil, uint64(l.journal.End()))
+	if serr := l.db.Set(cleanKey(), value, pebble.NoSync); serr != nil {
+		err = errors.Join(err, fmt.Errorf("note the clean stop: %w", serr))
+	}
+	return errors.Join(err, l.release())
+}
+
+func (l *Log) release() error {
+	var errs []error
+	if l.journal != nil {
+		errs = append(errs, l.journal.Close())
+	}
+	if l.db != nil {
+		errs = append(errs, l.db.Close())
+	}
+	if l.cache != nil {
+		l.cache.Unref()
+	}
+	if l.lock != nil {
+		errs = append(errs, l.lock.Close())
+	}
+	return errors.Join(errs...)
+}

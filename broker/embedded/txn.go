@@ -1,0 +1,167 @@
+package embedded
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/freshet-io/freshet/disk"
+)
+
+// ErrFenced means that another member has joined the group since: the transaction of the
+// deposed one is refused and must not be repeated.
+var ErrFenced = errors.New("deposed: another member of the group has taken over")
+
+// NoRecord says that a key has no record yet; see [Txn.Replace].
+const NoRecord int64 = -1
+
+// Member is the owner of a group's partitions until the next Join.
+type Member struct {
+	group      string
+	generation uint64
+}
+
+// Join makes the caller the owner of a group; who owned it before is fenced.
+func (l *Log) Join(group string) Member {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.members[group]++
+	return Member{group: group, generation: l.members[group]}
+}
+
+// Txn is a transaction: puts to several topics and tables and moved positions, all or
+// nothing. It is for one goroutine, and ends with Commit or Abort. A topic has one writer at
+// a time: two open transactions must not put to the same one.
+type Txn struct {
+	l       *Log
+	batch   *pebble.Batch
+	member  Member
+	fenced  bool // member is checked at commit
+	scratch []byte
+}
+
+// Begin starts a transaction.
+func (l *Log) Begin() *Txn { return &Txn{l: l, batch: l.db.NewBatch()} }
+
+// Put makes value the latest record of key and returns its offset.
+func (t *Txn) Put(topic string, key, value []byte) (offset int64, err error) {
+	old, ok, err := t.l.Latest(topic, key, nil)
+	if err != nil {
+		return 0, err
+	}
+	if !ok {
+		old.Offset = NoRecord
+	}
+	return t.Replace(topic, key, value, old.Offset)
+}
+
+// Replace is Put for a caller that knows the offset of the key's latest record, or that there
+// is [NoRecord]. The topic's order is damaged if it is wrong.
+func (t *Txn) Replace(topic string, key, value []byte, latest int64) (offset int64, err error) {
+	number, err := topicNumber(topic)
+	if err != nil {
+		return 0, err
+	}
+	if latest != NoRecord {
+		if err := t.batch.Delete(orderKey(number, latest), nil); err != nil {
+			return 0, err
+		}
+	}
+	offset = t.l.next[number].Add(1) - 1
+	t.scratch = binary.BigEndian.AppendUint64(t.scratch[:0], uint64(offset))
+	t.scratch = append(t.scratch, value...)
+	if err := t.batch.Set(latestKey(number, key), t.scratch, nil); err != nil {
+		return 0, err
+	}
+	return offset, t.batch.Set(orderKey(number, offset), key, nil)
+}
+
+// Remove takes a key out of a compacted topic.
+func (t *Txn) Remove(topic string, key []byte) error {
+	old, ok, err := t.l.Latest(topic, key, nil)
+	if err != nil || !ok {
+		return err
+	}
+	number, err := topicNumber(topic)
+	if err != nil {
+		return err
+	}
+	if err := t.batch.Delete(orderKey(number, old.Offset), nil); err != nil {
+		return err
+	}
+	return t.batch.Delete(latestKey(number, key), nil)
+}
+
+// SetTable sets a key of a state table.
+func (t *Txn) SetTable(table Table, key, value []byte) error {
+	return t.batch.Set(tableKey(table, key), value, nil)
+}
+
+// DeleteTable removes a key of a state table.
+func (t *Txn) DeleteTable(table Table, key []byte) error {
+	return t.batch.Delete(tableKey(table, key), nil)
+}
+
+// DeleteTableRange removes the keys in [lower, upper) of a state table.
+func (t *Txn) DeleteTableRange(table Table, lower, upper []byte) error {
+	return t.batch.DeleteRange(tableKey(table, lower), tableKey(table, upper), nil)
+}
+
+// Move sets the next offset of the member's group. The commit fails with [ErrFenced] if the
+// member has been deposed.
+func (t *Txn) Move(m Member, topic string, partition int32, next int64) error {
+	t.member, t.fenced = m, true
+	var v [offsetBytes]byte
+	binary.BigEndian.PutUint64(v[:], uint64(next))
+	return t.batch.Set(positionKey(m.group, topic, partition), v[:], nil)
+}
+
+// Empty reports whether the transaction would change nothing.
+func (t *Txn) Empty() bool { return t.batch.Empty() }
+
+// Commit makes the transaction visible, all of it. It is not yet durable; see [Log.Sync].
+func (t *Txn) Commit() error { return t.commit(pebble.NoSync) }
+
+// CommitDurable makes the transaction visible and durable, with all committed before it.
+func (t *Txn) CommitDurable(site disk.Site) error {
+	if t.l.opts.FS.Skipped(site) {
+		return t.commit(pebble.NoSync)
+	}
+	return t.commit(pebble.Sync)
+}
+
+func (t *Txn) commit(o *pebble.WriteOptions) error {
+	t.l.mu.Lock()
+	defer t.l.mu.Unlock()
+	if t.l.closed {
+		t.Abort()
+		return errors.New("commit: the log is closed")
+	}
+	if t.fenced && t.l.members[t.member.group] != t.member.generation {
+		t.Abort()
+		return fmt.Errorf("commit for group %s: %w", t.member.group, ErrFenced)
+	}
+	if err := t.batch.Commit(o); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return t.batch.Close()
+}
+
+// Abort drops the transaction.
+func (t *Txn) Abort() {
+	if t.batch != nil {
+		_ = t.batch.Close()
+	}
+}
+
+// topicOfPosition is the topic in the part of a position key behind its prefix.
+func topicOfPosition(k []byte) (string, error) {
+	parts := bytes.SplitN(k, []byte{0}, 3)
+	if len(parts) != 3 || len(parts[2]) != 4 {
+		return "", errors.New("malformed position key")
+	}
+	return string(parts[1]), nil
+}

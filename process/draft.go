@@ -1,0 +1,36 @@
+package process
+
+import "github.com/freshet-io/freshet"
+
+// Record is one raw record to be mapped. Value is valid during the call of Map and must be
+// copied by what outlives it; drafts may alias it.
+type Record struct {
+	Position   freshet.Position
+	AcceptedAt int64  // ms, when it became durable
+	Source     string // the system it came from
+	Trace      string // W3C traceparent, or ""
+	Value      []byte
+}
+
+// Draft is what mapping makes of a record: the change of one entity, before it has a version.
+type Draft struct {
+	Key       freshet.Key
+	EventID   string // "" when the producer gave none
+	Timestamp int64  // ms; 0 when absent
+	Order     int64  // >= 1; 0 when absent
+	Op        freshet.Op
+	Text      string    // what the entity says; stored as it is
+	Embed     string    // what is embedded when Vector is nil; often the same as Text
+	Vector    []float32 // a ready vector, or nil
+	Metadata  []byte    // a JSON object, or nil
+}
+
+// Mapper turns a record into the drafts it stands for: none when the record is dropped. It
+// is safe for concurrent use. A *freshet.Error says why the record can't be mapped; the
+// record then becomes a dead letter.
+type Mapper interface {
+	Map(r Record) ([]Draft, error)
+	// Describe is a canonical text of the mapping: it changes if and only if what Map does may
+	// change. The revision is taken from it.
+	Describe() string
+}

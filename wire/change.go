@@ -1,0 +1,163 @@
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/freshet-io/freshet"
+)
+
+const changeFormat = 1
+
+// Extensions of a change, by tag. A decoder skips the even ones that it does not know and
+// refuses the odd ones. None is written yet; the room is for expiry (2), the state of an
+// aggregate (3) and skipped offsets (5).
+
+// AppendChange appends the bytes of a change; its key is not among them.
+func AppendChange(b []byte, c *freshet.Change) []byte {
+	b = append(b, changeFormat, byte(c.Op), 0, 0)
+	b = binary.LittleEndian.AppendUint32(b, c.Revision)
+	b = binary.LittleEndian.AppendUint32(b, 0) // id of the encryption key
+	b = AppendVersion(b, c.Version)
+	b = append(b, c.Content[:]...)
+	b = append(b, c.Digest[:]...)
+	b = binary.AppendUvarint(b, c.Events)
+	b = binary.AppendVarint(b, c.EventTime)
+	b = binary.AppendVarint(b, c.AcceptedAt)
+	b = appendString(b, c.Source)
+	b = appendString(b, c.SourceEventID)
+	b = appendString(b, c.Trace)
+	b = appendBytes(b, c.Metadata)
+	b = appendString(b, c.Text)
+	b = binary.AppendUvarint(b, 0) // extensions
+	b = binary.AppendUvarint(b, uint64(len(c.Points)))
+	for i := range c.Points {
+		b = appendPoint(b, &c.Points[i])
+	}
+	return b
+}
+
+func appendPoint(b []byte, p *freshet.Point) []byte {
+	b = appendString(b, p.Model)
+	b = appendString(b, p.Slot)
+	b = binary.AppendUvarint(b, uint64(p.Start))
+	b = binary.AppendUvarint(b, uint64(p.End))
+	b = binary.AppendUvarint(b, uint64(len(p.Vector)))
+	return appendFloats(b, p.Vector)
+}
+
+func appendFloats(b []byte, v []float32) []byte {
+	at := len(b)
+	b = append(b, make([]byte, 4*len(v))...)
+	for i, x := range v {
+		binary.LittleEndian.PutUint32(b[at+4*i:], math.Float32bits(x))
+	}
+	return b
+}
+
+// Parts says how much of a change DecodeChange reads.
+type Parts uint8
+
+// What DecodeChange reads.
+const (
+	Head   Parts = iota // everything but the points
+	Points              // everything
+)
+
+// DecodeChange reads a change. Metadata aliases b; strings and vectors are copies.
+func DecodeChange(key freshet.Key, b []byte, parts Parts) (freshet.Change, error) {
+	d := decoder{rest: b}
+	c := freshet.Change{Key: key}
+	if f := d.byte(); f != changeFormat {
+		return c, fmt.Errorf("change of %q has format %d, this version reads %d", key.Entity, f, changeFormat)
+	}
+	c.Op = freshet.Op(d.byte())
+	d.take(2)
+	c.Revision = d.uint32()
+	if id := d.uint32(); id != 0 {
+		return c, fmt.Errorf("change of %q is encrypted with key %d, which this version can't read", key.Entity, id)
+	}
+	if v := d.take(versionBytes); v != nil {
+		c.Version = parseVersion(v)
+	}
+	copy(c.Content[:], d.take(16))
+	copy(c.Digest[:], d.take(16))
+	c.Events = d.uvarint()
+	c.EventTime = d.varint()
+	c.AcceptedAt = d.varint()
+	c.Source = d.string()
+	c.SourceEventID = d.string()
+	c.Trace = d.string()
+	if c.Metadata = d.bytes(); len(c.Metadata) == 0 {
+		c.Metadata = nil
+	}
+	c.Text = d.string()
+	if err := d.extensions(); err != nil {
+		return c, fmt.Errorf("change of %q: %w", key.Entity, err)
+	}
+	if parts == Points {
+		c.Points = d.points()
+		d.bad = d.bad || len(d.rest) != 0
+	}
+	if d.bad || (c.Op != freshet.OpUpsert && c.Op != freshet.OpDelete) {
+		return c, fmt.Errorf("change of %q: %w", key.Entity, errMalformed)
+	}
+	return c, nil
+}
+
+var errMalformed = errors.New("the bytes are malformed")
+
+func (d *decoder) extensions() error {
+	for n := d.uvarint(); n > 0 && !d.bad; n-- {
+		tag := d.uvarint()
+		d.bytes()
+		if tag%2 == 1 && !d.bad {
+			return fmt.Errorf("extension %d is not known to this version, and can't be left out", tag)
+		}
+	}
+	return nil
+}
+
+func (d *decoder) points() []freshet.Point {
+	n := d.uvarint()
+	if d.bad || n > uint64(len(d.rest)) { // a point has several bytes at least
+		d.bad = true
+		return nil
+	}
+	if n == 0 {
+		return nil
+	}
+	points := make([]freshet.Point, 0, n)
+	for ; n > 0 && !d.bad; n-- {
+		p := freshet.Point{Model: d.string(), Slot: d.string(), Start: int(d.uvarint()), End: int(d.uvarint())}
+		dim := d.uvarint()
+		if dim > uint64(len(d.rest))/4 {
+			d.bad = true
+			return nil
+		}
+		raw := d.take(4 * dim)
+		p.Vector = make([]float32, dim)
+		for i := range p.Vector {
+			p.Vector[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
+		}
+		points = append(points, p)
+	}
+	return points
+}
+
+// StateDigest is the digest of what a change says of its entity: operation, text, metadata
+// and points. Two changes with equal digests leave the same state.
+func StateDigest(c *freshet.Change) [16]byte {
+	buf := make([]byte, 0, 64+len(c.Text)+len(c.Metadata)+len(c.Points)*1100)
+	buf = append(buf, byte(c.Op))
+	buf = appendString(buf, c.Text)
+	buf = appendBytes(buf, c.Metadata)
+	for i := range c.Points {
+		buf = appendPoint(buf, &c.Points[i])
+	}
+	return xxh3.Hash128(buf).Bytes()
+}
