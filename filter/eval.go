@@ -319,5 +319,5 @@ func (p *plan) spans(t *terms, id uint32) bool {
 			return false
 		}
 	}
-	return p.from.compareTerm(t, id) <= 0 && (p.open || p.to.compareTerm(t, id) > 0)
+	return p.from.compare(t, id) <= 0 && (p.open || p.to.compare(t, id) > 0)
 }

@@ -87,6 +87,7 @@ func (x *Index) Delete(doc uint32) {
 // the terms that are new.
 func (x *Index) resolve() {
 	x.ids = x.ids[:0]
+	x.terms.prefetch(x.walker.entries)
 	for i := range x.walker.entries {
 		if e := &x.walker.entries[i]; e.kind != dropped {
 			x.ids = append(x.ids, x.term(e))
@@ -105,7 +106,7 @@ func (x *Index) term(e *entry) uint32 {
 		}
 		return f.consts[e.kind]
 	}
-	h := x.terms.hash(e.field, e.kind, e.key)
+	h := e.hash
 	id := x.terms.lookup(h, e.field, e.kind, e.key)
 	if id != 0 {
 		return id

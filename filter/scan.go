@@ -166,8 +166,10 @@ func (s *scan) block(field uint32, k kind, from []byte) (next []byte, more bool)
 		if last >= 0 {
 			inOrder = bytes.Compare(key, t.key(b.terms[last])) > 0
 		}
+		g := keyTarget(key)
+		h, side := o.head(&g)
 		// What is out of order can't be found by search, so it is left out.
-		if inOrder && head(key) == b.heads[i] {
+		if inOrder && h == b.heads[i] && side == 0 {
 			s.copy(b.terms[i], field, k)
 			last = i
 		}
@@ -238,12 +240,6 @@ func (x *Index) reachable(id uint32) bool {
 	}
 	g := timeTarget(at, key)
 	return x.fields.all[r.field].times.holds(t, &g, id)
-}
-
-// holds reports whether a search for g leads to the term.
-func (o *ordered) holds(t *terms, g *target, id uint32) bool {
-	p, found := o.search(t, g)
-	return found && o.blocks[p.b].terms[p.i] == id
 }
 
 // digestOf computes the digest of one document from its own list of terms, and

@@ -14,6 +14,7 @@ type entry struct {
 	field uint32
 	kind  kind
 	key   []byte // of a number or string; good until the next walk
+	hash  uint64 // of all that, for an index's table
 }
 
 // walker takes a metadata document apart into entries, in one pass and without
@@ -172,7 +173,7 @@ func (w *walker) value(field uint32) error {
 		if err != nil {
 			return err
 		}
-		w.entries = append(w.entries, entry{field, kindString, w.stringKey(text)})
+		w.entries = append(w.entries, entry{field: field, kind: kindString, key: w.stringKey(text)})
 		return nil
 	case 't':
 		return w.word("true", field, kindTrue)
@@ -254,7 +255,7 @@ func (w *walker) number(field uint32) error {
 	from := len(w.buf)
 	var ok bool
 	if w.buf, ok = appendNumberKey(w.buf, w.data[start:w.pos]); ok {
-		w.entries = append(w.entries, entry{field, kindNumber, w.buf[from:]})
+		w.entries = append(w.entries, entry{field: field, kind: kindNumber, key: w.buf[from:]})
 	}
 	return nil
 }
