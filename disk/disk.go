@@ -6,8 +6,10 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -19,7 +21,7 @@ type Site string
 // one of them does nothing.
 const (
 	JournalFrame    Site = "journal.frame"     // the frame of a group commit, before it is acknowledged
-	JournalDir      Site = "journal.dir"       // the folder entry of a new segment, before its first frame
+	JournalDir      Site = "journal.dir"       // the entries of the journal's folder and of a new segment, before its first frame
 	FolderFormat    Site = "folder.format"     // the bytes of the folder's format file
 	FolderDir       Site = "folder.dir"        // its entry, before anything else is written
 	ControlRecord   Site = "control.record"    // a control record, before its effect can be seen
@@ -74,6 +76,21 @@ func (fs FS) SyncDir(dir string, site Site) error {
 		return fmt.Errorf("sync folder %s: %w", dir, err)
 	}
 	return d.Close()
+}
+
+// MakeDir makes a folder and those above it that are missing, and makes its entry durable, also
+// when the folder is there already: a process that was killed may have left it without.
+func (fs FS) MakeDir(dir string, site Site) error {
+	parent := fs.PathDir(dir)
+	if _, err := fs.Stat(parent); parent != dir && errors.Is(err, os.ErrNotExist) {
+		if err := fs.MakeDir(parent, site); err != nil {
+			return err
+		}
+	}
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make folder %s: %w", dir, err)
+	}
+	return fs.SyncDir(parent, site)
 }
 
 // Replace writes a file so that after a crash either the old or the new content is there,
