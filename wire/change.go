@@ -149,15 +149,26 @@ func (d *decoder) points() []freshet.Point {
 	return points
 }
 
+// PointsDigest is the digest of the points of a change.
+func PointsDigest(points []freshet.Point) [16]byte {
+	size := 0
+	for i := range points {
+		size += 64 + 4*len(points[i].Vector)
+	}
+	buf := make([]byte, 0, size)
+	for i := range points {
+		buf = appendPoint(buf, &points[i])
+	}
+	return xxh3.Hash128(buf).Bytes()
+}
+
 // StateDigest is the digest of what a change says of its entity: operation, text, metadata
-// and points. Two changes with equal digests leave the same state.
-func StateDigest(c *freshet.Change) [16]byte {
-	buf := make([]byte, 0, 64+len(c.Text)+len(c.Metadata)+len(c.Points)*1100)
+// and points, the latter by their own digest. Equal digests mean the same state.
+func StateDigest(c *freshet.Change, points [16]byte) [16]byte {
+	buf := make([]byte, 0, 64+len(c.Text)+len(c.Metadata))
 	buf = append(buf, byte(c.Op))
+	buf = append(buf, points[:]...)
 	buf = appendString(buf, c.Text)
 	buf = appendBytes(buf, c.Metadata)
-	for i := range c.Points {
-		buf = appendPoint(buf, &c.Points[i])
-	}
 	return xxh3.Hash128(buf).Bytes()
 }

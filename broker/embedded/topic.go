@@ -223,3 +223,18 @@ func (l *Log) getOffset(key []byte) (int64, error) {
 	}
 	return int64(binary.BigEndian.Uint64(v)), nil
 }
+
+// TableBounds returns the first and last key of a state table in [lower, upper).
+func (l *Log) TableBounds(t Table, lower, upper []byte) (first, last []byte, ok bool, err error) {
+	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: tableKey(t, lower), UpperBound: tableKey(t, upper)})
+	if err != nil {
+		return nil, nil, false, fmt.Errorf("read state table: %w", err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	if !it.First() {
+		return nil, nil, false, it.Error()
+	}
+	first = append(first, it.Key()[2:]...)
+	it.Last()
+	return first, append(last, it.Key()[2:]...), true, it.Error()
+}

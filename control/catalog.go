@@ -1,0 +1,216 @@
+package control
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/disk"
+)
+
+const recordFormat = 1
+
+// MaxCollections is how many collections a log can have.
+const MaxCollections = 10_000
+
+// Order says whether the events of a collection carry an order of their source. A
+// collection's first event settles it, for all of them or for none.
+type Order string
+
+// The settings of Order.
+const (
+	OrderUndecided Order = ""
+	OrderNone      Order = "none"
+	OrderSource    Order = "source"
+)
+
+// Collection is a set of entities with one schema, fixed when it is made.
+type Collection struct {
+	Name   string `json:"name"`
+	Model  string `json:"model"` // "" when its events bring ready vectors
+	Dim    int    `json:"dim"`
+	Metric string `json:"metric"` // "cosine", "ip", "l2"
+	Order  Order  `json:"order,omitempty"`
+	Origin string `json:"origin"` // "default", "config" or "auto"
+}
+
+// Revision identifies the mapping and models in force.
+type Revision struct {
+	Number   uint32 `json:"number"`
+	Mapping  string `json:"mapping"`
+	Splitter string `json:"splitter"`
+}
+
+// record is a control record as stored.
+type record struct {
+	Format int `json:"format"`
+	*Collection
+	*Revision
+}
+
+// Catalog is the current content of freshet.control. It is safe for concurrent use, and is
+// the topic's one writer.
+type Catalog struct {
+	log *embedded.Log
+
+	current atomic.Pointer[map[string]Collection] // replaced as a whole, never altered
+
+	mu       sync.Mutex // held by writers
+	revision *Revision
+}
+
+// Open reads the catalog of a log.
+func Open(log *embedded.Log) (*Catalog, error) {
+	c := &Catalog{log: log}
+	all := map[string]Collection{}
+	err := log.Scan(freshet.TopicControl, nil, nil, func(r embedded.Record) error {
+		rec := record{Collection: &Collection{}, Revision: &Revision{}}
+		if err := json.Unmarshal(r.Value, &rec); err != nil {
+			return fmt.Errorf("control record %q: %w", r.Key, err)
+		}
+		if rec.Format != recordFormat {
+			return fmt.Errorf("control record %q has format %d, this version reads %d", r.Key, rec.Format, recordFormat)
+		}
+		switch key := string(r.Key); {
+		case key == "revision":
+			c.revision = rec.Revision
+		case strings.HasPrefix(key, "collection/"):
+			all[rec.Collection.Name] = *rec.Collection
+		default:
+			return fmt.Errorf("control record %q is not known to this version of freshet; use the one that wrote it", key)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", freshet.TopicControl, err)
+	}
+	c.current.Store(&all)
+	return c, nil
+}
+
+// Get returns a collection by name.
+func (c *Catalog) Get(name string) (Collection, bool) {
+	col, ok := (*c.current.Load())[name]
+	return col, ok
+}
+
+// All returns the collections in order of name.
+func (c *Catalog) All() []Collection {
+	cur := *c.current.Load()
+	all := make([]Collection, 0, len(cur))
+	for _, name := range slices.Sorted(maps.Keys(cur)) {
+		all = append(all, cur[name])
+	}
+	return all
+}
+
+// Declare makes a collection, or checks that the existing one is the same: its model,
+// dimension and metric can't change.
+func (c *Catalog) Declare(col Collection) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old, ok := c.Get(col.Name)
+	if !ok {
+		return c.put(col)
+	}
+	if old.Model != col.Model || old.Dim != col.Dim || old.Metric != col.Metric {
+		return &freshet.Error{Code: freshet.CodeInvalidField, Field: "collections." + col.Name,
+			Message: fmt.Sprintf("was made with model %q, dim %d, metric %s; the configuration now says model %q, dim %d, metric %s. "+
+				"A collection is fixed at creation: set these back, or declare a new collection and send its events again",
+				old.Model, old.Dim, old.Metric, col.Model, col.Dim, col.Metric)}
+	}
+	return nil
+}
+
+// CreateLike makes a collection as a copy of another one's schema. It is no error if the
+// collection exists by now.
+func (c *Catalog) CreateLike(name, like string) (Collection, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old, ok := c.Get(name); ok {
+		return old, nil
+	}
+	col, ok := c.Get(like)
+	if !ok {
+		return col, &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection", Message: fmt.Sprintf("there is no collection %q to copy", like)}
+	}
+	col.Name, col.Order, col.Origin = name, OrderUndecided, "auto"
+	return col, c.put(col)
+}
+
+// SettleOrder records what the first event of a collection says. The same first event
+// settles it the same way at every replay, so this needs no transaction with its effect.
+func (c *Catalog) SettleOrder(name string, order Order) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	col, ok := c.Get(name)
+	if !ok || col.Order != OrderUndecided {
+		return fmt.Errorf("settle order of collection %q: it is %q", name, col.Order)
+	}
+	col.Order = order
+	return c.put(col)
+}
+
+func (c *Catalog) put(col Collection) error {
+	if len(*c.current.Load()) >= MaxCollections {
+		return &freshet.Error{Code: freshet.CodeTooLarge, Field: "collection",
+			Message: fmt.Sprintf("%q would be collection number %d; a log has at most %d. Use namespaces for tenants", col.Name, MaxCollections+1, MaxCollections)}
+	}
+	if err := c.write("collection/"+col.Name, record{Format: recordFormat, Collection: &col}); err != nil {
+		return fmt.Errorf("record collection %q: %w", col.Name, err)
+	}
+	next := maps.Clone(*c.current.Load())
+	next[col.Name] = col
+	c.current.Store(&next)
+	return nil
+}
+
+func (c *Catalog) write(key string, rec record) error {
+	value, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	tx := c.log.Begin()
+	if _, err := tx.Put(freshet.TopicControl, []byte(key), value); err != nil {
+		tx.Abort()
+		return err
+	}
+	return tx.CommitDurable(disk.ControlRecord)
+}
+
+// ErrRevision means that the configuration maps events differently from what the data was
+// made with.
+var ErrRevision = errors.New("the mapping or the splitter has changed")
+
+// CheckRevision records the first revision of a log, and later refuses another one: the same
+// event must never silently give another content.
+func (c *Catalog) CheckRevision(want Revision) (Revision, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.revision == nil {
+		want.Number = 1
+		if err := c.write("revision", record{Format: recordFormat, Revision: &want}); err != nil {
+			return want, fmt.Errorf("record revision: %w", err)
+		}
+		c.revision = &want
+		return want, nil
+	}
+	have := *c.revision
+	if have.Mapping == want.Mapping && have.Splitter == want.Splitter {
+		return have, nil
+	}
+	what, was, is := "mapping", have.Mapping, want.Mapping
+	if was == is {
+		what, was, is = "splitter", have.Splitter, want.Splitter
+	}
+	return have, fmt.Errorf("%w: the data was made under revision %d with this %s:\n  %s\nthe configuration now says:\n  %s\n"+
+		"Nothing was changed. Set the %s back to continue with this data, or start on a new data folder (--data) and "+
+		"send the events again", ErrRevision, have.Number, what, was, is, what)
+}

@@ -1,0 +1,105 @@
+package process
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/codec"
+)
+
+// Default is the default mapping: an event is {"event_id"?, "entity_id", "timestamp"?,
+// "payload", "op"?, "order"?, "vector"?, "collection"?, "namespace"?}. The text is
+// payload.text if that is a string, else the non-empty top-level strings of payload in byte
+// order of their names, joined by a line feed. The metadata is the payload without text.
+type Default struct{}
+
+// Describe names the mapping; the number rises when its rules change.
+func (Default) Describe() string { return "default/1" }
+
+// Map gives one draft. It copies nothing but ids.
+func (Default) Map(r Record) ([]Draft, error) {
+	ev, err := codec.ParseEvent(r.Value, codec.Full)
+	if err != nil {
+		return nil, err
+	}
+	d := Draft{EventID: strings.Clone(ev.ID), Timestamp: ev.Timestamp, Order: ev.Order, Op: ev.Op, Key: freshet.Key{
+		Collection: strings.Clone(ev.Key.Collection), Namespace: strings.Clone(ev.Key.Namespace), Entity: strings.Clone(ev.Key.Entity)}}
+	if d.Op == freshet.OpDelete {
+		return []Draft{d}, nil
+	}
+	d.Vector = ev.Vector
+	if ev.Payload != nil && string(ev.Payload) != "null" {
+		if err := d.payload(ev.Payload); err != nil {
+			return []Draft{d}, err
+		}
+	}
+	if d.Vector == nil && strings.TrimSpace(d.Text) == "" {
+		return []Draft{d}, &freshet.Error{Code: freshet.CodeNoContent, Field: "payload",
+			Message: "has neither text nor any non-empty string, and the event has no vector; an entity needs one to be found by"}
+	}
+	d.Embed = d.Text
+	return []Draft{d}, nil
+}
+
+// payload takes text and metadata from the payload.
+func (d *Draft) payload(raw []byte) error {
+	var room [16]codec.Member
+	members, err := codec.Members(raw, room[:0])
+	if err != nil {
+		if e, ok := err.(*freshet.Error); ok {
+			e.Field = "payload"
+		}
+		return err
+	}
+	text, hasText := "", false
+	size := 2
+	for _, m := range members {
+		if m.Name == "text" {
+			if s, ok := codec.StringValue(m.Value); ok {
+				text, hasText = s, true
+			}
+		}
+		size += len(m.Raw) + 1
+	}
+	meta := append(make([]byte, 0, size), '{')
+	for _, m := range members {
+		if hasText && m.Name == "text" {
+			continue
+		}
+		if len(meta) > 1 {
+			meta = append(meta, ',')
+		}
+		meta = append(meta, m.Raw...)
+	}
+	if len(meta) > 1 {
+		d.Metadata = append(meta, '}')
+	}
+	switch {
+	case hasText:
+		d.Text = text
+	case d.Vector == nil:
+		d.Text = joinStrings(members)
+	}
+	return nil
+}
+
+// joinStrings is the text of a payload that has no text field.
+func joinStrings(members []codec.Member) string {
+	type field struct{ name, value string }
+	var fields []field
+	for _, m := range members {
+		if s, ok := codec.StringValue(m.Value); ok && s != "" {
+			fields = append(fields, field{m.Name, s})
+		}
+	}
+	slices.SortStableFunc(fields, func(a, b field) int { return strings.Compare(a.name, b.name) })
+	var sb strings.Builder
+	for i, f := range fields {
+		if i > 0 {
+			sb.WriteByte('\n')
+		}
+		sb.WriteString(f.value)
+	}
+	return sb.String()
+}

@@ -1,0 +1,32 @@
+package process
+
+import (
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/wire"
+)
+
+// logState is the State that stands in the log: entities in vector.sync, event ids in a
+// state table. Only the committing goroutine uses it.
+type logState struct {
+	*seenTable
+	log *embedded.Log
+	key []byte
+}
+
+// Latest implements State.
+func (s *logState) Latest(key freshet.Key) (*Entity, error) {
+	s.key = wire.AppendKey(s.key[:0], key)
+	r, ok, err := s.log.Latest(freshet.TopicSync, s.key, nil)
+	if err != nil || !ok {
+		return nil, err
+	}
+	head, err := wire.DecodeChange(key, r.Value, wire.Head)
+	if err != nil {
+		return nil, err
+	}
+	return &Entity{Change: head, Offset: r.Offset, Points: func() ([]freshet.Point, error) {
+		whole, err := wire.DecodeChange(key, r.Value, wire.Points)
+		return whole.Points, err
+	}}, nil
+}

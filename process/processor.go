@@ -1,0 +1,241 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker/journal"
+	"github.com/freshet-io/freshet/wire"
+)
+
+// Group is the name under which processing keeps its positions.
+const Group = "process"
+
+// Limits of a batch.
+const (
+	// MaxBatchRecords bounds how many records are decided and committed at once.
+	MaxBatchRecords = 8192
+	// readBytes is how much is read at once where that much waits.
+	readBytes  = 1 << 20
+	maxBackoff = 5 * time.Second
+)
+
+// Batch is a committed batch on its way to the store. Changes are in order of the log.
+type Batch struct {
+	Changes []freshet.Change
+	Through int64 // every record of events.raw up to this offset is decided by it
+}
+
+// Options are the settings of a Processor.
+type Options struct {
+	Log       *embedded.Log
+	Sequencer SequencerOptions // State is the processor's own
+	// Deliver hands a committed batch on. It blocks while too much waits.
+	Deliver func(ctx context.Context, b Batch) error
+	Logger  *slog.Logger
+}
+
+// Stats are the processor's running totals. All fields may be read at any time.
+type Stats struct {
+	Records, Applied, Deleted, Unchanged, Superseded, Repeated, Dropped, Dead atomic.Int64
+	MapNs, SequenceNs, EmbedNs, CommitNs                                      atomic.Int64
+	Batches                                                                   atomic.Int64
+	Position                                                                  atomic.Int64 // next offset to decide
+	Paused                                                                    atomic.Bool  // an error is being retried
+}
+
+// Processor decides the records of events.raw and commits what follows from them.
+type Processor struct {
+	opts   Options
+	log    *embedded.Log
+	seq    *Sequencer
+	state  *logState
+	member embedded.Member
+	next   int64
+	Stats  Stats
+}
+
+// New prepares a processor at the position that its group has reached.
+func New(o Options) (*Processor, error) {
+	seen, err := openSeen(o.Log, o.Sequencer.Window)
+	if err != nil {
+		return nil, err
+	}
+	p := &Processor{opts: o, log: o.Log, state: &logState{seenTable: seen, log: o.Log}}
+	o.Sequencer.State = p.state
+	p.seq = NewSequencer(o.Sequencer)
+	if p.next, err = o.Log.Position(Group, freshet.TopicRaw, 0); err != nil {
+		return nil, err
+	}
+	p.next = max(p.next, o.Log.RawFirst())
+	p.Stats.Position.Store(p.next)
+	p.member = o.Log.Join(Group)
+	return p, nil
+}
+
+// Next is the first offset that is not yet decided. It is for before Run.
+func (p *Processor) Next() int64 { return p.next }
+
+// Run decides records until ctx ends or the log is closed. Errors of the log, the embedder
+// or the store pause it: the batch is tried again, with backoff, until it goes through.
+func (p *Processor) Run(ctx context.Context) error {
+	reader := p.log.ReadRaw(p.next)
+	defer reader.Close()
+	var raw []journal.Record
+	for {
+		var err error
+		raw, err = reader.Next(ctx, raw[:0], readBytes)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, journal.ErrClosed) {
+				return nil
+			}
+			return fmt.Errorf("read %s: %w", freshet.TopicRaw, err)
+		}
+		for len(raw) > 0 {
+			n := min(len(raw), MaxBatchRecords)
+			if err := p.batch(ctx, records(raw[:n])); err != nil {
+				if ctx.Err() != nil {
+					return nil
+				}
+				return err
+			}
+			raw = raw[n:]
+		}
+	}
+}
+
+// records gives raw records the shape that mapping takes.
+func records(raw []journal.Record) []Record {
+	out := make([]Record, len(raw))
+	for i, r := range raw {
+		out[i] = Record{Position: freshet.Position{Topic: freshet.TopicRaw, Partition: r.Partition, Offset: r.Offset},
+			AcceptedAt: r.Time, Value: r.Value}
+		for _, h := range r.Headers {
+			switch h.Name {
+			case HeaderSource:
+				out[i].Source = string(h.Value)
+			case HeaderTrace:
+				out[i].Trace = string(h.Value)
+			}
+		}
+	}
+	return out
+}
+
+// Headers of a raw record.
+const (
+	HeaderSource = "source"
+	HeaderTrace  = "traceparent"
+)
+
+// batch decides, commits and delivers, until it succeeds, ctx ends or the owner is deposed.
+func (p *Processor) batch(ctx context.Context, batch []Record) error {
+	through := batch[len(batch)-1].Position.Offset
+	var timing Timing
+	var decided *Decided
+	err := p.retry(ctx, "process", func() (err error) {
+		if decided, err = p.seq.Decide(ctx, batch, &timing); err != nil {
+			return err
+		}
+		err = p.commit(decided, through+1)
+		timing.lap(&timing.Commit)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	p.next = through + 1
+	p.note(len(batch), decided, &timing)
+	changes := make([]freshet.Change, len(decided.Changes))
+	for i := range decided.Changes {
+		changes[i] = decided.Changes[i].Change
+	}
+	return p.opts.Deliver(ctx, Batch{Changes: changes, Through: through})
+}
+
+// commit writes what was decided, with the position behind it, as one transaction.
+func (p *Processor) commit(d *Decided, next int64) error {
+	tx := p.log.Begin()
+	before := *p.state.seenTable
+	err := p.stage(tx, d, next)
+	if err == nil {
+		err = tx.Commit()
+	} else {
+		tx.Abort()
+	}
+	if err != nil {
+		*p.state.seenTable = before
+	}
+	return err
+}
+
+func (p *Processor) stage(tx *embedded.Txn, d *Decided, next int64) error {
+	var key, value []byte
+	for i := range d.Changes {
+		c := &d.Changes[i]
+		latest := embedded.NoRecord
+		if c.Replaces != nil {
+			latest = c.Replaces.Offset
+		}
+		key = wire.AppendKey(key[:0], c.Change.Key)
+		value = wire.AppendChange(value[:0], &c.Change)
+		if _, err := tx.Replace(freshet.TopicSync, key, value, latest); err != nil {
+			return err
+		}
+	}
+	for i := range d.Dead {
+		l := &d.Dead[i]
+		value = wire.AppendDeadLetter(value[:0], l)
+		if _, err := tx.Put(freshet.TopicDead, wire.DeadLetterKey(l.Position.Offset, l.Ordinal), value); err != nil {
+			return err
+		}
+	}
+	if err := p.state.stage(tx, d.Seen); err != nil {
+		return err
+	}
+	return tx.Move(p.member, freshet.TopicRaw, 0, next)
+}
+
+// retry calls step until it succeeds. Being deposed is final.
+func (p *Processor) retry(ctx context.Context, what string, step func() error) error {
+	backoff := 10 * time.Millisecond
+	for {
+		err := step()
+		p.Stats.Paused.Store(err != nil)
+		if err == nil || errors.Is(err, embedded.ErrFenced) || ctx.Err() != nil {
+			return err
+		}
+		p.opts.Logger.Error("paused; it is tried again", "step", what, "error", err, "wait", backoff)
+		select {
+		case <-time.After(backoff/2 + rand.N(backoff/2)):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		backoff = min(2*backoff, maxBackoff)
+	}
+}
+
+func (p *Processor) note(records int, d *Decided, t *Timing) {
+	s := &p.Stats
+	s.Records.Add(int64(records))
+	s.Applied.Add(d.Outcomes.Applied)
+	s.Deleted.Add(d.Outcomes.Deleted)
+	s.Unchanged.Add(d.Outcomes.Unchanged)
+	s.Superseded.Add(d.Outcomes.Superseded)
+	s.Repeated.Add(d.Outcomes.Repeated)
+	s.Dropped.Add(d.Outcomes.Dropped)
+	s.Dead.Add(d.Outcomes.Dead)
+	s.MapNs.Add(int64(t.Map))
+	s.SequenceNs.Add(int64(t.Sequence))
+	s.EmbedNs.Add(int64(t.Embed))
+	s.CommitNs.Add(int64(t.Commit))
+	s.Batches.Add(1)
+	s.Position.Store(p.next)
+}

@@ -1,0 +1,117 @@
+package process
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/freshet-io/freshet/broker/embedded"
+)
+
+// Window bounds how long an event id is remembered.
+type Window struct {
+	MaxAgeMs int64 // by the time at which events were accepted
+	MaxIDs   uint64
+}
+
+// DefaultWindow is 24 hours or 10 million ids, whichever is less.
+var DefaultWindow = Window{MaxAgeMs: 24 * 3600 * 1000, MaxIDs: 10_000_000}
+
+// covers reports whether an id remembered as number n at a time counts for an event accepted
+// at now, when next is the number of the next id. It depends on the log alone, not on when
+// old ids are swept, so a replay decides the same.
+func (w Window) covers(n uint64, at int64, next uint64, now int64) bool {
+	return now-at <= w.MaxAgeMs && next-n <= w.MaxIDs
+}
+
+// seenTable is the event ids of the dedupe window, in a state table of the log:
+//
+//	'i' id (16 bytes)         → number (8), accepted at (8)
+//	'n' number (8)            → id
+//
+// Numbers count the remembered ids. Only the committing goroutine uses it.
+type seenTable struct {
+	log    *embedded.Log
+	window Window
+	next   uint64 // number of the next id
+	oldest uint64 // no id with a lower number is stored
+}
+
+func openSeen(log *embedded.Log, w Window) (*seenTable, error) {
+	t := &seenTable{log: log, window: w}
+	first, last, ok, err := log.TableBounds(embedded.TableSeen, []byte{'n'}, []byte{'n' + 1})
+	if err != nil {
+		return nil, fmt.Errorf("read event ids: %w", err)
+	}
+	if ok {
+		t.oldest = binary.BigEndian.Uint64(first[1:])
+		t.next = binary.BigEndian.Uint64(last[1:]) + 1
+	}
+	return t, nil
+}
+
+func idKey(id EventID) []byte { return append([]byte{'i'}, id[:]...) }
+
+func numberKey(n uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'n'}, n) }
+
+// Seen implements State.
+func (t *seenTable) Seen(id EventID) (number uint64, at int64, ok bool, err error) {
+	v, ok, err := t.log.GetTable(embedded.TableSeen, idKey(id))
+	if err != nil || !ok {
+		return 0, 0, false, err
+	}
+	if len(v) != 16 {
+		return 0, 0, false, fmt.Errorf("event id %x has %d bytes: damaged", id, len(v))
+	}
+	return binary.BigEndian.Uint64(v), int64(binary.BigEndian.Uint64(v[8:])), true, nil
+}
+
+// NextID implements State.
+func (t *seenTable) NextID() uint64 { return t.next }
+
+// stage adds the ids of a batch to its transaction, and sweeps as many old ones as fell out
+// of the window, a bounded number at a time.
+func (t *seenTable) stage(tx *embedded.Txn, ids []seenID) error {
+	for _, s := range ids {
+		v := binary.BigEndian.AppendUint64(nil, t.next)
+		v = binary.BigEndian.AppendUint64(v, uint64(s.at))
+		if err := tx.SetTable(embedded.TableSeen, idKey(s.id), v); err != nil {
+			return err
+		}
+		if err := tx.SetTable(embedded.TableSeen, numberKey(t.next), s.id[:]); err != nil {
+			return err
+		}
+		t.next++
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	return t.sweep(tx, 2*len(ids), ids[len(ids)-1].at)
+}
+
+func (t *seenTable) sweep(tx *embedded.Txn, most int, now int64) error {
+	for ; most > 0 && t.oldest < t.next; most-- {
+		id, ok, err := t.log.GetTable(embedded.TableSeen, numberKey(t.oldest))
+		if err != nil {
+			return err
+		}
+		if ok {
+			v, ok, err := t.log.GetTable(embedded.TableSeen, append([]byte{'i'}, id...))
+			if err != nil {
+				return err
+			}
+			if ok && len(v) == 16 && binary.BigEndian.Uint64(v) == t.oldest { // not remembered anew since
+				if t.window.covers(t.oldest, int64(binary.BigEndian.Uint64(v[8:])), t.next, now) {
+					return nil
+				}
+				if err := tx.DeleteTable(embedded.TableSeen, append([]byte{'i'}, id...)); err != nil {
+					return err
+				}
+			}
+			if err := tx.DeleteTable(embedded.TableSeen, numberKey(t.oldest)); err != nil {
+				return err
+			}
+		}
+		t.oldest++
+	}
+	return nil
+}

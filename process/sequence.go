@@ -1,0 +1,260 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/control"
+)
+
+// mapped is a record with what the mapping made of it.
+type mapped struct {
+	record Record
+	drafts []mappedDraft
+	err    error // the whole record can't be mapped
+}
+
+type mappedDraft struct {
+	Draft
+	id      EventID
+	content [16]byte
+	err     error // this draft can't be applied
+}
+
+// spot names a draft within a batch.
+type spot struct{ record, draft int }
+
+// Outcomes counts what became of the drafts of a batch. A dropped record counts once.
+type Outcomes struct {
+	Applied, Deleted, Unchanged, Superseded, Repeated, Dropped, Dead int64
+}
+
+// pending is an entity that the batch touches.
+type pending struct {
+	key     freshet.Key
+	stored  *Entity // before the batch; nil when it never had a state
+	head    freshet.Change
+	content spot // the draft that gave the current content
+	touched bool // a draft has changed it
+}
+
+// plan is a sequenced batch: the new state of every touched entity, in order of first touch.
+type plan struct {
+	order    []*pending
+	entities map[freshet.Key]*pending
+	seen     []seenID
+	inBatch  map[EventID]int // place in seen of the latest use
+	dead     []freshet.DeadLetter
+	outcomes Outcomes
+}
+
+type seenID struct {
+	id EventID
+	at int64
+}
+
+// Collections is the part of the catalog that sequencing needs.
+type Collections interface {
+	Get(name string) (control.Collection, bool)
+	SettleOrder(name string, order control.Order) error
+}
+
+// epoch of offsets. It rises when offsets start anew, which the embedded log can't do yet.
+const epoch = 1
+
+// sequence decides every draft of a batch in order. Drafts in refused could not be embedded;
+// they become dead letters.
+func (s *Sequencer) sequence(batch []mapped, refused map[spot]error) (*plan, error) {
+	p := &plan{entities: make(map[freshet.Key]*pending, len(batch)), inBatch: map[EventID]int{}}
+	for i := range batch {
+		m := &batch[i]
+		if m.err != nil {
+			p.bury(m, 0, nil, stageOf(m.err), m.err)
+			continue
+		}
+		if len(m.drafts) == 0 {
+			p.outcomes.Dropped++
+		}
+		for k := range m.drafts {
+			d := &m.drafts[k]
+			err := d.err
+			if err == nil {
+				err = refused[spot{i, k}]
+			}
+			if err == nil {
+				err = s.draft(p, m, d, spot{i, k})
+			}
+			var refusal *freshet.Error
+			if errors.As(err, &refusal) {
+				p.bury(m, k, d, stageOf(err), err)
+			} else if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return p, nil
+}
+
+// draft applies one draft to the plan. A *freshet.Error makes it a dead letter, any other
+// error is one of the log and stops the batch.
+func (s *Sequencer) draft(p *plan, m *mapped, d *mappedDraft, at spot) error {
+	repeated, err := s.repeated(p, m, d)
+	if err != nil {
+		return err
+	}
+	if repeated {
+		p.outcomes.Repeated++
+		return nil
+	}
+	if err := s.checkOrder(d); err != nil {
+		return err
+	}
+	e, err := s.entity(p, d.Key)
+	if err != nil {
+		return err
+	}
+	version := freshet.Version{Order: d.Order, Epoch: epoch, Offset: m.record.Position.Offset}
+	switch c := version.Compare(e.head.Version); {
+	case c == 0:
+		return staged("map", &freshet.Error{Code: freshet.CodeMappingFailed, Field: "entity",
+			Message: fmt.Sprintf("the mapping gives two changes of entity %q for one event; merge them, or give one another entity", clip(d.Key.Entity))})
+	case c < 0:
+		p.outcomes.Superseded++
+	default:
+		p.count(e, d)
+		e.head = s.apply(e.head, m, d, version)
+		e.content, e.touched = at, true
+	}
+	if d.EventID != "" {
+		p.inBatch[d.id] = len(p.seen)
+		p.seen = append(p.seen, seenID{d.id, m.record.AcceptedAt})
+	}
+	return nil
+}
+
+func (s *Sequencer) repeated(p *plan, m *mapped, d *mappedDraft) (bool, error) {
+	if d.EventID == "" {
+		return false, nil
+	}
+	if n, ok := p.inBatch[d.id]; ok {
+		return s.window.covers(uint64(n), p.seen[n].at, uint64(len(p.seen)), m.record.AcceptedAt), nil
+	}
+	n, at, ok, err := s.state.Seen(d.id)
+	if err != nil || !ok {
+		return false, err
+	}
+	return s.window.covers(n, at, s.state.NextID()+uint64(len(p.seen)), m.record.AcceptedAt), nil
+}
+
+// checkOrder holds a collection to its first event: all of its events carry an order of
+// their source, or none does.
+func (s *Sequencer) checkOrder(d *mappedDraft) error {
+	col, ok := s.collections.Get(d.Key.Collection)
+	if !ok {
+		return fmt.Errorf("collection %q is gone", d.Key.Collection)
+	}
+	order := control.OrderNone
+	if d.Order > 0 {
+		order = control.OrderSource
+	}
+	if col.Order == order {
+		return nil
+	}
+	if col.Order == control.OrderUndecided {
+		return s.collections.SettleOrder(col.Name, order)
+	}
+	e := &freshet.Error{Code: freshet.CodeOrderMismatch, Field: "order"}
+	if order == control.OrderNone {
+		e.Message = fmt.Sprintf("is missing; collection %q is ordered by its source since its first event, every event needs an order", col.Name)
+	} else {
+		e.Message = fmt.Sprintf("is %d; collection %q uses the order of the log since its first event, send no order", d.Order, col.Name)
+	}
+	return staged("sequence", e)
+}
+
+// entity returns the pending state of an entity, from the stored one at first touch.
+func (s *Sequencer) entity(p *plan, key freshet.Key) (*pending, error) {
+	if e, ok := p.entities[key]; ok {
+		return e, nil
+	}
+	stored, err := s.state.Latest(key)
+	if err != nil {
+		return nil, err
+	}
+	e := &pending{key: key, stored: stored, head: freshet.Change{Key: key}}
+	if stored != nil {
+		e.head = stored.Change
+	}
+	p.entities[key] = e
+	p.order = append(p.order, e)
+	return e, nil
+}
+
+// apply gives the state of an entity after a draft.
+func (s *Sequencer) apply(old freshet.Change, m *mapped, d *mappedDraft, v freshet.Version) freshet.Change {
+	c := freshet.Change{Key: d.Key, Version: v, Revision: s.revision, Op: d.Op, Events: old.Events + 1,
+		Source: m.record.Source, SourceEventID: d.EventID, EventTime: d.Timestamp,
+		AcceptedAt: m.record.AcceptedAt, Trace: m.record.Trace}
+	if c.SourceEventID == "" { // its place in the log names it as well
+		at := m.record.Position
+		c.SourceEventID = fmt.Sprintf("%s/%d@%d", at.Topic, at.Partition, at.Offset)
+	}
+	if d.Op == freshet.OpUpsert {
+		c.Text, c.Metadata, c.Content = d.Text, d.Metadata, d.content
+	}
+	return c
+}
+
+func (p *plan) count(e *pending, d *mappedDraft) {
+	switch {
+	case d.Op == freshet.OpDelete:
+		p.outcomes.Deleted++
+	case e.head.Op == freshet.OpUpsert && e.head.Content == d.content && e.head.Text == d.Text &&
+		string(e.head.Metadata) == string(d.Metadata):
+		p.outcomes.Unchanged++
+	default:
+		p.outcomes.Applied++
+	}
+}
+
+// bury makes a dead letter of a record, or of one draft of it.
+func (p *plan) bury(m *mapped, ordinal int, d *mappedDraft, stage string, err error) {
+	l := freshet.DeadLetter{Position: m.record.Position, Ordinal: ordinal, Stage: stage, Class: freshet.CodeInternal,
+		Message: err.Error(), Attempts: 1, At: m.record.AcceptedAt, Source: m.record.Source, Value: m.record.Value}
+	var e *freshet.Error
+	if errors.As(err, &e) {
+		l.Class = e.Code
+	}
+	if d != nil {
+		l.Key, l.EventID = d.Key, d.EventID
+	}
+	p.dead = append(p.dead, l)
+	p.outcomes.Dead++
+}
+
+// stagedError is an error with the stage at which it arose.
+type stagedError struct {
+	stage string
+	error
+}
+
+func (e stagedError) Unwrap() error { return e.error }
+
+func staged(stage string, err error) error { return stagedError{stage, err} }
+
+func stageOf(err error) string {
+	var s stagedError
+	if errors.As(err, &s) {
+		return s.stage
+	}
+	return "map"
+}
+
+// clip shortens an id for a message.
+func clip(s string) string {
+	if len(s) > 80 {
+		return s[:80] + "…"
+	}
+	return s
+}

@@ -1,0 +1,44 @@
+package process
+
+import (
+	"fmt"
+
+	"github.com/freshet-io/freshet"
+)
+
+// MaxDim is the largest dimension of a vector.
+const MaxDim = 4096
+
+// validate checks what can be known of a draft alone.
+func (s *Sequencer) validate(d *mappedDraft) error {
+	col, ok := s.collections.Get(d.Key.Collection)
+	if !ok {
+		return &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection",
+			Message: fmt.Sprintf("%q does not exist; declare it in the configuration, or set auto_create", clip(d.Key.Collection))}
+	}
+	if d.Op == freshet.OpDelete {
+		return nil
+	}
+	if d.Vector == nil {
+		if col.Model == "" {
+			return &freshet.Error{Code: freshet.CodeNoContent, Field: "vector",
+				Message: fmt.Sprintf("is missing; collection %q has no model, its events bring vectors of %d dimensions", col.Name, col.Dim)}
+		}
+		return nil
+	}
+	if len(d.Vector) != col.Dim {
+		return &freshet.Error{Code: freshet.CodeWrongDimension, Field: "vector",
+			Message: fmt.Sprintf("has %d dimensions, collection %q has %d", len(d.Vector), col.Name, col.Dim)}
+	}
+	var norm float64
+	for i, f := range d.Vector {
+		if f != f || f-f != 0 {
+			return &freshet.Error{Code: freshet.CodeBadVector, Field: "vector", Message: fmt.Sprintf("element %d is %v; every element must be finite", i, f)}
+		}
+		norm += float64(f) * float64(f)
+	}
+	if norm == 0 && col.Metric == "cosine" {
+		return &freshet.Error{Code: freshet.CodeBadVector, Field: "vector", Message: "is all zeros, which has no direction; cosine can't compare it"}
+	}
+	return nil
+}

@@ -1,0 +1,121 @@
+package vsync
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/freshet-io/freshet"
+)
+
+// Limits of a worker.
+const (
+	// queueBatches is how many committed batches may wait for the store; then processing waits.
+	queueBatches = 16
+	// maxApply is how many changes go to the store at once where that many wait.
+	maxApply   = 8192
+	maxBackoff = 5 * time.Second
+)
+
+// Batch is a committed run of changes, in order of the log.
+type Batch struct {
+	Changes []freshet.Change
+	Through int64 // every record of the raw topic up to here is decided once the changes are applied
+}
+
+// Stats are a worker's running totals.
+type Stats struct {
+	Applied, Superseded, Batches, ApplyNs atomic.Int64
+	Paused                                atomic.Bool
+}
+
+// Worker applies batches to a store, in order.
+type Worker struct {
+	store   freshet.Store
+	decided func(through int64)
+	queue   chan Batch
+	log     *slog.Logger
+	Stats   Stats
+}
+
+// NewWorker returns a worker. decided is called after each applied batch.
+func NewWorker(store freshet.Store, decided func(through int64), log *slog.Logger) *Worker {
+	return &Worker{store: store, decided: decided, queue: make(chan Batch, queueBatches), log: log}
+}
+
+// Deliver queues a batch; it blocks while the queue is full.
+func (w *Worker) Deliver(ctx context.Context, b Batch) error {
+	select {
+	case w.queue <- b:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Run applies batches until ctx ends. What is still queued then is applied again after the
+// next start: the store is brought up to the log before anything else.
+func (w *Worker) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case b := <-w.queue:
+			if err := w.apply(ctx, w.gather(b)); err != nil {
+				return nil // only ctx ends the retries
+			}
+		}
+	}
+}
+
+// gather joins what waits behind b to one batch.
+func (w *Worker) gather(b Batch) Batch {
+	for len(b.Changes) < maxApply {
+		select {
+		case next := <-w.queue:
+			b.Changes = append(b.Changes, next.Changes...)
+			b.Through = next.Through
+		default:
+			return b
+		}
+	}
+	return b
+}
+
+func (w *Worker) apply(ctx context.Context, b Batch) error {
+	start := time.Now()
+	backoff := 10 * time.Millisecond
+	for {
+		results, err := w.store.Apply(ctx, b.Changes)
+		w.Stats.Paused.Store(err != nil)
+		if err == nil {
+			w.note(results, time.Since(start))
+			w.decided(b.Through)
+			return nil
+		}
+		w.log.Error("store does not take changes; they are applied again", "changes", len(b.Changes), "error", err, "wait", backoff)
+		select {
+		case <-time.After(backoff/2 + rand.N(backoff/2)):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		backoff = min(2*backoff, maxBackoff)
+	}
+}
+
+func (w *Worker) note(results []freshet.Applied, took time.Duration) {
+	var applied, superseded int64
+	for _, r := range results {
+		if r == freshet.AppliedNew {
+			applied++
+		} else {
+			superseded++
+		}
+	}
+	w.Stats.Applied.Add(applied)
+	w.Stats.Superseded.Add(superseded)
+	w.Stats.Batches.Add(1)
+	w.Stats.ApplyNs.Add(int64(took))
+}
