@@ -408,3 +408,22 @@ func (g *generator) parse(t testing.TB) *filter.Expr {
 	}
 	return e
 }
+
+// fuzzFilters returns filters on one key, and random ones.
+func fuzzFilters(key string, seed uint64) []*filter.Expr {
+	quoted, _ := json.Marshal(strings.NewReplacer(`.`, `\.`, `\`, `\\`).Replace(key))
+	var list []*filter.Expr
+	for _, f := range []string{`{"exists":{%s:true}}`, `{"eq":{%s:null}}`, `{"prefix":{%s:""}}`, `{"prefix":{%s:"x"}}`, `{"eq":{%s:"x"}}`,
+		`{"range":{%s:{"gt":0}}}`, `{"range":{%s:{"lt":1e9}}}`, `{"range":{%s:{"gt":"2000-01-01T00:00:00Z"}}}`, `{"in":{%s:[true,1,"\ufffd"]}}`} {
+		if e, err := filter.Parse(fmt.Appendf(nil, f, quoted)); err == nil {
+			list = append(list, e)
+		}
+	}
+	g := &generator{rand.New(rand.NewPCG(seed, 9))}
+	for range 5 {
+		if e, err := filter.Parse([]byte(g.filter(0))); err == nil {
+			list = append(list, e)
+		}
+	}
+	return list
+}
