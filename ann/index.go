@@ -1,0 +1,213 @@
+package ann
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/freshet-io/freshet/ann/internal/kernel"
+)
+
+// ErrClosed is returned by methods of an index after Close.
+var ErrClosed = errors.New("ann: the index is closed")
+
+// Op is one change of a batch: an upsert, or with a nil Vector a delete.
+type Op struct {
+	Key    uint64
+	Vector []float32 // copied by Apply
+}
+
+// Index maps keys to vectors and finds the vectors nearest to a query. See the package documentation.
+type Index struct {
+	opt       Options
+	space     space
+	slots     slots
+	keys      keyTable
+	readers   readers
+	graph     *graph        // nil in an index of kind Flat
+	committed atomic.Uint64 // sequence of the newest change; starts at 1
+	live      atomic.Int64  // points at the newest sequence
+	closed    atomic.Bool
+
+	// write orders the batches. It is held while a batch is copied into its slots, never while links are made.
+	write sync.Mutex
+	maintainer
+	counters
+}
+
+// counters are the totals of Stats since New.
+type counters struct {
+	upserts, deletes, searches, exactScans, links, repairs, relinks, sweeps atomic.Uint64
+}
+
+// New returns an empty index.
+func New(opt Options) (*Index, error) {
+	if err := opt.Validate(); err != nil {
+		return nil, err
+	}
+	opt = opt.withDefaults()
+	ix := &Index{opt: opt, space: space{metric: opt.Metric, dim: opt.Dim}}
+	ix.slots.init(kernel.Pad(opt.Dim))
+	ix.keys.slots = &ix.slots
+	ix.readers.committed = &ix.committed
+	ix.committed.Store(1)
+	ix.maintainer.ix = ix
+	if opt.Kind == HNSW {
+		ix.graph = newGraph(&ix.slots, &ix.space, opt)
+		ix.draining.Store(opt.FlatBelow < 0)
+	}
+	return ix, nil
+}
+
+// Options returns the options in force, with defaults filled in.
+func (ix *Index) Options() Options { return ix.opt }
+
+// Len returns the number of points.
+func (ix *Index) Len() int { return int(ix.live.Load()) }
+
+// Apply makes the changes of a batch, in order, so that the last one of a key wins. A search sees all of the batch or
+// nothing of it, and every search that begins after Apply has returned sees it. A delete of an absent key does nothing.
+//
+// When a vector can't be stored (wrong dimension, NaN, infinity, no direction under cosine, or too long under the other
+// metrics) nothing is applied, and the error names the op. Vectors are copied. Apply waits while more than
+// Options.BufferSize points have no links yet.
+func (ix *Index) Apply(ops []Op) error {
+	norms := make([]float64, len(ops))
+	upserts := 0
+	for i, op := range ops {
+		if op.Vector == nil {
+			continue
+		}
+		norm, err := ix.space.check(op.Vector)
+		if err != nil {
+			return fmt.Errorf("ann: op %d (key %d): the vector can't be stored: %w", i, op.Key, err)
+		}
+		norms[i] = norm
+		upserts++
+	}
+	if err := ix.waitForRoom(); err != nil {
+		return err
+	}
+	ix.write.Lock()
+	defer ix.write.Unlock()
+	if ix.closed.Load() {
+		return ErrClosed
+	}
+	if !ix.slots.fits(upserts) {
+		return fmt.Errorf("ann: the index holds %d points: a batch of %d exceeds the limit of %d slots", ix.Len(), upserts, maxSlots)
+	}
+	ix.commit(ops, norms)
+	return nil
+}
+
+// commit applies a checked batch. Nothing that it does before the sequence is stored is visible to a reader.
+func (ix *Index) commit(ops []Op, norms []float64) {
+	seq := ix.committed.Load() + 1
+	var dead []uint32
+	delta := 0
+	for i, op := range ops {
+		old := ix.keys.find(op.Key)
+		if old != noSlot && ix.slots.header(old).alive() {
+			ix.slots.kill(old, seq)
+			dead = append(dead, old)
+			delta--
+		} else if op.Vector == nil {
+			continue
+		}
+		if op.Vector == nil {
+			ix.deletes.Add(1)
+			continue
+		}
+		slot := ix.slots.allocate()
+		ix.space.prepare(ix.slots.vector(slot), op.Vector, norms[i])
+		ix.slots.publish(slot, op.Key, old, seq)
+		ix.keys.put(op.Key, slot)
+		ix.upserts.Add(1)
+		delta++
+	}
+	ix.committed.Store(seq)
+	if live := ix.live.Add(int64(delta)); ix.graph != nil && live > int64(ix.opt.FlatBelow) {
+		ix.draining.Store(true)
+	}
+	ix.enqueueDead(dead)
+	ix.kick()
+}
+
+// Vector appends the vector of key to dst, as it is stored: under cosine normalised to length 1 (a vector whose squared
+// length was within 1e-6 of 1 is kept as it came), else as it came. The result is false when there is no such key.
+func (ix *Index) Vector(key uint64, dst []float32) ([]float32, bool) {
+	r := ix.readers.acquire(false)
+	defer ix.unpin(r)
+	slot := ix.keys.findAt(key, r.seq)
+	if slot == noSlot {
+		return dst, false
+	}
+	return append(dst, ix.slots.vector(slot)[:ix.opt.Dim]...), true
+}
+
+// Each calls yield for every point of one instant, each key once, in no order, until it returns false. The vector, as
+// Vector returns it, is valid during the call only. Points are read from the slots that searches read, so an audit that
+// compares them with another source tests what searches see.
+func (ix *Index) Each(yield func(key uint64, vector []float32) bool) {
+	r := ix.readers.acquire(false)
+	defer ix.unpin(r)
+	for slot, end := uint32(1), ix.slots.end.Load(); slot < end; slot++ {
+		if h := ix.slots.header(slot); h.visibleAt(r.seq) {
+			r.query = append(r.query[:0], ix.slots.vector(slot)[:ix.opt.Dim]...)
+			if !yield(h.key.Load(), r.query) {
+				return
+			}
+		}
+	}
+}
+
+// unpin ends the use of a reader and wakes the workers that had to wait for it.
+func (ix *Index) unpin(r *reader) {
+	ix.readers.release(r)
+	if ix.parked.Load() {
+		ix.kick()
+	}
+}
+
+// Stats is a picture of an index. Its numbers are read one by one, so they may differ by what happens meanwhile.
+type Stats struct {
+	Points   int // live points
+	InGraph  int // points with links
+	InBuffer int // points that searches find by a scan: the fresh buffer, or everything in a flat index
+	Deleted  int // slots of dead points that are not ready for use again
+	Free     int // slots ready for use again
+	Bytes    int64
+
+	Upserts, Deletes uint64 // applied since New or Load
+	Searches         uint64
+	ExactScans       uint64 // searches that were answered, or filled up, by comparing with every point that may be returned
+	Links            uint64 // points linked into the graph
+	Repairs          uint64 // dead points taken out of the graph
+	Relinks          uint64 // points that had become unreachable and were linked again
+	Sweeps           uint64
+}
+
+// Stats returns the present numbers.
+func (ix *Index) Stats() Stats {
+	st := Stats{
+		Points:     ix.Len(),
+		InBuffer:   int(ix.slots.buffered.Load()),
+		Free:       ix.slots.freeCount(),
+		Bytes:      ix.slots.bytes() + ix.keys.bytes(),
+		Upserts:    ix.upserts.Load(),
+		Deletes:    ix.deletes.Load(),
+		Searches:   ix.searches.Load(),
+		ExactScans: ix.exactScans.Load(),
+		Links:      ix.links.Load(),
+		Repairs:    ix.repairs.Load(),
+		Relinks:    ix.relinks.Load(),
+		Sweeps:     ix.sweeps.Load(),
+	}
+	st.InGraph = max(0, st.Points-st.InBuffer)
+	st.Deleted = max(0, int(ix.slots.end.Load())-1-st.Points-st.Free)
+	if ix.graph != nil {
+		st.Bytes += ix.graph.bytes()
+	}
+	return st
+}

@@ -1,0 +1,164 @@
+package ann
+
+// linkScratch is the memory for linking one slot.
+type linkScratch struct {
+	chosen    [maxLevel + 1][]candidate // neighbours by level
+	selection []candidate
+	row       []uint32
+	rivals    []candidate
+}
+
+// insert links slot, whose vector is in place, into the graph. The reader is pinned, walks, and stays pinned until the
+// links are written: every neighbour was alive after the pin, so no sweep that could free it has begun (sweep.go).
+func (g *graph) insert(r *reader, slot uint32, efConstruction int) {
+	level := g.levelOf(slot, g.slots.header(slot).born.Load())
+	g.addRows(slot, level)
+	g.connect(r, slot, level, efConstruction)
+}
+
+// connect links slot, which has rows up to level, with its nearest nodes in both directions.
+//
+// A slot that meets no live node tries again alone: then the next such one finds it, and two that meet nobody at the
+// same time don't make two graphs.
+func (g *graph) connect(r *reader, slot uint32, level, efConstruction int) {
+	alone := g.tryConnect(r, slot, level, efConstruction)
+	if alone {
+		g.lonely.Lock()
+		defer g.lonely.Unlock()
+		alone = g.tryConnect(r, slot, level, efConstruction)
+	}
+	g.raiseEntry(slot, level, alone)
+}
+
+// tryConnect reports whether slot is alone: no live node was found.
+//
+// All rows of slot are complete before the first link to it is published: a walk that arrives finds its way on.
+func (g *graph) tryConnect(r *reader, slot uint32, level, efConstruction int) (alone bool) {
+	r.query = append(r.query[:0], g.slots.vector(slot)...)
+	for l := range r.link.chosen {
+		r.link.chosen[l] = r.link.chosen[l][:0]
+	}
+	_, top := g.entryPoint()
+	near, at := g.descend(r, min(level, top))
+	from := append(r.cands[:0], near)
+	for l := at; l >= 0; l-- {
+		g.beam(r, from, l, efConstruction, noBudget, &admission{self: slot})
+		if found := r.gathered(); len(found) > 0 {
+			from = found
+			r.link.chosen[l] = append(r.link.chosen[l], g.selectLinks(r, found, g.m)...)
+		}
+	}
+	if len(r.link.chosen[0]) == 0 {
+		return true
+	}
+	for l := range level + 1 {
+		g.writeRow(r, slot, l)
+	}
+	for l := range level + 1 {
+		g.linkBack(r, slot, l)
+	}
+	return false
+}
+
+const noBudget = 1 << 62
+
+// writeRow stores the chosen links of slot on level.
+func (g *graph) writeRow(r *reader, slot uint32, level int) {
+	r.link.row = r.link.row[:0]
+	for _, c := range r.link.chosen[level] {
+		r.link.row = append(r.link.row, c.slot)
+	}
+	mu := g.lock(slot)
+	mu.Lock()
+	defer mu.Unlock()
+	g.row(slot, level).set(r.link.row)
+}
+
+// linkBack links the chosen neighbours of slot on level to it. When all of them prefer others, the nearest one gives up
+// its last link, so that slot can be found at all.
+func (g *graph) linkBack(r *reader, slot uint32, level int) {
+	accepted := false
+	chosen := r.link.chosen[level]
+	for _, c := range chosen {
+		accepted = g.addLink(r, c.slot, candidate{c.dist, slot}, level) || accepted
+	}
+	if !accepted && len(chosen) > 0 {
+		g.forceLink(chosen[0].slot, slot, level)
+	}
+}
+
+// addLink adds a link from node to c on level. A full row keeps the best of all. It reports whether node now links to c.
+func (g *graph) addLink(r *reader, node uint32, c candidate, level int) bool {
+	mu := g.lock(node)
+	mu.Lock()
+	defer mu.Unlock()
+	row := g.row(node, level)
+	for i := range row {
+		switch row[i].Load() {
+		case c.slot:
+			return true
+		case noSlot:
+			row[i].Store(c.slot)
+			return true
+		}
+	}
+	rivals := append(r.link.rivals[:0], c)
+	for i := range row {
+		if s := row[i].Load(); g.slots.header(s).alive() {
+			rivals = append(rivals, candidate{g.space.distance(g.slots.vector(node), g.slots.vector(s)), s})
+		}
+	}
+	r.link.rivals = rivals
+	return g.rewrite(r, row, rivals, c.slot)
+}
+
+// rewrite makes row hold the best of rivals and reports whether slot is among them. The caller holds the row's lock.
+func (g *graph) rewrite(r *reader, row links, rivals []candidate, slot uint32) (kept bool) {
+	sortNearest(rivals)
+	r.link.row = r.link.row[:0]
+	for _, c := range g.selectLinks(r, rivals, len(row)) {
+		r.link.row = append(r.link.row, c.slot)
+		kept = kept || c.slot == slot
+	}
+	row.set(r.link.row)
+	return kept
+}
+
+// forceLink makes node link to slot in place of its last link.
+func (g *graph) forceLink(node, slot uint32, level int) {
+	mu := g.lock(node)
+	mu.Lock()
+	defer mu.Unlock()
+	row := g.row(node, level)
+	if row.index(slot) >= 0 {
+		return
+	}
+	for i := range row {
+		if row[i].Load() == noSlot || i == len(row)-1 {
+			row[i].Store(slot)
+			return
+		}
+	}
+}
+
+// selectLinks returns at most limit of the candidates, which are sorted by distance to a node: each that is not closer,
+// by the factor alpha, to one chosen before it than to the node. So links point in different directions, and some are
+// long (the heuristic of HNSW with the factor of Vamana, Subramanya et al. 2019). The result is valid until the next call.
+func (g *graph) selectLinks(r *reader, sorted []candidate, limit int) []candidate {
+	chosen := r.link.selection[:0]
+next:
+	for _, c := range sorted {
+		if len(chosen) == limit {
+			break
+		}
+		v := g.slots.vector(c.slot)
+		for _, other := range chosen {
+			if g.alpha*g.space.distance(v, g.slots.vector(other.slot)) < c.dist {
+				continue next
+			}
+		}
+		chosen = append(chosen, c)
+	}
+	r.link.selection = chosen
+	return chosen
+}

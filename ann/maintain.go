@@ -1,0 +1,404 @@
+package ann
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// maintainer runs the background work of an index: it links points of the fresh buffer into the graph, repairs the
+// graph around dead points, sweeps, and frees slots. Its goroutines exist only while there is something to do, so an idle
+// index costs none.
+type maintainer struct {
+	ix       *Index
+	draining atomic.Bool // points of the buffer are to be linked
+	parked   atomic.Bool // work is left that had to wait for a pinned reader
+
+	// quiet is held for reading during every job, and for writing by Check, which needs the graph to stand still.
+	quiet sync.RWMutex
+
+	mu       sync.Mutex // guards the fields below
+	running  int
+	stopped  bool
+	cursor   uint32     // where the search for a pending slot goes on
+	dead     slotQueue  // dead slots, in the order of their deaths
+	retired  []uint32   // dead slots whose neighbours are repaired
+	limbo    []released // slots that are freed when all readers have passed a sequence
+	sweeping bool
+	progress chan struct{} // closed, and forgotten, after every job when someone waits
+}
+
+// released is a slot that no reader at or after a sequence can reach.
+type released struct {
+	slot  uint32
+	after uint64
+}
+
+// slotQueue is a first-in first-out queue.
+type slotQueue struct {
+	list []uint32
+	head int
+}
+
+func (q *slotQueue) len() int      { return len(q.list) - q.head }
+func (q *slotQueue) first() uint32 { return q.list[q.head] }
+func (q *slotQueue) push(slots ...uint32) {
+	if q.head > len(q.list)/2 {
+		q.list = q.list[:copy(q.list, q.list[q.head:])]
+		q.head = 0
+	}
+	q.list = append(q.list, slots...)
+}
+func (q *slotQueue) pop() { q.head++ }
+
+// job is what a worker does next.
+type job struct {
+	kind jobKind
+	slot uint32
+	list []uint32
+}
+
+type jobKind int
+
+const (
+	jobNone jobKind = iota
+	jobLink
+	jobRepair
+	jobSweep
+	jobRelease
+)
+
+// enqueueDead takes over slots that died with the newest sequence.
+func (m *maintainer) enqueueDead(dead []uint32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dead.push(dead...)
+}
+
+// kick starts a worker when there is work for one more.
+func (m *maintainer) kick() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.startLocked()
+}
+
+func (m *maintainer) startLocked() {
+	if m.running >= m.ix.opt.Workers || m.stopped {
+		return
+	}
+	if j := m.nextLocked(); j.kind != jobNone {
+		m.running++
+		go m.work(j)
+	}
+}
+
+// work does jobs until there are none.
+func (m *maintainer) work(j job) {
+	for j.kind != jobNone {
+		m.do(j)
+		m.mu.Lock()
+		if m.progress != nil {
+			close(m.progress)
+			m.progress = nil
+		}
+		j = job{}
+		if !m.stopped {
+			j = m.nextLocked()
+		}
+		if j.kind == jobNone {
+			m.running--
+		} else {
+			m.startLocked()
+		}
+		m.mu.Unlock()
+	}
+}
+
+// nextLocked takes the next job. When the only work left waits for a pinned reader it sets parked first and looks again:
+// then either it sees the reader gone, or the reader, which clears its pin before it reads parked, kicks.
+func (m *maintainer) nextLocked() job {
+	if j := m.takeLocked(); j.kind != jobNone {
+		return j
+	}
+	if m.dead.len() == 0 && len(m.limbo) == 0 {
+		m.parked.Store(false)
+		return job{}
+	}
+	m.parked.Store(true)
+	return m.takeLocked()
+}
+
+// takeLocked removes a job from the queues, or returns one of kind jobNone.
+func (m *maintainer) takeLocked() job {
+	repair := m.takeDeadLocked()
+	if list := m.takeLimboLocked(); len(list) > 0 {
+		if repair != noSlot {
+			m.dead.head-- // it stays the first
+		}
+		return job{kind: jobRelease, list: list}
+	}
+	if repair != noSlot {
+		return job{kind: jobRepair, slot: repair}
+	}
+	if m.ix.graph == nil {
+		return job{}
+	}
+	if slot := m.takePendingLocked(); slot != noSlot {
+		return job{kind: jobLink, slot: slot}
+	}
+	if list := m.takeRetiredLocked(); len(list) > 0 {
+		return job{kind: jobSweep, list: list}
+	}
+	return job{}
+}
+
+// takeDeadLocked returns a dead node to repair, or noSlot. Only slots that died before all walking readers began are
+// looked at. One that was never linked needs no repair and goes to limbo; one that is being linked holds up the queue.
+func (m *maintainer) takeDeadLocked() uint32 {
+	for oldest := m.ix.readers.oldest(true); m.dead.len() > 0; {
+		slot := m.dead.first()
+		h := m.ix.slots.header(slot)
+		died := h.died.Load()
+		if died > oldest {
+			return noSlot
+		}
+		switch {
+		case h.move(pending, dropped):
+			m.dead.pop()
+			m.limbo = append(m.limbo, released{slot, died})
+		case h.is(linked):
+			m.dead.pop()
+			return slot
+		default:
+			return noSlot
+		}
+	}
+	return noSlot
+}
+
+// takeLimboLocked returns the slots that no reader can reach any more.
+func (m *maintainer) takeLimboLocked() (list []uint32) {
+	if len(m.limbo) == 0 {
+		return nil
+	}
+	oldest, n := m.ix.readers.oldest(false), 0
+	for n < len(m.limbo) && m.limbo[n].after <= oldest {
+		list = append(list, m.limbo[n].slot)
+		n++
+	}
+	m.limbo = m.limbo[n:]
+	return list
+}
+
+// takeRetiredLocked returns the slots to sweep, when it is time. The entry point, which is among them only when nothing
+// alive could take over, stays.
+func (m *maintainer) takeRetiredLocked() []uint32 {
+	n, g := len(m.retired), m.ix.graph
+	if m.sweeping || n < sweepMinimum || float64(n) < sweepFraction*float64(g.nodes.Load()) {
+		return nil
+	}
+	entry, _ := g.entryPoint()
+	list := m.retired
+	m.retired = nil
+	for i, slot := range list {
+		if slot == entry && !g.replaceEntry(slot) {
+			m.retired = append(m.retired, slot)
+			list = append(list[:i], list[i+1:]...)
+			break
+		}
+	}
+	m.sweeping = true
+	return list
+}
+
+// takePendingLocked claims a live point of the buffer, round robin, so that none waits for ever.
+func (m *maintainer) takePendingLocked() uint32 {
+	s := &m.ix.slots
+	if !m.draining.Load() || s.buffered.Load() == 0 {
+		return noSlot
+	}
+	end := s.end.Load()
+	for range 2 {
+		for m.cursor < end {
+			slot, ok := s.buffer.next(m.cursor, end)
+			if !ok {
+				break
+			}
+			m.cursor = slot + 1
+			if h := s.header(slot); h.alive() && h.move(pending, linking) {
+				return slot
+			}
+		}
+		m.cursor = 0
+	}
+	return noSlot
+}
+
+// do runs one job.
+func (m *maintainer) do(j job) {
+	m.quiet.RLock()
+	defer m.quiet.RUnlock()
+	ix := m.ix
+	if j.kind == jobRelease {
+		ix.free(j.list)
+		return
+	}
+	r := ix.readers.acquire(true)
+	defer ix.readers.release(r)
+	switch j.kind {
+	case jobLink:
+		ix.graph.insert(r, j.slot, ix.opt.EfConstruction)
+		ix.slots.header(j.slot).set(linked)
+		ix.slots.leaveBuffer(j.slot)
+		ix.links.Add(1)
+	case jobRepair:
+		ix.graph.repair(r, j.slot)
+		ix.slots.header(j.slot).set(retired)
+		ix.repairs.Add(1)
+		m.mu.Lock()
+		m.retired = append(m.retired, j.slot)
+		m.mu.Unlock()
+	case jobSweep:
+		m.sweep(r, j.list)
+	}
+}
+
+// sweep cleans the graph of links to the retired slots in list, and links again what has become unreachable.
+func (m *maintainer) sweep(r *reader, list []uint32) {
+	ix, g := m.ix, m.ix.graph
+	g.sweep(newSlotSet(list, ix.slots.end.Load()))
+	for _, slot := range g.unreachable(r) {
+		g.connect(r, slot, 0, ix.opt.EfConstruction)
+		ix.relinks.Add(1)
+	}
+	ix.sweeps.Add(1)
+
+	ix.write.Lock() // a new sequence, which readers that begin from now on are pinned at
+	after := ix.committed.Load() + 1
+	ix.committed.Store(after)
+	ix.write.Unlock()
+
+	m.mu.Lock()
+	for _, slot := range list {
+		m.limbo = append(m.limbo, released{slot, after})
+	}
+	m.sweeping = false
+	m.mu.Unlock()
+}
+
+// free makes slots usable again. A key whose newest version is such a slot is forgotten.
+func (ix *Index) free(list []uint32) {
+	for _, slot := range list {
+		ix.keys.remove(ix.slots.header(slot).key.Load(), slot)
+		if ix.slots.header(slot).is(retired) {
+			ix.graph.dropRows(slot)
+		}
+		ix.slots.release(slot)
+	}
+}
+
+// waitForRoom waits until the buffer takes another batch.
+func (ix *Index) waitForRoom() error {
+	limit := int64(ix.opt.BufferSize + max(0, ix.opt.FlatBelow))
+	for ix.graph != nil && ix.slots.buffered.Load() >= limit {
+		m := &ix.maintainer
+		m.mu.Lock()
+		m.startLocked()
+		done := m.waitLocked()
+		m.mu.Unlock()
+		if ix.closed.Load() {
+			return ErrClosed
+		}
+		if ix.slots.buffered.Load() >= limit {
+			<-done
+		}
+	}
+	return nil
+}
+
+// waitLocked returns a channel that is closed after the next job.
+func (m *maintainer) waitLocked() <-chan struct{} {
+	if m.progress == nil {
+		m.progress = make(chan struct{})
+	}
+	return m.progress
+}
+
+// flushPoll bounds how long Flush sleeps before it looks again for work that waited for a reader.
+const flushPoll = 2 * time.Millisecond
+
+// Flush waits until everything that was applied before the call is in the graph and the graph is repaired around what
+// was deleted. In an index that is an exact list (kind Flat, or not above FlatBelow points) it only waits for the
+// removal of dead points. It returns the error of ctx when that ends first.
+func (ix *Index) Flush(ctx context.Context) error {
+	m := &ix.maintainer
+	timer := time.NewTimer(flushPoll)
+	defer timer.Stop()
+	for seq := ix.committed.Load(); ; {
+		m.mu.Lock()
+		if m.stopped {
+			m.mu.Unlock()
+			return ErrClosed
+		}
+		m.startLocked()
+		settled := m.settledLocked(seq)
+		done := m.waitLocked()
+		m.mu.Unlock()
+		if settled {
+			m.quiet.Lock() // waits for the jobs at hand
+			m.quiet.Unlock()
+			return nil
+		}
+		timer.Reset(flushPoll)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-done:
+		case <-timer.C:
+		}
+	}
+}
+
+// settledLocked reports whether every job for what happened up to seq was begun.
+func (m *maintainer) settledLocked(seq uint64) bool {
+	s := &m.ix.slots
+	if m.dead.len() > 0 && s.header(m.dead.first()).died.Load() <= seq {
+		return false
+	}
+	for slot, end := uint32(0), s.end.Load(); m.draining.Load(); slot++ {
+		next, ok := s.buffer.next(slot, end)
+		if !ok {
+			break
+		}
+		if h := s.header(next); h.is(pending) && h.alive() && h.born.Load() <= seq {
+			return false
+		}
+		slot = next
+	}
+	return true
+}
+
+// Close stops the background work and waits for the job at hand. Later calls that change or search return ErrClosed;
+// Close itself may be called again.
+func (ix *Index) Close() error {
+	ix.write.Lock()
+	ix.closed.Store(true)
+	ix.write.Unlock()
+	m := &ix.maintainer
+	for {
+		m.mu.Lock()
+		m.stopped = true
+		running := m.running
+		done := m.waitLocked()
+		if running == 0 && m.progress != nil {
+			close(m.progress)
+			m.progress = nil
+		}
+		m.mu.Unlock()
+		if running == 0 {
+			return nil
+		}
+		<-done
+	}
+}

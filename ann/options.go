@@ -1,0 +1,172 @@
+package ann
+
+import (
+	"fmt"
+	"runtime"
+)
+
+// Metric says how two vectors are compared.
+type Metric uint8
+
+const (
+	// Cosine compares directions. Vectors are normalised when they are stored; the score is the cosine, in [-1, 1].
+	Cosine Metric = iota
+	// InnerProduct scores by the plain inner product, so longer vectors rank higher.
+	InnerProduct
+	// L2 compares by Euclidean distance d; the score is 1/(1+d), in (0, 1].
+	L2
+)
+
+var metricNames = [...]string{"cosine", "inner_product", "l2"}
+
+// String returns the name that ParseMetric accepts.
+func (m Metric) String() string {
+	if int(m) < len(metricNames) {
+		return metricNames[m]
+	}
+	return fmt.Sprintf("metric(%d)", uint8(m))
+}
+
+// ParseMetric returns the metric of a name: cosine, inner_product or l2.
+func ParseMetric(name string) (Metric, error) {
+	for i, n := range metricNames {
+		if n == name {
+			return Metric(i), nil
+		}
+	}
+	return 0, fmt.Errorf("ann: metric %q is not known: use cosine, inner_product or l2", name)
+}
+
+// Kind says how an index finds neighbours.
+type Kind uint8
+
+const (
+	// HNSW walks a navigable graph: approximate, fast, and the default.
+	HNSW Kind = iota
+	// Flat compares the query with every point: exact, and the oracle of the others.
+	Flat
+)
+
+var kindNames = [...]string{"hnsw", "flat"}
+
+// String returns the name that ParseKind accepts.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("kind(%d)", uint8(k))
+}
+
+// ParseKind returns the kind of a name: hnsw or flat.
+func ParseKind(name string) (Kind, error) {
+	for i, n := range kindNames {
+		if n == name {
+			return Kind(i), nil
+		}
+	}
+	return 0, fmt.Errorf("ann: index kind %q is not known: use hnsw or flat", name)
+}
+
+// Limits of what an index accepts.
+const (
+	MinDim            = 2       // smallest Options.Dim
+	MaxDim            = 4096    // largest Options.Dim
+	MinM              = 4       // smallest Options.M
+	MaxM              = 64      // largest Options.M
+	MaxEf             = 1 << 16 // largest Options.Ef, Options.EfConstruction and SearchOptions.Ef
+	MaxK              = 1 << 20 // largest k of a search
+	MaxWorkers        = 256     // largest Options.Workers
+	MaxBuffer         = 1 << 20 // largest Options.BufferSize and Options.FlatBelow
+	maxAlpha          = 2
+	maxNormSquared    = 1e37 // inner product and L2: beyond it float32 distances overflow
+	unitNormTolerance = 1e-6 // a squared norm this close to 1 is left as it is
+)
+
+// Defaults of Options: what a zero field means.
+const (
+	DefaultM              = 16
+	DefaultEfConstruction = 200
+	DefaultEf             = 100
+	DefaultFlatBelow      = 1000
+	DefaultBufferSize     = 4096
+	DefaultAlpha          = 1.1
+)
+
+// Options describes an index. The zero value of every field but Dim stands for a default.
+type Options struct {
+	// Dim is the number of components of every vector, from MinDim to MaxDim. It has no default.
+	Dim int
+	// Metric defaults to Cosine.
+	Metric Metric
+	// Kind defaults to HNSW.
+	Kind Kind
+	// M is the number of links that a new point of the graph makes; its row holds up to 2M on the lowest level.
+	// Default DefaultM.
+	M int
+	// EfConstruction is the number of candidates that are gathered to link a point. Default DefaultEfConstruction.
+	EfConstruction int
+	// Ef is the number of candidates that a search keeps when SearchOptions.Ef is zero. Default DefaultEf.
+	Ef int
+	// Alpha relaxes the pruning of links: above 1 a row keeps more long links, which holds recall under change.
+	// Default DefaultAlpha; at most 2; inner product always prunes with 1.
+	Alpha float32
+	// Seed makes the levels of the graph reproducible.
+	Seed uint64
+	// FlatBelow keeps an index of kind HNSW an exact list while it has at most this many points. Default
+	// DefaultFlatBelow; negative means that the graph is built from the first point on.
+	FlatBelow int
+	// Workers is the largest number of background goroutines that link points into the graph; they run only while
+	// there is work. Default: half the processors, at least one.
+	Workers int
+	// BufferSize is the number of points that may wait for their links; beyond it Apply waits. Default
+	// DefaultBufferSize.
+	BufferSize int
+}
+
+// withDefaults returns o with every zero field replaced by its default.
+func (o Options) withDefaults() Options {
+	setDefault(&o.M, DefaultM)
+	setDefault(&o.EfConstruction, DefaultEfConstruction)
+	setDefault(&o.Ef, DefaultEf)
+	setDefault(&o.FlatBelow, DefaultFlatBelow)
+	setDefault(&o.BufferSize, DefaultBufferSize)
+	setDefault(&o.Workers, max(1, runtime.GOMAXPROCS(0)/2))
+	if o.Alpha == 0 {
+		o.Alpha = DefaultAlpha
+	}
+	return o
+}
+
+func setDefault(field *int, value int) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
+// Validate returns an error that names the first field out of its range, its value and the range. Zero fields stand
+// for their defaults and are valid, except Dim.
+func (o Options) Validate() error {
+	o = o.withDefaults()
+	for _, f := range []struct {
+		name          string
+		value, lo, hi int
+	}{
+		{"Dim", o.Dim, MinDim, MaxDim},
+		{"Metric", int(o.Metric), 0, len(metricNames) - 1},
+		{"Kind", int(o.Kind), 0, len(kindNames) - 1},
+		{"M", o.M, MinM, MaxM},
+		{"EfConstruction", o.EfConstruction, 1, MaxEf},
+		{"Ef", o.Ef, 1, MaxEf},
+		{"FlatBelow", o.FlatBelow, -1, MaxBuffer},
+		{"Workers", o.Workers, 1, MaxWorkers},
+		{"BufferSize", o.BufferSize, 1, MaxBuffer},
+	} {
+		if f.value < f.lo || f.value > f.hi {
+			return fmt.Errorf("ann: option %s is %d: it must be from %d to %d", f.name, f.value, f.lo, f.hi)
+		}
+	}
+	if !(o.Alpha >= 1 && o.Alpha <= maxAlpha) {
+		return fmt.Errorf("ann: option Alpha is %v: it must be from 1 to %d", o.Alpha, maxAlpha)
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package ann
+
+// repairLinks is the number of links that a node gets for one that it loses (c of IP-DiskANN, Xu et al. 2025).
+const repairLinks = 3
+
+// repair takes dead node slot out of the ways of walks: every node that links to it, as far as it can be found within two
+// hops, gets links to the nearest of slot's neighbours instead. Links that are missed stay valid, since the row of slot
+// remains until a sweep has removed them all.
+//
+// The reader is pinned and walks, for the reason given at insert.
+func (g *graph) repair(r *reader, slot uint32) {
+	g.replaceEntry(slot)
+	for level := int(g.slots.header(slot).level.Load()); level >= 0; level-- {
+		g.repairLevel(r, slot, level)
+	}
+}
+
+func (g *graph) repairLevel(r *reader, slot uint32, level int) {
+	r.visited.reset()
+	r.visited.size(g.slots.end.Load())
+	r.visited.visit(slot)
+	near := g.row(slot, level).appendTo(r.repair.near[:0])
+	r.repair.near = near
+	heirs := r.repair.heirs[:0]
+	for _, s := range near {
+		if g.slots.header(s).alive() {
+			heirs = append(heirs, s)
+		}
+	}
+	r.repair.heirs = heirs
+	for _, s := range near {
+		if r.visited.visit(s) {
+			g.bequeath(r, s, slot, level)
+		}
+		r.repair.far = g.row(s, level).appendTo(r.repair.far[:0])
+		for _, far := range r.repair.far {
+			if r.visited.visit(far) {
+				g.bequeath(r, far, slot, level)
+			}
+		}
+	}
+}
+
+// repairScratch is the memory of a repair.
+type repairScratch struct {
+	near, far, heirs []uint32
+	nearest          []candidate
+}
+
+// bequeath replaces the link from node to dead, if there is one, by links to the nearest heirs.
+func (g *graph) bequeath(r *reader, node, dead uint32, level int) {
+	if g.row(node, level).index(dead) < 0 || !g.slots.header(node).alive() {
+		return
+	}
+	v := g.slots.vector(node)
+	nearest := r.repair.nearest[:0]
+	for _, heir := range r.repair.heirs {
+		if heir != node {
+			nearest = append(nearest, candidate{g.space.distance(v, g.slots.vector(heir)), heir})
+		}
+	}
+	sortNearest(nearest)
+	nearest = nearest[:min(repairLinks, len(nearest))]
+	r.repair.nearest = nearest
+
+	mu := g.lock(node)
+	mu.Lock()
+	defer mu.Unlock()
+	row := g.row(node, level)
+	keep := row.appendTo(r.link.row[:0])
+	for i, s := range keep {
+		if s == dead {
+			keep = append(keep[:i], keep[i+1:]...)
+			break
+		}
+	}
+	held := len(keep)
+	for _, c := range nearest {
+		if !contains(keep[:held], c.slot) {
+			keep = append(keep, c.slot)
+		}
+	}
+	r.link.row = keep
+	if len(keep) <= len(row) {
+		row.set(keep)
+		return
+	}
+	rivals := r.link.rivals[:0]
+	for _, s := range keep {
+		if g.slots.header(s).alive() {
+			rivals = append(rivals, candidate{g.space.distance(v, g.slots.vector(s)), s})
+		}
+	}
+	r.link.rivals = rivals
+	g.rewrite(r, row, rivals, noSlot)
+}
+
+func contains(list []uint32, slot uint32) bool {
+	for _, s := range list {
+		if s == slot {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,200 @@
+package ann
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Filter is the set of keys that a search may return. Its methods are called while the search runs, by the goroutine of
+// the search; they must not call Apply, Flush or Close of the same index.
+type Filter interface {
+	// Match reports whether key may be returned. It is called for many keys per search and should take constant time.
+	Match(key uint64) bool
+	// Count returns the number of keys that match, at least roughly: it decides between walking and scanning.
+	Count() int
+	// Each calls yield with every key that matches, once, until it returns false. Keys that the index doesn't have are
+	// passed over.
+	Each(yield func(key uint64) bool)
+}
+
+// SearchOptions says how to search. The zero value asks for the defaults.
+type SearchOptions struct {
+	// Ef is the number of candidates that the walk keeps: more give better recall and take longer. Zero means
+	// Options.Ef; a value below k means k. An exact search ignores it.
+	Ef int
+	// Filter limits what may be returned; nil allows every key.
+	Filter Filter
+	// Exact compares the query with every point that may be returned.
+	Exact bool
+}
+
+// Result is a key and the similarity of its vector to the query, higher is better: the cosine, the inner product, or
+// 1/(1+d) of the Euclidean distance d. It is computed from the stored float32 vectors.
+type Result struct {
+	Key   uint64
+	Score float32
+}
+
+// Search appends to dst the k points that are most similar to q, best first, equal scores by key; fewer when fewer may be
+// returned. It reads one instant: the newest batch whose Apply has returned, or a later one, as a whole. A key appears
+// once, and none that was deleted before the call.
+//
+// With an index of kind HNSW the answer is approximate, unless opt.Exact is set, the points or the matches of the filter
+// are so few that they are compared one by one, or the walk finds fewer than k although more may be returned: then an
+// exact scan takes over. Search allocates nothing but what dst needs to grow.
+func (ix *Index) Search(q []float32, k int, opt SearchOptions, dst []Result) ([]Result, error) {
+	norm, err := ix.space.check(q)
+	if err != nil {
+		return dst, fmt.Errorf("ann: the query can't be searched for: %w", err)
+	}
+	if k < 1 || k > MaxK {
+		return dst, fmt.Errorf("ann: k is %d: it must be from 1 to %d", k, MaxK)
+	}
+	if opt.Ef < 0 || opt.Ef > MaxEf {
+		return dst, fmt.Errorf("ann: search option Ef is %d: it must be from 0 to %d", opt.Ef, MaxEf)
+	}
+	if ix.closed.Load() {
+		return dst, ErrClosed
+	}
+	r := ix.readers.acquire(ix.graph != nil)
+	defer ix.unpin(r)
+	ix.searches.Add(1)
+	r.setQuery(ix, q, norm)
+	r.results.reset(k)
+
+	plan := ix.plan(k, opt)
+	if plan.walk {
+		ix.scanBuffer(r, opt.Filter)
+		complete := ix.walkGraph(r, plan, opt.Filter)
+		plan.exact = !complete || len(r.results.heap) < min(k, plan.matches)
+	}
+	if plan.exact {
+		ix.exactScans.Add(1)
+		r.results.reset(k)
+		ix.scan(r, plan, opt.Filter)
+	}
+	return r.results.appendTo(dst), nil
+}
+
+// setQuery puts q in its stored form into the scratch of r.
+func (r *reader) setQuery(ix *Index, q []float32, norm float64) {
+	r.query = slices.Grow(r.query[:0], ix.slots.padded)[:ix.slots.padded]
+	ix.space.prepare(r.query, q, norm)
+}
+
+// searchPlan says how a search is done.
+type searchPlan struct {
+	walk, exact bool
+	ef          int
+	matches     int // points that may be returned, at most
+	budget      int // distances after which a walk gives up
+	byKey       bool
+}
+
+// The costs that plan compares, in distances of a walk. They were measured with 256 dimensions and 100,000 points.
+const (
+	scanCost    = 1   // of a point in a scan of all points: memory is read in order
+	lookUpCost  = 2   // of a key of the filter: a look-up and a read at a random place
+	walkPerEf   = 12  // distances per candidate of a walk
+	minWalkCost = 300 // what a walk costs at least
+)
+
+// plan chooses between a walk and a scan. A walk meets about walkPerEf points per candidate that it keeps, and
+// 1/selectivity times as many under a filter; a scan looks at every point that may be returned. The walk's budget is what
+// the scan would cost: so a wrong guess, such as a filter whose matches are all far from the query, at most doubles the
+// time.
+func (ix *Index) plan(k int, opt SearchOptions) searchPlan {
+	points := ix.Len()
+	p := searchPlan{ef: opt.Ef, matches: points, budget: noBudget}
+	if p.ef == 0 {
+		p.ef = ix.opt.Ef
+	}
+	p.ef = max(p.ef, k)
+	cost, selectivity := points*scanCost, 1.0
+	if opt.Filter != nil {
+		count := max(0, opt.Filter.Count())
+		p.matches = min(points, count)
+		if p.byKey = count*lookUpCost < points*scanCost; p.byKey {
+			cost = count * lookUpCost
+		}
+		selectivity = float64(p.matches) / float64(max(1, points))
+		p.budget = max(minWalkCost, cost)
+	}
+	walkCost := max(minWalkCost, float64(p.ef*walkPerEf)/max(selectivity, 1e-9))
+	p.walk = !opt.Exact && ix.graph != nil && ix.graph.nodes.Load() > 0 && float64(cost) > walkCost
+	p.exact = !p.walk
+	return p
+}
+
+// scan compares the query with every point that may be returned.
+func (ix *Index) scan(r *reader, p searchPlan, f Filter) {
+	if p.byKey {
+		r.scanKeys(ix, f)
+		return
+	}
+	for slot, end := uint32(1), ix.slots.end.Load(); slot < end; slot++ {
+		ix.consider(r, slot, f)
+	}
+}
+
+// scanKeys looks up every key of f. The function that f calls is made once per reader, so that it costs no memory.
+func (r *reader) scanKeys(ix *Index, f Filter) {
+	if r.scanKey == nil {
+		r.scanKey = func(key uint64) bool {
+			if slot := ix.keys.findAt(key, r.seq); slot != noSlot {
+				r.results.push(Result{key, ix.space.score(r.query, ix.slots.vector(slot))})
+			}
+			return true
+		}
+	}
+	f.Each(r.scanKey)
+}
+
+// consider scores slot when it is visible and matches.
+func (ix *Index) consider(r *reader, slot uint32, f Filter) {
+	h := ix.slots.header(slot)
+	if !h.visibleAt(r.seq) {
+		return
+	}
+	key := h.key.Load()
+	if f == nil || f.Match(key) {
+		r.results.push(Result{key, ix.space.score(r.query, ix.slots.vector(slot))})
+	}
+}
+
+// scanBuffer scores the points of the fresh buffer. It comes before the walk: a point that has left the buffer by then
+// has its links, so the walk can find it. One that leaves in between is met twice, which r.scanned prevents.
+func (ix *Index) scanBuffer(r *reader, f Filter) {
+	r.scanned.reset()
+	end := ix.slots.end.Load()
+	r.scanned.size(end)
+	for slot := uint32(0); ; slot++ {
+		next, ok := ix.slots.buffer.next(slot, end)
+		if !ok {
+			return
+		}
+		slot = next
+		r.scanned.visit(slot)
+		ix.consider(r, slot, f)
+	}
+}
+
+// walkGraph scores the nodes that a walk finds. It reports false when the walk ran out of budget.
+func (ix *Index) walkGraph(r *reader, p searchPlan, f Filter) bool {
+	near, level := ix.graph.descend(r, 0)
+	if level < 0 {
+		return true
+	}
+	r.cands = append(r.cands[:0], near)
+	r.admission = admission{seq: r.seq, filter: f}
+	if !ix.graph.beam(r, r.cands, 0, p.ef, p.budget, &r.admission) {
+		return false
+	}
+	r.admission.filter = nil
+	for _, c := range r.gathered() {
+		if r.scanned.visit(c.slot) {
+			ix.consider(r, c.slot, nil)
+		}
+	}
+	return true
+}

@@ -1,0 +1,124 @@
+package ann
+
+import (
+	"math/bits"
+	"sync/atomic"
+	"unsafe"
+)
+
+// A slab grows by chunks: the first holds 1<<firstChunkBits records, and each later one as many as all before it. So an
+// index of ten points stays small, growth never copies, and a record keeps its address for ever.
+const (
+	firstChunkBits = 3
+	maxChunks      = 32 - firstChunkBits + 1
+	cacheLine      = 64
+)
+
+// chunkOf returns the chunk that holds record i, and its place there.
+func chunkOf(i uint32) (chunk int, offset uint32) {
+	chunk = bits.Len32(i >> firstChunkBits)
+	return chunk, i - chunkStart(chunk)
+}
+
+// chunkStart returns the number of the first record of a chunk.
+func chunkStart(chunk int) uint32 {
+	if chunk == 0 {
+		return 0
+	}
+	return 1 << (firstChunkBits + chunk - 1)
+}
+
+// chunkLen returns the number of records of a chunk.
+func chunkLen(chunk int) uint32 {
+	if chunk == 0 {
+		return 1 << firstChunkBits
+	}
+	return chunkStart(chunk)
+}
+
+// slab is an array of records of one size without pointers, so that the garbage collector never looks inside. One
+// goroutine at a time may call grow; at may be called by any number meanwhile, for records that were published to them.
+type slab struct {
+	stride uintptr // bytes of a record
+	chunks [maxChunks]atomic.Pointer[byte]
+	bytes  atomic.Int64 // allocated so far
+}
+
+// grow makes record i usable. New records are zero.
+func (s *slab) grow(i uint32) {
+	chunk, _ := chunkOf(i)
+	if s.chunks[chunk].Load() != nil {
+		return
+	}
+	size := uintptr(chunkLen(chunk)) * s.stride
+	memory := make([]byte, size+cacheLine)
+	base := unsafe.Pointer(unsafe.SliceData(memory))
+	if rest := uintptr(base) % cacheLine; rest != 0 {
+		base = unsafe.Add(base, cacheLine-rest)
+	}
+	s.bytes.Add(int64(size))
+	s.chunks[chunk].Store((*byte)(base))
+}
+
+// at returns the address of record i, which must have been grown to.
+func (s *slab) at(i uint32) unsafe.Pointer {
+	chunk, offset := chunkOf(i)
+	return unsafe.Add(unsafe.Pointer(s.chunks[chunk].Load()), uintptr(offset)*s.stride)
+}
+
+// bitmap is a set of slots that readers scan without locks. Its summary has a bit per word, so that a scan costs little
+// when few slots are set. Writers hold the lock of the owner.
+type bitmap struct {
+	words   slab // of atomic.Uint64; word i holds slots 64i to 64i+63
+	summary slab // of atomic.Uint64; word i holds words 64i to 64i+63
+}
+
+func (b *bitmap) init() { b.words.stride, b.summary.stride = 8, 8 }
+
+// grow makes slot usable.
+func (b *bitmap) grow(slot uint32) {
+	b.words.grow(slot >> 6)
+	b.summary.grow(slot >> 12)
+}
+
+func (b *bitmap) word(i uint32) *atomic.Uint64        { return (*atomic.Uint64)(b.words.at(i)) }
+func (b *bitmap) summaryWord(i uint32) *atomic.Uint64 { return (*atomic.Uint64)(b.summary.at(i)) }
+func (b *bitmap) has(slot uint32) bool                { return b.word(slot>>6).Load()&(1<<(slot&63)) != 0 }
+
+// set adds slot. The summary follows the word, so that a reader that finds the one misses the other only when it could
+// have come before both.
+func (b *bitmap) set(slot uint32) {
+	b.word(slot >> 6).Or(1 << (slot & 63))
+	b.summaryWord(slot >> 12).Or(1 << (slot >> 6 & 63))
+}
+
+// clear removes slot.
+func (b *bitmap) clear(slot uint32) {
+	w := b.word(slot >> 6)
+	w.And(^(uint64(1) << (slot & 63)))
+	if w.Load() == 0 {
+		b.summaryWord(slot >> 12).And(^(uint64(1) << (slot >> 6 & 63)))
+	}
+}
+
+// next returns the first slot of the set at or after from and below limit.
+func (b *bitmap) next(from, limit uint32) (slot uint32, ok bool) {
+	for w := from >> 6; w<<6 < limit; {
+		group := b.summaryWord(w>>6).Load() >> (w & 63)
+		if group == 0 {
+			w = (w>>6 + 1) << 6
+			continue
+		}
+		w += uint32(bits.TrailingZeros64(group))
+		word := b.word(w).Load()
+		if w == from>>6 {
+			word &= ^uint64(0) << (from & 63)
+		}
+		if word != 0 {
+			slot = w<<6 + uint32(bits.TrailingZeros64(word))
+			return slot, slot < limit
+		}
+		w++
+	}
+	return 0, false
+}

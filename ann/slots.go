@@ -1,0 +1,177 @@
+package ann
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+)
+
+// A slot is the place of one stored vector. Slot 0 is never used: in links and tables 0 means none.
+//
+// Every change of the index has a sequence number, and a slot is visible to a reader that is pinned at sequence s when
+// born <= s < died. This alone makes batches atomic and snapshots consistent: see readers.go and DESIGN.md.
+
+const (
+	noSlot   = 0
+	forever  = math.MaxUint64 // died of a live slot, born of a free one
+	maxSlots = 1 << 31
+)
+
+// state says where a slot is in its life. It only ever moves along the arrows:
+//
+//	free → pending → linking → linked → retired → free
+//	          └───────────── dropped ────────────────┘
+type state uint32
+
+const (
+	free    state = iota // not in use
+	pending              // in the fresh buffer
+	linking              // in the fresh buffer while a worker links it
+	linked               // in the graph
+	retired              // dead, its neighbours repaired; links to it may remain until the next sweep
+	dropped              // died before it was linked
+)
+
+// slotHeader is what is known about a slot besides its vector and links.
+type slotHeader struct {
+	key   atomic.Uint64
+	born  atomic.Uint64 // first sequence that sees it
+	died  atomic.Uint64 // first sequence that does not
+	prev  atomic.Uint32 // slot of the key's version before this one; older readers follow it
+	state atomic.Uint32
+	upper atomic.Uint32 // first row above the lowest level, or noRow
+	level atomic.Uint32 // highest level of its links
+}
+
+func (h *slotHeader) is(s state) bool { return state(h.state.Load()) == s }
+func (h *slotHeader) set(s state)     { h.state.Store(uint32(s)) }
+func (h *slotHeader) move(from, to state) bool {
+	return h.state.CompareAndSwap(uint32(from), uint32(to))
+}
+func (h *slotHeader) alive() bool { return h.died.Load() == forever }
+
+// visibleAt reports whether a reader pinned at seq sees the slot. It reads died before born: a slot that is used again
+// meanwhile gets its new died first and its new born, which is above seq, last; in the other order the old born and the
+// new died could be taken for a live point.
+func (h *slotHeader) visibleAt(seq uint64) bool {
+	died := h.died.Load()
+	return seq < died && h.born.Load() <= seq
+}
+
+// slots holds the vectors and their headers, and knows which slots are free and which are in the fresh buffer.
+type slots struct {
+	padded  int           // components of a stored vector
+	headers slab          // of slotHeader
+	vectors slab          // of [padded]float32
+	buffer  bitmap        // the slots that are in no graph: the fresh buffer, and all points of a flat index
+	end     atomic.Uint32 // slots below it are in use or free, those from it on have no memory yet
+
+	mu       sync.Mutex // guards free and every change of buffer
+	free     []uint32
+	buffered atomic.Int64 // live points in buffer
+}
+
+func (s *slots) init(padded int) {
+	s.padded = padded
+	s.headers.stride = unsafe.Sizeof(slotHeader{})
+	s.vectors.stride = uintptr(padded) * 4
+	s.buffer.init()
+	s.end.Store(1)
+}
+
+func (s *slots) header(slot uint32) *slotHeader {
+	return (*slotHeader)(s.headers.at(slot))
+}
+
+// vector returns the stored vector of slot, padded. It may be read while the slot is visible to a pinned reader, or is
+// linked in the graph that a pinned reader walks.
+func (s *slots) vector(slot uint32) []float32 {
+	return unsafe.Slice((*float32)(s.vectors.at(slot)), s.padded)
+}
+
+// allocate returns a slot that nobody refers to. The caller knows that it fits.
+func (s *slots) allocate() uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.free); n > 0 {
+		slot := s.free[n-1]
+		s.free = s.free[:n-1]
+		return slot
+	}
+	slot := s.end.Load()
+	s.headers.grow(slot)
+	s.vectors.grow(slot)
+	s.buffer.grow(slot)
+	s.header(slot).born.Store(forever)
+	s.end.Store(slot + 1)
+	return slot
+}
+
+// release gives a slot back. The caller knows that no reader can reach it.
+func (s *slots) release(slot uint32) {
+	h := s.header(slot)
+	h.born.Store(forever)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.buffer.clear(slot)
+	h.set(free)
+	s.free = append(s.free, slot)
+}
+
+// publish makes slot, whose vector is in place, part of the fresh buffer and visible from sequence seq on. prev is the
+// slot of the version before it, or noSlot.
+func (s *slots) publish(slot uint32, key uint64, prev uint32, seq uint64) {
+	h := s.header(slot)
+	h.key.Store(key)
+	h.prev.Store(prev)
+	h.set(pending)
+	h.died.Store(forever)
+	h.born.Store(seq) // last: see visibleAt
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.buffer.set(slot)
+	s.buffered.Add(1)
+}
+
+// kill makes slot invisible from sequence seq on.
+func (s *slots) kill(slot uint32, seq uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.header(slot).died.Store(seq)
+	if s.buffer.has(slot) {
+		s.buffered.Add(-1)
+	}
+}
+
+// leaveBuffer takes slot, whose links are published, out of the fresh buffer.
+func (s *slots) leaveBuffer(slot uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.header(slot).alive() {
+		s.buffered.Add(-1)
+	}
+	s.buffer.clear(slot)
+}
+
+// fits reports whether n more slots can be allocated.
+func (s *slots) fits(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return n <= len(s.free)+int(maxSlots-s.end.Load())
+}
+
+// freeCount returns the number of slots that wait to be used again.
+func (s *slots) freeCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.free)
+}
+
+// bytes returns the memory of all slots.
+func (s *slots) bytes() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.headers.bytes.Load() + s.vectors.bytes.Load() + s.buffer.words.bytes.Load() +
+		s.buffer.summary.bytes.Load() + int64(cap(s.free))*4
+}

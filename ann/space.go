@@ -1,0 +1,85 @@
+package ann
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/freshet-io/freshet/ann/internal/kernel"
+)
+
+// space is the geometry of one metric. Inside the index, smaller distances are nearer; scores are for callers.
+type space struct {
+	metric Metric
+	dim    int
+}
+
+// distance compares two stored vectors: 1 - cosine, minus the inner product, or the squared Euclidean distance.
+func (s *space) distance(a, b []float32) float32 {
+	switch s.metric {
+	case L2:
+		return kernel.L2Go(a, b)
+	case InnerProduct:
+		return -kernel.DotGo(a, b)
+	default:
+		return 1 - kernel.DotGo(a, b)
+	}
+}
+
+// score returns the similarity of Result.
+func (s *space) score(a, b []float32) float32 {
+	switch s.metric {
+	case L2:
+		return float32(1 / (1 + math.Sqrt(float64(kernel.L2Go(a, b)))))
+	case InnerProduct:
+		return kernel.DotGo(a, b)
+	default:
+		return min(1, max(-1, kernel.DotGo(a, b)))
+	}
+}
+
+var (
+	errZeroNorm = errors.New("every component is zero, which has no direction: cosine needs one, inner_product and l2 do not")
+	errTooLong  = fmt.Errorf("its squared norm is above %g: scale the vectors down", float64(maxNormSquared))
+)
+
+// check returns the squared norm of v, or why v can't be stored or searched for.
+func (s *space) check(v []float32) (normSquared float64, err error) {
+	if len(v) != s.dim {
+		return 0, fmt.Errorf("it has %d components: the index has dimension %d", len(v), s.dim)
+	}
+	for i, x := range v {
+		if y := float64(x); math.IsNaN(y) || math.IsInf(y, 0) {
+			return 0, fmt.Errorf("component %d is %v: it must be a finite number", i, x)
+		}
+		normSquared += float64(x) * float64(x)
+	}
+	if s.metric == Cosine && normSquared == 0 {
+		return 0, errZeroNorm
+	}
+	if s.metric != Cosine && normSquared > maxNormSquared {
+		return 0, errTooLong
+	}
+	return normSquared, nil
+}
+
+// prepare writes v, checked, into dst in the form that is stored: under cosine normalised, unless it already is. dst
+// may be longer than v; the rest becomes zero.
+func (s *space) prepare(dst, v []float32, normSquared float64) {
+	clear(dst[copy(dst, v):])
+	if s.metric == Cosine {
+		normalise(dst[:len(v)], normSquared)
+	}
+}
+
+// normalise scales v to length 1. A vector that is as close to it as float32 allows stays as it is, so that doing it
+// twice changes nothing.
+func normalise(v []float32, normSquared float64) {
+	if math.Abs(normSquared-1) < unitNormTolerance {
+		return
+	}
+	scale := 1 / math.Sqrt(normSquared)
+	for i, x := range v {
+		v[i] = float32(float64(x) * scale)
+	}
+}
