@@ -61,9 +61,8 @@ type Query struct {
 	Filter  Filter // nil means no filter
 	Exclude string // an entity that must not be returned, or ""
 	Exact   bool   // scan instead of walking the graph
-	// WithMetadata and WithText say what each hit carries besides its identity.
-	WithMetadata bool
-	WithText     bool
+	// Bare hits carry key, score, slot and version only, which saves reading their records.
+	Bare bool
 }
 
 // Filter decides by an entity's metadata whether it may be returned. Package filter

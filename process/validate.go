@@ -9,6 +9,9 @@ import (
 // MaxDim is the largest dimension of a vector.
 const MaxDim = 4096
 
+// maxNormSquared is where distances of float32 vectors overflow.
+const maxNormSquared = 1e37
+
 // validate checks what can be known of a draft alone.
 func (s *Sequencer) validate(d *mappedDraft) error {
 	col, ok := s.collections.Get(d.Key.Collection)
@@ -36,6 +39,9 @@ func (s *Sequencer) validate(d *mappedDraft) error {
 			return &freshet.Error{Code: freshet.CodeBadVector, Field: "vector", Message: fmt.Sprintf("element %d is %v; every element must be finite", i, f)}
 		}
 		norm += float64(f) * float64(f)
+	}
+	if norm > maxNormSquared && col.Metric != "cosine" {
+		return &freshet.Error{Code: freshet.CodeBadVector, Field: "vector", Message: fmt.Sprintf("has the squared length %g, at most %g is possible; scale the vectors of the collection down", norm, maxNormSquared)}
 	}
 	if norm == 0 && col.Metric == "cosine" {
 		return &freshet.Error{Code: freshet.CodeBadVector, Field: "vector", Message: "is all zeros, which has no direction; cosine can't compare it"}

@@ -70,32 +70,30 @@ const (
 
 // DecodeChange reads a change. Metadata aliases b; strings and vectors are copies.
 func DecodeChange(key freshet.Key, b []byte, parts Parts) (freshet.Change, error) {
-	d := decoder{rest: b}
+	d := Decoder{rest: b}
 	c := freshet.Change{Key: key}
-	if f := d.byte(); f != changeFormat {
+	if f := d.Byte(); f != changeFormat {
 		return c, fmt.Errorf("change of %q has format %d, this version reads %d", key.Entity, f, changeFormat)
 	}
-	c.Op = freshet.Op(d.byte())
-	d.take(2)
-	c.Revision = d.uint32()
-	if id := d.uint32(); id != 0 {
+	c.Op = freshet.Op(d.Byte())
+	d.Take(2)
+	c.Revision = d.Uint32()
+	if id := d.Uint32(); id != 0 {
 		return c, fmt.Errorf("change of %q is encrypted with key %d, which this version can't read", key.Entity, id)
 	}
-	if v := d.take(versionBytes); v != nil {
-		c.Version = parseVersion(v)
-	}
-	copy(c.Content[:], d.take(16))
-	copy(c.Digest[:], d.take(16))
-	c.Events = d.uvarint()
-	c.EventTime = d.varint()
-	c.AcceptedAt = d.varint()
-	c.Source = d.string()
-	c.SourceEventID = d.string()
-	c.Trace = d.string()
-	if c.Metadata = d.bytes(); len(c.Metadata) == 0 {
+	c.Version = d.Version()
+	copy(c.Content[:], d.Take(16))
+	copy(c.Digest[:], d.Take(16))
+	c.Events = d.Uvarint()
+	c.EventTime = d.Varint()
+	c.AcceptedAt = d.Varint()
+	c.Source = d.String()
+	c.SourceEventID = d.String()
+	c.Trace = d.String()
+	if c.Metadata = d.Bytes(); len(c.Metadata) == 0 {
 		c.Metadata = nil
 	}
-	c.Text = d.string()
+	c.Text = d.String()
 	if err := d.extensions(); err != nil {
 		return c, fmt.Errorf("change of %q: %w", key.Entity, err)
 	}
@@ -111,10 +109,10 @@ func DecodeChange(key freshet.Key, b []byte, parts Parts) (freshet.Change, error
 
 var errMalformed = errors.New("the bytes are malformed")
 
-func (d *decoder) extensions() error {
-	for n := d.uvarint(); n > 0 && !d.bad; n-- {
-		tag := d.uvarint()
-		d.bytes()
+func (d *Decoder) extensions() error {
+	for n := d.Uvarint(); n > 0 && !d.bad; n-- {
+		tag := d.Uvarint()
+		d.Bytes()
 		if tag%2 == 1 && !d.bad {
 			return fmt.Errorf("extension %d is not known to this version, and can't be left out", tag)
 		}
@@ -122,8 +120,8 @@ func (d *decoder) extensions() error {
 	return nil
 }
 
-func (d *decoder) points() []freshet.Point {
-	n := d.uvarint()
+func (d *Decoder) points() []freshet.Point {
+	n := d.Uvarint()
 	if d.bad || n > uint64(len(d.rest)) { // a point has several bytes at least
 		d.bad = true
 		return nil
@@ -133,13 +131,13 @@ func (d *decoder) points() []freshet.Point {
 	}
 	points := make([]freshet.Point, 0, n)
 	for ; n > 0 && !d.bad; n-- {
-		p := freshet.Point{Model: d.string(), Slot: d.string(), Start: int(d.uvarint()), End: int(d.uvarint())}
-		dim := d.uvarint()
+		p := freshet.Point{Model: d.String(), Slot: d.String(), Start: int(d.Uvarint()), End: int(d.Uvarint())}
+		dim := d.Uvarint()
 		if dim > uint64(len(d.rest))/4 {
 			d.bad = true
 			return nil
 		}
-		raw := d.take(4 * dim)
+		raw := d.Take(4 * dim)
 		p.Vector = make([]float32, dim)
 		for i := range p.Vector {
 			p.Vector[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))

@@ -1,15 +1,29 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
 
-// decoder reads the parts of a format. After the first part that doesn't fit, bad is set and
-// everything reads as zero.
-type decoder struct {
+	"github.com/freshet-io/freshet"
+)
+
+// Decoder reads the parts of a format one after another. After the first part that doesn't
+// fit, Bad is true and everything reads as zero. It is for one goroutine.
+type Decoder struct {
 	rest []byte
 	bad  bool
 }
 
-func (d *decoder) take(n uint64) []byte {
+// NewDecoder returns a decoder of b.
+func NewDecoder(b []byte) *Decoder { return &Decoder{rest: b} }
+
+// Bad reports whether a part did not fit.
+func (d *Decoder) Bad() bool { return d.bad }
+
+// Done reports whether all bytes have been read.
+func (d *Decoder) Done() bool { return len(d.rest) == 0 }
+
+// Take returns the next n bytes, which alias the input.
+func (d *Decoder) Take(n uint64) []byte {
 	if d.bad || n > uint64(len(d.rest)) {
 		d.bad = true
 		return nil
@@ -19,21 +33,24 @@ func (d *decoder) take(n uint64) []byte {
 	return v
 }
 
-func (d *decoder) byte() byte {
-	if b := d.take(1); b != nil {
+// Byte reads one byte.
+func (d *Decoder) Byte() byte {
+	if b := d.Take(1); b != nil {
 		return b[0]
 	}
 	return 0
 }
 
-func (d *decoder) uint32() uint32 {
-	if b := d.take(4); b != nil {
+// Uint32 reads four bytes, little-endian.
+func (d *Decoder) Uint32() uint32 {
+	if b := d.Take(4); b != nil {
 		return binary.LittleEndian.Uint32(b)
 	}
 	return 0
 }
 
-func (d *decoder) uvarint() uint64 {
+// Uvarint reads an unsigned varint.
+func (d *Decoder) Uvarint() uint64 {
 	v, n := binary.Uvarint(d.rest)
 	if d.bad || n <= 0 {
 		d.bad = true
@@ -43,7 +60,8 @@ func (d *decoder) uvarint() uint64 {
 	return v
 }
 
-func (d *decoder) varint() int64 {
+// Varint reads a signed varint.
+func (d *Decoder) Varint() int64 {
 	v, n := binary.Varint(d.rest)
 	if d.bad || n <= 0 {
 		d.bad = true
@@ -53,9 +71,19 @@ func (d *decoder) varint() int64 {
 	return v
 }
 
-func (d *decoder) bytes() []byte { return d.take(d.uvarint()) }
+// Bytes reads bytes with their length in front; they alias the input.
+func (d *Decoder) Bytes() []byte { return d.Take(d.Uvarint()) }
 
-func (d *decoder) string() string { return string(d.bytes()) }
+// String reads a string with its length in front.
+func (d *Decoder) String() string { return string(d.Bytes()) }
+
+// Version reads the bytes of a version.
+func (d *Decoder) Version() freshet.Version {
+	if v := d.Take(versionBytes); v != nil {
+		return parseVersion(v)
+	}
+	return freshet.Version{}
+}
 
 func appendBytes(b, v []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(v)))

@@ -39,8 +39,8 @@ func ParseKey(b []byte) (freshet.Key, error) {
 	if b[0] != keyMark {
 		return freshet.Key{Collection: freshet.DefaultCollection, Namespace: freshet.DefaultNamespace, Entity: string(b)}, nil
 	}
-	d := decoder{rest: b[1:]}
-	k := freshet.Key{Collection: d.string(), Namespace: d.string()}
+	d := Decoder{rest: b[1:]}
+	k := freshet.Key{Collection: d.String(), Namespace: d.String()}
 	k.Entity = string(d.rest)
 	if d.bad || k.Collection == "" || k.Namespace == "" || k.Entity == "" {
 		return freshet.Key{}, fmt.Errorf("entity key %x is malformed", b)

@@ -48,18 +48,18 @@ func ParseToken(s string) (freshet.Token, error) {
 	if err != nil {
 		return t, errors.New("the token is not one that freshet gave out; pass it on as it came")
 	}
-	d := decoder{rest: b}
-	if f := d.byte(); f != tokenFormat && len(b) > 0 {
+	d := Decoder{rest: b}
+	if f := d.Byte(); f != tokenFormat && len(b) > 0 {
 		return t, fmt.Errorf("the token has format %d, this version reads %d", f, tokenFormat)
 	}
-	copy(t.Log[:], d.take(uint64(len(t.Log))))
+	copy(t.Log[:], d.Take(uint64(len(t.Log))))
 	topic := freshet.TopicRaw
 	for len(d.rest) > 0 && !d.bad {
-		if name := d.string(); name != "" {
+		if name := d.String(); name != "" {
 			topic = name
 		}
-		sp := freshet.Span{Topic: topic, Partition: int32(d.uvarint()), Last: int64(d.uvarint())}
-		sp.First = sp.Last - int64(d.uvarint())
+		sp := freshet.Span{Topic: topic, Partition: int32(d.Uvarint()), Last: int64(d.Uvarint())}
+		sp.First = sp.Last - int64(d.Uvarint())
 		if sp.Partition < 0 || sp.First < 0 || sp.Last < sp.First {
 			d.bad = true
 		}

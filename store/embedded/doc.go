@@ -1,0 +1,20 @@
+// Package embedded is the store inside the process. Its table of entities is vector.sync
+// itself, as the embedded log keeps it; what it adds is in memory: per shard (one namespace
+// of one collection) a vector index, a filter index, and a table that numbers the entities.
+// Snapshots of the first and the last save the building of the graph at the next start.
+//
+// # Order of things
+//
+// A change is committed to vector.sync before it is applied here. So the table is never
+// behind the indexes, and a hit whose version is not the table's is scored anew from its
+// record: an answer never mixes the score of one version with the metadata of another.
+//
+// Apply changes the vector index first, then the table of documents and the filter index.
+// An error in between leaves versions as they were, so the same changes are applied again.
+//
+// # Documents
+//
+// A document is the number of an entity within its shard, given at its first change and
+// kept for the life of the process, tombstones included: they fence late changes. The key of
+// a point in the vector index is document << 12 | place of the point.
+package embedded

@@ -1,0 +1,227 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/ann"
+	broker "github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/control"
+	"github.com/freshet-io/freshet/filter"
+	"github.com/freshet-io/freshet/wire"
+)
+
+// IndexOptions are the settings of vector indexes; zero values mean the defaults of ann.
+type IndexOptions struct {
+	Kind           ann.Kind
+	M              int
+	EfConstruction int
+	Ef             int
+}
+
+// Options are the settings of a store.
+type Options struct {
+	Log     *broker.Log
+	Catalog *control.Catalog
+	Index   IndexOptions
+	Logger  *slog.Logger
+}
+
+// Store is the embedded store; it implements freshet.Store. All methods are safe for
+// concurrent use.
+type Store struct {
+	log     *broker.Log
+	catalog *control.Catalog
+	index   IndexOptions
+	logger  *slog.Logger
+	dir     string
+	loaded  LoadReport
+
+	mu     sync.RWMutex // guards shards
+	shards map[freshet.Shard]*shard
+}
+
+// LoadReport says how a store came up.
+type LoadReport struct {
+	Snapshots int      // loaded
+	Rejected  []string // snapshots that could not be used, and why; their shards were built anew
+	Entities  int      // records in vector.sync, tombstones included
+	Applied   int      // records that the snapshots did not have
+}
+
+// Open brings the indexes up to what vector.sync holds: snapshots first, then every record
+// that they don't have. It returns when all of it can be searched.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	s := &Store{log: o.Log, catalog: o.Catalog, index: o.Index, logger: o.Logger,
+		dir: o.Log.FS().PathJoin(o.Log.Dir(), "index"), shards: map[freshet.Shard]*shard{}}
+	if err := s.load(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.Close())
+	}
+	return s, nil
+}
+
+// Loaded says how the store came up.
+func (s *Store) Loaded() LoadReport { return s.loaded }
+
+// newShard makes the empty indexes of a shard.
+func (s *Store) newShard(name freshet.Shard) (*shard, error) {
+	opt, err := s.annOptions(name.Collection)
+	if err != nil {
+		return nil, err
+	}
+	index, err := ann.New(opt)
+	if err != nil {
+		return nil, err
+	}
+	return &shard{name: name, metric: opt.Metric, dim: opt.Dim, index: index, filter: filter.NewIndex()}, nil
+}
+
+func (s *Store) annOptions(collection string) (ann.Options, error) {
+	col, ok := s.catalog.Get(collection)
+	if !ok {
+		return ann.Options{}, fmt.Errorf("collection %q is not in the catalog", collection)
+	}
+	metric, err := ParseMetric(col.Metric)
+	if err != nil {
+		return ann.Options{}, err
+	}
+	return ann.Options{Dim: col.Dim, Metric: metric, Kind: s.index.Kind, M: s.index.M,
+		EfConstruction: s.index.EfConstruction, Ef: s.index.Ef}, nil
+}
+
+// ParseMetric reads the name of a metric as configurations have it.
+func ParseMetric(name string) (ann.Metric, error) {
+	switch name {
+	case "cosine":
+		return ann.Cosine, nil
+	case "ip":
+		return ann.InnerProduct, nil
+	case "l2":
+		return ann.L2, nil
+	}
+	return 0, fmt.Errorf(`metric %q is not known; use "cosine", "ip" or "l2"`, name)
+}
+
+// shard returns the indexes of a shard, nil when it has none yet.
+func (s *Store) shard(name freshet.Shard) *shard {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.shards[name]
+}
+
+func (s *Store) ensureShard(name freshet.Shard) (*shard, error) {
+	if sh := s.shard(name); sh != nil {
+		return sh, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sh := s.shards[name]; sh != nil {
+		return sh, nil
+	}
+	sh, err := s.newShard(name)
+	if err != nil {
+		return nil, err
+	}
+	s.shards[name] = sh
+	return sh, nil
+}
+
+// all returns the shards in order of name.
+func (s *Store) all() []*shard {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	list := make([]*shard, 0, len(s.shards))
+	for _, sh := range s.shards {
+		list = append(list, sh)
+	}
+	slices.SortFunc(list, func(a, b *shard) int {
+		if c := strings.Compare(a.name.Collection, b.name.Collection); c != 0 {
+			return c
+		}
+		return strings.Compare(a.name.Namespace, b.name.Namespace)
+	})
+	return list
+}
+
+// Apply implements freshet.Store.
+func (s *Store) Apply(ctx context.Context, changes []freshet.Change) ([]freshet.Applied, error) {
+	results := make([]freshet.Applied, len(changes))
+	byShard := map[freshet.Shard][]int{}
+	for i := range changes {
+		name := changes[i].Key.Shard()
+		byShard[name] = append(byShard[name], i)
+	}
+	for name, mine := range byShard {
+		sh, err := s.ensureShard(name)
+		if err == nil {
+			err = sh.apply(changes, mine, results)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return results, ctx.Err()
+}
+
+// Get implements freshet.Store. The change has its points.
+func (s *Store) Get(_ context.Context, key freshet.Key) (freshet.Change, bool, error) {
+	return s.record(key, wire.Points)
+}
+
+func (s *Store) record(key freshet.Key, parts wire.Parts) (freshet.Change, bool, error) {
+	var room [256]byte
+	r, ok, err := s.log.Latest(freshet.TopicSync, wire.AppendKey(room[:0], key), nil)
+	if err != nil || !ok {
+		return freshet.Change{}, false, err
+	}
+	c, err := wire.DecodeChange(key, r.Value, parts)
+	return c, err == nil, err
+}
+
+// ShardStats are the figures of one shard.
+type ShardStats struct {
+	Shard       freshet.Shard
+	Entities    int // live
+	Tombstones  int
+	Index       ann.Stats
+	DocBytes    int64
+	FilterBytes int64
+}
+
+// Stats returns the figures of every shard.
+func (s *Store) Stats() []ShardStats {
+	var out []ShardStats
+	for _, sh := range s.all() {
+		st := ShardStats{Shard: sh.name, Index: sh.index.Stats(), FilterBytes: sh.filter.Stats().Bytes}
+		sh.mu.RLock()
+		st.Entities, st.Tombstones, st.DocBytes = sh.docs.live, sh.docs.len()-sh.docs.live, sh.docs.bytes()
+		sh.mu.RUnlock()
+		out = append(out, st)
+	}
+	return out
+}
+
+// Flush waits until every vector is linked into its graph.
+func (s *Store) Flush(ctx context.Context) error {
+	for _, sh := range s.all() {
+		if err := sh.index.Flush(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close stops the indexes. Snapshots are not written; see Snapshot.
+func (s *Store) Close() error {
+	var errs []error
+	for _, sh := range s.all() {
+		errs = append(errs, sh.close())
+	}
+	return errors.Join(errs...)
+}
