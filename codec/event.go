@@ -269,3 +269,19 @@ func StringValue(v []byte) (text string, ok bool) {
 	}
 	return string(content), true
 }
+
+// CheckObject reports, as a *freshet.Error, why b is no well-formed JSON object.
+func CheckObject(b []byte) error {
+	s := scanner{b: b}
+	isObject := s.peek() == '{'
+	if _, err := s.skip(0); err != nil {
+		return err
+	}
+	if err := s.end(); err != nil {
+		return err
+	}
+	if !isObject {
+		return &freshet.Error{Code: freshet.CodeInvalidJSON, Message: "an event is a JSON object, this is another JSON value"}
+	}
+	return nil
+}

@@ -264,3 +264,6 @@ func (l *Log) release() error {
 	}
 	return errors.Join(errs...)
 }
+
+// RawBytesFrom is about how many bytes of events.raw stand from an offset on.
+func (l *Log) RawBytesFrom(offset int64) int64 { return l.journal.BytesFrom(offset) }

@@ -1,0 +1,221 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/zeebo/xxh3"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker/journal"
+	"github.com/freshet-io/freshet/codec"
+	"github.com/freshet-io/freshet/control"
+	"github.com/freshet-io/freshet/wire"
+)
+
+// Limits of intake, and their defaults.
+type Limits struct {
+	EventBytes    int   // of one event. Default 4 MiB, at most MaxEventBytes.
+	BacklogBytes  int64 // of events.raw that are not decided yet. Default 4 GiB.
+	FreeDiskBytes int64 // that the data folder's file system must keep. Default 512 MiB.
+}
+
+// MaxEventBytes is the largest setting of Limits.EventBytes.
+const MaxEventBytes = 32 << 20
+
+func (l Limits) withDefaults() Limits {
+	if l.EventBytes == 0 {
+		l.EventBytes = 4 << 20
+	}
+	if l.BacklogBytes == 0 {
+		l.BacklogBytes = 4 << 30
+	}
+	if l.FreeDiskBytes == 0 {
+		l.FreeDiskBytes = 512 << 20
+	}
+	return l
+}
+
+// Validate names the first limit that is out of range.
+func (l Limits) Validate() error {
+	switch {
+	case l.EventBytes < 0 || l.EventBytes > MaxEventBytes:
+		return fmt.Errorf("limits.event_bytes: %d is out of range; give 1 to %d", l.EventBytes, MaxEventBytes)
+	case l.BacklogBytes < 0:
+		return fmt.Errorf("limits.backlog_bytes: %d is negative", l.BacklogBytes)
+	case l.FreeDiskBytes < 0:
+		return fmt.Errorf("limits.free_disk_bytes: %d is negative", l.FreeDiskBytes)
+	}
+	return nil
+}
+
+// Options are the settings of an Intake.
+type Options struct {
+	Log     *embedded.Log
+	Catalog *control.Catalog
+	// Mapped says that events are any JSON objects, which a configured mapping reads; else
+	// they are events of the default mapping.
+	Mapped bool
+	// AutoCreate makes unknown collections as copies of the default one.
+	AutoCreate bool
+	Limits     Limits
+	// Decided is the offset up to which every record is decided.
+	Decided func() int64
+}
+
+// Intake takes events in. It is safe for concurrent use.
+type Intake struct {
+	opts    Options
+	batches sync.Pool
+
+	mu      sync.Mutex // guards what follows
+	checked time.Time
+	refusal error
+}
+
+// NewIntake returns an intake.
+func NewIntake(o Options) *Intake {
+	o.Limits = o.Limits.withDefaults()
+	in := &Intake{opts: o}
+	in.batches.New = func() any { return &Batch{} }
+	return in
+}
+
+// EventBytes is the size of the largest event that is taken.
+func (in *Intake) EventBytes() int { return in.opts.Limits.EventBytes }
+
+// roomEvery is how often the limits of disk and backlog are looked at.
+const roomEvery = 100 * time.Millisecond
+
+// Room reports whether events are taken at present: a *freshet.Error with backlog_full or
+// disk_full when they are not.
+func (in *Intake) Room() error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if time.Since(in.checked) >= roomEvery {
+		in.refusal = in.room()
+		in.checked = time.Now()
+	}
+	return in.refusal
+}
+
+func (in *Intake) room() error {
+	free, err := in.opts.Log.DiskFree()
+	if err != nil && !errors.Is(err, vfs.ErrUnsupported) {
+		return err
+	}
+	if err == nil && free < uint64(in.opts.Limits.FreeDiskBytes) {
+		return &freshet.Error{Code: freshet.CodeDiskFull, Message: fmt.Sprintf("%d bytes are free on the disk of the data folder, "+
+			"the limit free_disk_bytes is %d; free some space, searches go on", free, in.opts.Limits.FreeDiskBytes)}
+	}
+	if waiting := in.opts.Log.RawBytesFrom(in.opts.Decided() + 1); waiting > in.opts.Limits.BacklogBytes {
+		return &freshet.Error{Code: freshet.CodeBacklogFull, Message: fmt.Sprintf("%d bytes of events wait to be processed, "+
+			"the limit backlog_bytes is %d; send more slowly", waiting, in.opts.Limits.BacklogBytes)}
+	}
+	return nil
+}
+
+// Batch collects checked events on their way into the log. It is for one goroutine.
+type Batch struct {
+	in    *Intake
+	recs  journal.Batch
+	parts []int32 // partition of each event
+}
+
+// NewBatch returns an empty batch; Release gives its memory back.
+func (in *Intake) NewBatch() *Batch {
+	b := in.batches.Get().(*Batch)
+	b.in = in
+	return b
+}
+
+// Release empties the batch, which must not be used any more.
+func (b *Batch) Release() {
+	b.recs.Reset()
+	b.parts = b.parts[:0]
+	b.in.batches.Put(b)
+}
+
+// Len is the number of events in the batch.
+func (b *Batch) Len() int { return b.recs.Len() }
+
+// Bytes is the size of the batch in the log.
+func (b *Batch) Bytes() int { return b.recs.Bytes() }
+
+// Add checks an event and adds it to the batch, copied. A *freshet.Error says why the event
+// is rejected; the batch is as it was then.
+func (b *Batch) Add(raw []byte, headers ...journal.Header) error {
+	if len(raw) > b.in.opts.Limits.EventBytes {
+		return &freshet.Error{Code: freshet.CodeTooLarge, Message: fmt.Sprintf("the event has %d bytes, the limit event_bytes is %d", len(raw), b.in.opts.Limits.EventBytes)}
+	}
+	part, err := b.partition(raw)
+	if err != nil {
+		return err
+	}
+	b.recs.Add(part, nil, raw, headers...)
+	b.parts = append(b.parts, part)
+	return nil
+}
+
+// partition checks the event as far as it is checked before the answer.
+func (b *Batch) partition(raw []byte) (int32, error) {
+	n := b.in.opts.Log.Partitions()
+	if b.in.opts.Mapped {
+		if err := codec.CheckObject(raw); err != nil {
+			return 0, err
+		}
+		return int32(xxh3.Hash(raw) % uint64(n)), nil
+	}
+	ev, err := codec.ParseEvent(raw, codec.Shallow)
+	if err != nil {
+		return 0, err
+	}
+	if _, ok := b.in.opts.Catalog.Get(ev.Key.Collection); !ok {
+		if err := b.in.unknown(string([]byte(ev.Key.Collection))); err != nil {
+			return 0, err
+		}
+	}
+	return wire.Partition(ev.Key, n), nil
+}
+
+func (in *Intake) unknown(collection string) error {
+	if !in.opts.AutoCreate {
+		return &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection",
+			Message: fmt.Sprintf("%q does not exist; declare it in the configuration, or set auto_create", collection)}
+	}
+	_, err := in.opts.Catalog.CreateLike(collection, freshet.DefaultCollection)
+	return err
+}
+
+// Append makes the events durable and returns their token.
+func (b *Batch) Append(ctx context.Context) (freshet.Token, error) {
+	token := freshet.Token{Log: b.in.opts.Log.ID()}
+	if b.Len() == 0 {
+		return token, nil
+	}
+	first, err := b.in.opts.Log.AppendRaw(ctx, &b.recs)
+	if err != nil {
+		if vfs.IsNoSpaceError(err) {
+			err = &freshet.Error{Code: freshet.CodeDiskFull, Message: "the disk of the data folder is full; free some space, searches go on"}
+		}
+		return token, err
+	}
+	at := map[int32]int{}
+	for i, part := range b.parts {
+		offset := first + int64(i)
+		if k, ok := at[part]; ok {
+			token.Spans[k].Last = offset
+			continue
+		}
+		at[part] = len(token.Spans)
+		token.Spans = append(token.Spans, freshet.Span{Topic: freshet.TopicRaw, Partition: part, First: offset, Last: offset})
+	}
+	slices.SortFunc(token.Spans, func(a, b freshet.Span) int { return int(a.Partition) - int(b.Partition) })
+	return token, nil
+}
