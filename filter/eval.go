@@ -199,11 +199,11 @@ func (x *Index) eval(p *plan) (b *roaring.Bitmap, owned bool) {
 			}
 			return roaring.BitmapOf(list...), true
 		}
-		u := newUnion(&x.terms, &x.live, len(p.terms))
+		u := newUnion(&x.terms, &x.live)
 		u.add(p.terms)
 		return u.bitmap(), true
 	case planSpan:
-		u := newUnion(&x.terms, &x.live, p.cost)
+		u := newUnion(&x.terms, &x.live)
 		if p.cost > 0 {
 			p.order.each(p.lo, p.hi, u.add)
 		}

@@ -17,8 +17,8 @@ type shard struct {
 }
 
 const (
-	hashShards = 32
-	hashFirst  = 8 // slots that a shard begins with
+	hashShards = 16
+	hashFirst  = 4 // slots that a shard begins with
 )
 
 // hash mixes a keyed hash of the key, which documents can't aim at, with the

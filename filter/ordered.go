@@ -28,7 +28,7 @@ type block struct {
 }
 
 const (
-	blockMax   = 512
+	blockMax   = 256
 	blockFirst = 4 // capacity that a block begins with
 
 	// shrinksMax is when an order stops looking for what its keys have in common.

@@ -14,7 +14,7 @@ type page[T comparable] struct {
 }
 
 const (
-	pageBits = 8
+	pageBits = 6
 	pageSize = 1 << pageBits
 )
 

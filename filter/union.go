@@ -12,21 +12,20 @@ import (
 // one of few in a list.
 type union struct {
 	terms   *terms
-	dense   []uint64
+	words   int // of a bit array for all documents
 	few     []uint32
+	dense   []uint64 // once few would grow too long
 	bitmaps []*roaring.Bitmap
 }
 
-// denseShare is how many bits of the array there may be for a term to unite.
-const denseShare = 512
+// denseShare is how many words of the bit array there are to each document that
+// the list may hold: about what sorting one costs against scanning them.
+const denseShare = 32
 
-func newUnion(t *terms, live *roaring.Bitmap, terms int) *union {
+func newUnion(t *terms, live *roaring.Bitmap) *union {
 	u := &union{terms: t}
-	if terms == 0 || live.IsEmpty() {
-		return u
-	}
-	if words := int(live.Maximum()/64) + 1; words*64/denseShare <= terms {
-		u.dense = make([]uint64, words)
+	if !live.IsEmpty() {
+		u.words = int(live.Maximum()/64) + 1
 	}
 	return u
 }
@@ -39,12 +38,20 @@ func (u *union) add(ids []uint32) {
 		case b != nil:
 			u.bitmaps = append(u.bitmaps, b)
 		case u.dense != nil:
-			for _, doc := range docs {
-				u.dense[doc/64] |= 1 << (doc % 64)
-			}
+			u.set(docs)
 		default:
 			u.few = append(u.few, docs...)
+			if len(u.few) > u.words/denseShare {
+				u.dense = make([]uint64, u.words)
+				u.set(u.few)
+			}
 		}
+	}
+}
+
+func (u *union) set(docs []uint32) {
+	for _, doc := range docs {
+		u.dense[doc/64] |= 1 << (doc % 64)
 	}
 }
 

@@ -108,8 +108,8 @@ func TestInstants(t *testing.T) {
 	for _, s := range instants {
 		checkInstant(t, s)
 	}
-	// Every day from year 0 on, at an hour that wanders.
-	for at := time.Date(0, 1, 1, 0, 0, 0, 7, time.UTC); at.Year() < 10_000; at = at.Add(25*time.Hour + time.Second) {
+	// Every third day from year 0 on, at an hour that wanders.
+	for at := time.Date(0, 1, 1, 0, 0, 0, 7, time.UTC); at.Year() < 10_000; at = at.Add(73*time.Hour + time.Second) {
 		got, ok := parseInstant([]byte(at.Format("2006-01-02T15:04:05.999999999Z07:00")))
 		if !ok || got.sec+instantEpoch != at.Unix() {
 			t.Fatalf("%v: got %v, %v", at, got, ok)
