@@ -41,13 +41,19 @@ type counters struct {
 	upserts, deletes, searches, exactScans, links, repairs, relinks, sweeps atomic.Uint64
 }
 
-// New returns an empty index.
+// New returns an empty index. Distances are computed in assembly where the processor has the instructions; the
+// environment variable FRESHET_KERNEL forces an implementation: go, avx2 or avx512. Exact scores are the same bits with
+// all of them.
 func New(opt Options) (*Index, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, err
 	}
+	set, err := kernel.Choose()
+	if err != nil {
+		return nil, fmt.Errorf("ann: %w", err)
+	}
 	opt = opt.withDefaults()
-	ix := &Index{opt: opt, space: space{metric: opt.Metric, dim: opt.Dim}}
+	ix := &Index{opt: opt, space: space{metric: opt.Metric, dim: opt.Dim, kernel: set}}
 	ix.slots.init(kernel.Pad(opt.Dim))
 	ix.keys.slots = &ix.slots
 	ix.readers.committed = &ix.committed

@@ -12,17 +12,18 @@ import (
 type space struct {
 	metric Metric
 	dim    int
+	kernel *kernel.Set
 }
 
 // distance compares two stored vectors: 1 - cosine, minus the inner product, or the squared Euclidean distance.
 func (s *space) distance(a, b []float32) float32 {
 	switch s.metric {
 	case L2:
-		return kernel.L2Go(a, b)
+		return s.kernel.L2(a, b)
 	case InnerProduct:
-		return -kernel.DotGo(a, b)
+		return -s.kernel.Dot(a, b)
 	default:
-		return 1 - kernel.DotGo(a, b)
+		return 1 - s.kernel.Dot(a, b)
 	}
 }
 
@@ -30,11 +31,11 @@ func (s *space) distance(a, b []float32) float32 {
 func (s *space) score(a, b []float32) float32 {
 	switch s.metric {
 	case L2:
-		return float32(1 / (1 + math.Sqrt(float64(kernel.L2Go(a, b)))))
+		return float32(1 / (1 + math.Sqrt(float64(s.kernel.L2(a, b)))))
 	case InnerProduct:
-		return kernel.DotGo(a, b)
+		return s.kernel.Dot(a, b)
 	default:
-		return min(1, max(-1, kernel.DotGo(a, b)))
+		return min(1, max(-1, s.kernel.Dot(a, b)))
 	}
 }
 

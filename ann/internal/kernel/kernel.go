@@ -1,52 +1,51 @@
-// Package kernel computes distances between vectors.
+// Package kernel computes distances between vectors, in assembly where the processor has the instructions.
 //
-// Float vectors are padded with zeros to a multiple of Lanes components. Every implementation adds up in the same
-// order and never fuses a multiplication with an addition, so that all of them return the same bits.
+// There are two forms of vectors. Float vectors are padded with zeros to a multiple of Lanes components. Codes hold a
+// component in a byte and are compared with a Query, many at a time. All implementations return the same bits: integer
+// sums are exact, and float sums are added up in one fixed order, without fusing a multiplication with an addition.
+//
+// The package does not know metrics, slots or graphs.
 package kernel
 
-// Lanes is the number of components that float vectors are padded to a multiple of.
-const Lanes = 16
+import (
+	"fmt"
+	"os"
+	"strings"
+	"unsafe"
+)
 
-// Pad returns the padded length of a float vector of dim components.
-func Pad(dim int) int { return (dim + Lanes - 1) / Lanes * Lanes }
+// Env names the environment variable that forces an implementation: go, avx2 or avx512.
+const Env = "FRESHET_KERNEL"
 
-// fold adds two rows of partial sums into one number, in the order in which a vector register is folded in halves.
-func fold(even, odd *[Lanes]float32) float32 {
-	for i := range even {
-		even[i] += odd[i]
-	}
-	for half := Lanes / 2; half > 0; half /= 2 {
-		for i := range half {
-			even[i] += even[i+half]
-		}
-	}
-	return even[0]
+// Set is an implementation of all kernels.
+type Set struct {
+	Name string
+	// Dot returns the inner product of two float vectors of the same padded length.
+	Dot func(a, b []float32) float32
+	// L2 returns the squared Euclidean distance of two float vectors of the same padded length.
+	L2 func(a, b []float32) float32
+	// Batch writes the distances from q to codes, each the address of a Record, into out, which is as long.
+	Batch func(q *Query, codes []unsafe.Pointer, out []float32)
 }
 
-// DotGo returns the inner product of a and b, which have the same padded length. Blocks of Lanes components go to two
-// rows of partial sums by turns.
-func DotGo(a, b []float32) float32 {
-	var sums [2][Lanes]float32
-	b = b[:len(a)]
-	for i := 0; i+Lanes <= len(a); i += Lanes {
-		x, y, s := (*[Lanes]float32)(a[i:]), (*[Lanes]float32)(b[i:]), &sums[i/Lanes&1]
-		for j := range s {
-			s[j] += float32(x[j] * y[j])
-		}
+// Choose returns the implementation that the environment variable Env names, or the fastest that the processor has.
+func Choose() (*Set, error) {
+	sets := Available()
+	name := os.Getenv(Env)
+	if name == "" {
+		return sets[0], nil
 	}
-	return fold(&sums[0], &sums[1])
+	names := make([]string, len(sets))
+	for i, s := range sets {
+		if s.Name == name {
+			return s, nil
+		}
+		names[i] = s.Name
+	}
+	return nil, fmt.Errorf("%s is %q: this processor has %s", Env, name, strings.Join(names, ", "))
 }
 
-// L2Go returns the squared Euclidean distance of a and b, which have the same padded length.
-func L2Go(a, b []float32) float32 {
-	var sums [2][Lanes]float32
-	b = b[:len(a)]
-	for i := 0; i+Lanes <= len(a); i += Lanes {
-		x, y, s := (*[Lanes]float32)(a[i:]), (*[Lanes]float32)(b[i:]), &sums[i/Lanes&1]
-		for j := range s {
-			d := x[j] - y[j]
-			s[j] += float32(d * d)
-		}
-	}
-	return fold(&sums[0], &sums[1])
+// Available returns the implementations that run on this processor, the fastest first. The last is plain Go.
+func Available() []*Set {
+	return append(assembly(), &Set{Name: "go", Dot: dotGo, L2: l2Go, Batch: batchGo})
 }

@@ -1,0 +1,57 @@
+package kernel
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
+
+// assembly returns the implementations in assembly that this processor can run, the fastest first.
+func assembly() (sets []*Set) {
+	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512VNNI {
+		sets = append(sets, &Set{Name: "avx512", Dot: dot512, L2: l2512, Batch: batch512})
+	}
+	if cpu.X86.HasAVX2 {
+		sets = append(sets, &Set{Name: "avx2", Dot: dot256, L2: l2256, Batch: batch256})
+	}
+	return sets
+}
+
+func dot512(a, b []float32) float32 { return dotAVX512(&a[0], &b[0], len(a)) }
+func l2512(a, b []float32) float32  { return l2AVX512(&a[0], &b[0], len(a)) }
+func dot256(a, b []float32) float32 { return dotAVX2(&a[0], &b[0], len(a)) }
+func l2256(a, b []float32) float32  { return l2AVX2(&a[0], &b[0], len(a)) }
+
+func batch512(q *Query, codes []unsafe.Pointer, out []float32) {
+	if len(codes) > 0 {
+		_ = out[len(codes)-1]
+		batchAVX512(&q.codes[0], len(q.codes)/blockSize, q.offset, q.Base, q.Weight, &codes[0], len(codes), &out[0])
+	}
+}
+
+func batch256(q *Query, codes []unsafe.Pointer, out []float32) {
+	if len(codes) > 0 {
+		_ = out[len(codes)-1]
+		batchAVX2(&q.codes[0], len(q.codes)/blockSize, q.Base, q.Weight, &codes[0], len(codes), &out[0])
+	}
+}
+
+// In all of these n is a multiple of Lanes, and at least one Lanes.
+
+//go:noescape
+func dotAVX512(a, b *float32, n int) float32
+
+//go:noescape
+func l2AVX512(a, b *float32, n int) float32
+
+//go:noescape
+func dotAVX2(a, b *float32, n int) float32
+
+//go:noescape
+func l2AVX2(a, b *float32, n int) float32
+
+//go:noescape
+func batchAVX512(q *int8, blocks int, offset int32, base, weight float32, codes *unsafe.Pointer, n int, out *float32)
+
+//go:noescape
+func batchAVX2(q *int8, blocks int, base, weight float32, codes *unsafe.Pointer, n int, out *float32)
