@@ -117,6 +117,8 @@ func TestLargeIndex(t *testing.T) {
 		`{"and":[{"eq":{"brand":"b3"}},{"range":{"price":{"gte":10}}}]}`,
 		`{"and":[{"eq":{"tags":"t1999"}},{"range":{"price":{"gte":10}}},{"not":{"prefix":{"id":"user-001"}}}]}`,
 		`{"and":[{"eq":{"tags":"t1999"}},{"or":[{"range":{"seen":{"lt":"2026-01-02T00:00:00Z"}}},{"eq":{"brand":"b3"}}]}]}`,
+		`{"and":[{"eq":{"tags":"t1998"}},{"or":[{"prefix":{"id":"user-0"}},{"and":[{"range":{"price":{"gte":10}}},{"not":{"eq":{"brand":"b3"}}}]}]}]}`,
+		`{"and":[{"eq":{"tags":"t1997"}},{"and":[{"not":{"prefix":{"id":"user-00"}}},{"range":{"seen":{"gt":"2026-01-01T00:00:00Z"}}}]}]}`,
 		`{"in":{"brand":["b1","b2","b29","none",3,null]}}`,
 		`{"and":[{"exists":{"price":true}},{"not":{"eq":{"brand":"b1"}}}]}`,
 	}
@@ -127,19 +129,66 @@ func TestLargeIndex(t *testing.T) {
 		}
 		checkDigests(t, x, docs)
 	}
-	for doc, metadata := range docs {
-		if err := x.Set(doc, []byte(metadata)); err != nil {
+	order := g.Perm(n)
+	for _, doc := range order {
+		if err := x.Set(uint32(doc), []byte(docs[uint32(doc)])); err != nil {
 			t.Fatal(err)
 		}
 	}
 	check()
-	for doc := range docs {
-		if g.IntN(12) > 0 {
+	for _, doc := range order {
+		if doc := uint32(doc); g.IntN(12) > 0 {
 			delete(docs, doc)
 			x.Delete(doc)
 		}
 	}
 	check()
+}
+
+// TestLargeDocument gives one document more terms than fit in a chunk of the slab,
+// then fewer, then more again, next to documents that stay.
+func TestLargeDocument(t *testing.T) {
+	x, docs := filter.NewIndex(), map[uint32]string{}
+	for step, n := range []int{3, 70_000, 5_000, 4_096, 6_000, 20_000, 1, 5_000, 0} {
+		var list []string
+		for i := range n {
+			list = append(list, fmt.Sprint(i))
+		}
+		docs[1] = fmt.Sprintf(`{"list":[%s]}`, strings.Join(list, ","))
+		docs[uint32(100+step)] = fmt.Sprintf(`{"list":[%d],"step":"%d"}`, step, step)
+		for _, doc := range []uint32{1, uint32(100 + step)} {
+			if err := x.Set(doc, []byte(docs[doc])); err != nil {
+				t.Fatal(err)
+			}
+		}
+		compare(t, x, docs, mustParse(t, `{"range":{"list":{"gte":4999}}}`))
+		compare(t, x, docs, mustParse(t, `{"eq":{"list":4}}`))
+		checkDigests(t, x, docs)
+	}
+}
+
+// TestKeysThatBeginAlike adds strings that have ever less in common, so that an
+// order has to give up its common prefix step by step, and then for good.
+func TestKeysThatBeginAlike(t *testing.T) {
+	const alike = "https://shop.example.com/products/0123456789"
+	x, docs := filter.NewIndex(), map[uint32]string{}
+	add := func(s string) {
+		doc := uint32(len(docs))
+		docs[doc] = fmt.Sprintf(`{"url":%q}`, s)
+		if err := x.Set(doc, []byte(docs[doc])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := len(alike); n >= 0; n-- {
+		for _, end := range []string{"", "a", "zz", "-long-enough-to-matter"} {
+			add(alike[:n] + end)
+		}
+		for _, p := range []string{alike, alike[:n], alike[:n/2], alike[:n] + "a", alike[:n] + "~", "a", "~"} {
+			compare(t, x, docs, mustParse(t, fmt.Sprintf(`{"prefix":{"url":%q}}`, p)))
+			compare(t, x, docs, mustParse(t, fmt.Sprintf(`{"eq":{"url":%q}}`, p)))
+		}
+	}
+	checkDigests(t, x, docs)
 }
 
 // TestRefusedSet shows that metadata that is refused changes nothing.

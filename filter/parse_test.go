@@ -115,8 +115,12 @@ func TestCanonicalForm(t *testing.T) {
 		{`{"eq":{"a":-1.5e-30}}`, `{"eq":{"a":-1.5e-30}}`},
 		{`{"eq":{"a":-0e5}}`, `{"eq":{"a":0}}`},
 	} {
-		if got := mustParse(t, c.filter).String(); got != c.want {
+		e := mustParse(t, c.filter)
+		if got := e.String(); got != c.want {
 			t.Errorf("%s has the form %s, want %s", c.filter, got, c.want)
+		}
+		if got, err := e.MarshalJSON(); err != nil || string(got) != c.want {
+			t.Errorf("%s marshals to %s, %v, want %s", c.filter, got, err, c.want)
 		}
 	}
 }
