@@ -8,6 +8,15 @@ const (
 	TopicControl = "freshet.control"
 )
 
+// Headers of a record of events.raw.
+const (
+	HeaderSource = "source"      // the system that the event came from
+	HeaderTrace  = "traceparent" // W3C trace context
+	// HeaderDefaultEvent marks an event of the default mapping, whatever mapping is configured:
+	// a delete through the API.
+	HeaderDefaultEvent = "freshet.event"
+)
+
 // Position is a place in the log.
 type Position struct {
 	Topic     string

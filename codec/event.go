@@ -285,3 +285,29 @@ func CheckObject(b []byte) error {
 	}
 	return nil
 }
+
+// SplitArray returns the elements of a JSON array, or b itself if it is another JSON value.
+// The elements alias b.
+func SplitArray(b []byte) ([][]byte, error) {
+	s := scanner{b: b}
+	if s.peek() != '[' {
+		v, err := s.skip(0)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.end(); err != nil {
+			return nil, &freshet.Error{Code: freshet.CodeInvalidJSON,
+				Message: err.Error() + "; if these are lines of events, send Content-Type: application/x-ndjson"}
+		}
+		return [][]byte{v}, nil
+	}
+	var elements [][]byte
+	if err := s.array(0, func() error {
+		v, err := s.skip(1)
+		elements = append(elements, v)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	return elements, s.end()
+}

@@ -39,6 +39,9 @@ type Collection struct {
 	Metric string `json:"metric"` // "cosine", "ip", "l2"
 	Order  Order  `json:"order,omitempty"`
 	Origin string `json:"origin"` // "default", "config" or "auto"
+	// Since is the offset of the first record of events.raw for which the collection exists: an
+	// older one was judged without it, and is judged so again by every replay.
+	Since int64 `json:"since"`
 }
 
 // Revision identifies the mapping and models in force.
@@ -129,9 +132,9 @@ func (c *Catalog) Declare(col Collection) error {
 	return nil
 }
 
-// CreateLike makes a collection as a copy of another one's schema. It is no error if the
-// collection exists by now.
-func (c *Catalog) CreateLike(name, like string) (Collection, error) {
+// CreateLike makes a collection as a copy of another one's schema, for records from offset
+// since on. It is no error if the collection exists by now.
+func (c *Catalog) CreateLike(name, like string, since int64) (Collection, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if old, ok := c.Get(name); ok {
@@ -141,7 +144,7 @@ func (c *Catalog) CreateLike(name, like string) (Collection, error) {
 	if !ok {
 		return col, &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection", Message: fmt.Sprintf("there is no collection %q to copy", like)}
 	}
-	col.Name, col.Order, col.Origin = name, OrderUndecided, "auto"
+	col.Name, col.Order, col.Origin, col.Since = name, OrderUndecided, "auto", since
 	return col, c.put(col)
 }
 

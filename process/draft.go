@@ -9,6 +9,7 @@ type Record struct {
 	AcceptedAt int64  // ms, when it became durable
 	Source     string // the system it came from
 	Trace      string // W3C traceparent, or ""
+	Default    bool   // an event of the default mapping, whatever mapping is configured
 	Value      []byte
 }
 

@@ -119,21 +119,17 @@ func records(raw []journal.Record) []Record {
 			AcceptedAt: r.Time, Value: r.Value}
 		for _, h := range r.Headers {
 			switch h.Name {
-			case HeaderSource:
+			case freshet.HeaderSource:
 				out[i].Source = string(h.Value)
-			case HeaderTrace:
+			case freshet.HeaderTrace:
 				out[i].Trace = string(h.Value)
+			case freshet.HeaderDefaultEvent:
+				out[i].Default = true
 			}
 		}
 	}
 	return out
 }
-
-// Headers of a raw record.
-const (
-	HeaderSource = "source"
-	HeaderTrace  = "traceparent"
-)
 
 // batch decides, commits and delivers, until it succeeds, ctx ends or the owner is deposed.
 func (p *Processor) batch(ctx context.Context, batch []Record) error {

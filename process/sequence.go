@@ -58,6 +58,7 @@ type seenID struct {
 type Collections interface {
 	Get(name string) (control.Collection, bool)
 	SettleOrder(name string, order control.Order) error
+	CreateLike(name, like string, since int64) (control.Collection, error)
 }
 
 // epoch of offsets. It rises when offsets start anew, which the embedded log can't do yet.
@@ -79,6 +80,9 @@ func (s *Sequencer) sequence(batch []mapped, refused map[spot]error) (*plan, err
 		for k := range m.drafts {
 			d := &m.drafts[k]
 			err := d.err
+			if errors.Is(err, errUnknown) {
+				err = staged("validate", s.admit(d, m.record.Position.Offset))
+			}
 			if err == nil {
 				err = refused[spot{i, k}]
 			}
@@ -241,7 +245,12 @@ type stagedError struct {
 
 func (e stagedError) Unwrap() error { return e.error }
 
-func staged(stage string, err error) error { return stagedError{stage, err} }
+func staged(stage string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return stagedError{stage, err}
+}
 
 func stageOf(err error) string {
 	var s stagedError

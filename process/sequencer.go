@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -22,7 +23,9 @@ type SequencerOptions struct {
 	Splitter  chunk.Options
 	Revision  uint32
 	Window    Window
-	State     State
+	// AutoCreate makes collections that a mapping names and that don't exist.
+	AutoCreate bool
+	State      State
 }
 
 // Sequencer decides batches of records: a function of the stored state and the records. One
@@ -34,13 +37,14 @@ type Sequencer struct {
 	splitter    chunk.Options
 	revision    uint32
 	window      Window
+	autoCreate  bool
 	state       State
 }
 
 // NewSequencer returns a sequencer.
 func NewSequencer(o SequencerOptions) *Sequencer {
 	return &Sequencer{mapper: o.Mapper, collections: o.Collections, embedders: o.Embedders,
-		splitter: o.Splitter, revision: o.Revision, window: o.Window, state: o.State}
+		splitter: o.Splitter, revision: o.Revision, window: o.Window, autoCreate: o.AutoCreate, state: o.State}
 }
 
 // Decided is a decided batch: what is to be committed.
@@ -91,7 +95,11 @@ func (s *Sequencer) mapOne(m *mapped) {
 			m.err = staged("map", &freshet.Error{Code: freshet.CodeInternal, Message: fmt.Sprintf("the mapping panicked: %v\n%s", r, debug.Stack())})
 		}
 	}()
-	drafts, err := s.mapper.Map(m.record)
+	mapper := s.mapper
+	if m.record.Default {
+		mapper = Default{}
+	}
+	drafts, err := mapper.Map(m.record)
 	if err != nil && len(drafts) == 0 {
 		m.err = staged("map", err)
 		return
@@ -104,9 +112,10 @@ func (s *Sequencer) mapOne(m *mapped) {
 			d.err = staged("map", err)
 			continue
 		}
-		if err := s.validate(d); err != nil {
-			d.err = staged("validate", err)
-			continue
+		if err := s.validate(d, m.record.Position.Offset); err != nil {
+			if d.err = staged("validate", err); !errors.Is(err, errUnknown) {
+				continue
+			}
 		}
 		if d.EventID != "" {
 			d.id = eventID(m.record.Source, d.Key, d.EventID)

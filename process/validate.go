@@ -1,9 +1,11 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/control"
 )
 
 // MaxDim is the largest dimension of a vector.
@@ -12,12 +14,39 @@ const MaxDim = 4096
 // maxNormSquared is where distances of float32 vectors overflow.
 const maxNormSquared = 1e37
 
-// validate checks what can be known of a draft alone.
-func (s *Sequencer) validate(d *mappedDraft) error {
-	col, ok := s.collections.Get(d.Key.Collection)
-	if !ok {
+// errUnknown stands for a collection that does not exist for a record.
+var errUnknown = errors.New("unknown collection")
+
+// collection returns the collection of a draft if it exists for the record at offset.
+func (s *Sequencer) collection(name string, offset int64) (control.Collection, error) {
+	col, ok := s.collections.Get(name)
+	if ok && offset >= col.Since {
+		return col, nil
+	}
+	return col, errUnknown
+}
+
+// admit checks a draft again that named an unknown collection, which may exist by now, or be
+// made. It runs in the order of the log.
+func (s *Sequencer) admit(d *mappedDraft, offset int64) error {
+	_, err := s.collection(d.Key.Collection, offset)
+	if err != nil && !s.autoCreate {
 		return &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection",
 			Message: fmt.Sprintf("%q does not exist; declare it in the configuration, or set auto_create", clip(d.Key.Collection))}
+	}
+	if err != nil {
+		if _, err := s.collections.CreateLike(d.Key.Collection, freshet.DefaultCollection, offset); err != nil {
+			return err
+		}
+	}
+	return s.validate(d, offset)
+}
+
+// validate checks what can be known of a draft alone.
+func (s *Sequencer) validate(d *mappedDraft, offset int64) error {
+	col, err := s.collection(d.Key.Collection, offset)
+	if err != nil {
+		return err
 	}
 	if d.Op == freshet.OpDelete {
 		return nil

@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -189,7 +190,7 @@ func (in *Intake) unknown(collection string) error {
 		return &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection",
 			Message: fmt.Sprintf("%q does not exist; declare it in the configuration, or set auto_create", collection)}
 	}
-	_, err := in.opts.Catalog.CreateLike(collection, freshet.DefaultCollection)
+	_, err := in.opts.Catalog.CreateLike(collection, freshet.DefaultCollection, in.opts.Decided()+1)
 	return err
 }
 
@@ -218,4 +219,29 @@ func (b *Batch) Append(ctx context.Context) (freshet.Token, error) {
 	}
 	slices.SortFunc(token.Spans, func(a, b freshet.Span) int { return int(a.Partition) - int(b.Partition) })
 	return token, nil
+}
+
+// AddDelete adds the event that deletes an entity. eventID and order may be absent.
+func (b *Batch) AddDelete(key freshet.Key, eventID string, order int64, headers ...journal.Header) error {
+	if _, ok := b.in.opts.Catalog.Get(key.Collection); !ok {
+		return &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection", Message: fmt.Sprintf("%q does not exist", key.Collection)}
+	}
+	raw, err := json.Marshal(struct {
+		EventID    string `json:"event_id,omitempty"`
+		EntityID   string `json:"entity_id"`
+		Op         string `json:"op"`
+		Order      int64  `json:"order,omitempty"`
+		Collection string `json:"collection"`
+		Namespace  string `json:"namespace"`
+	}{eventID, key.Entity, freshet.OpDelete.String(), order, key.Collection, key.Namespace})
+	if err != nil {
+		return err
+	}
+	part := wire.Partition(key, b.in.opts.Log.Partitions())
+	if b.in.opts.Mapped {
+		headers = append(headers, journal.Header{Name: freshet.HeaderDefaultEvent, Value: []byte{1}})
+	}
+	b.recs.Add(part, nil, raw, headers...)
+	b.parts = append(b.parts, part)
+	return nil
 }

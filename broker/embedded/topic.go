@@ -167,8 +167,12 @@ func (l *Log) GetTable(t Table, key []byte) (value []byte, ok bool, err error) {
 }
 
 // iterate walks the keys in [lower, upper) of one consistent view.
-func (l *Log) iterate(lower, upper []byte, yield func(k, v []byte) error) (err error) {
-	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+func (l *Log) iterate(lower, upper []byte, yield func(k, v []byte) error) error {
+	return iterate(l.db, lower, upper, yield)
+}
+
+func iterate(r pebble.Reader, lower, upper []byte, yield func(k, v []byte) error) (err error) {
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return fmt.Errorf("read state: %w", err)
 	}

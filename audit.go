@@ -1,0 +1,33 @@
+package freshet
+
+// Difference is one disagreement that an audit found.
+type Difference struct {
+	Part   string // what was compared: "raw→vector.sync", "vector.sync→documents", "…→vectors", "…→filters", "graph"
+	Kind   string // "missing", "extra", "stale" or "damaged"
+	Key    Key    // of the entity, as far as known
+	Detail string
+}
+
+// AuditReport is what an audit found.
+type AuditReport struct {
+	Through     int64 // events.raw was folded up to this offset
+	Records     int64 // of events.raw
+	Entities    int64 // live ones in vector.sync
+	Tombstones  int64
+	Points      int64
+	DeadLetters int64 // records of events.raw whose fold gives a dead letter
+	// Differences holds the first ones; Found counts all.
+	Differences []Difference
+	Found       int64
+}
+
+// Clean reports whether nothing disagrees.
+func (r *AuditReport) Clean() bool { return r.Found == 0 }
+
+// Note adds a difference; at most limit of them are kept.
+func (r *AuditReport) Note(limit int, d Difference) {
+	r.Found++
+	if len(r.Differences) < limit {
+		r.Differences = append(r.Differences, d)
+	}
+}

@@ -1,0 +1,53 @@
+package embedded
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// View is the state of the log at one instant: topics and positions agree with each other.
+// Close releases it. It is safe for concurrent use.
+type View struct {
+	snap *pebble.Snapshot
+}
+
+// View returns the present state.
+func (l *Log) View() *View { return &View{snap: l.db.NewSnapshot()} }
+
+// Position is the next offset that a group had to read.
+func (v *View) Position(group, topic string, partition int32) (int64, error) {
+	value, closer, err := v.snap.Get(positionKey(group, topic, partition))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read position: %w", err)
+	}
+	defer closer.Close()
+	if len(value) != offsetBytes {
+		return 0, errors.New("the position is damaged")
+	}
+	return int64(binary.BigEndian.Uint64(value)), nil
+}
+
+// Scan calls yield for the latest record of each key of a topic, in order of key; Key and
+// Value are valid during the call only.
+func (v *View) Scan(topic string, yield func(Record) error) error {
+	number, err := topicNumber(topic)
+	if err != nil {
+		return err
+	}
+	return iterate(v.snap, latestKey(number, nil), []byte{number, 'k' + 1}, func(k, value []byte) error {
+		r, err := parseRecord(k[2:], value)
+		if err != nil {
+			return fmt.Errorf("%s: %w", topic, err)
+		}
+		return yield(r)
+	})
+}
+
+// Close releases the view.
+func (v *View) Close() error { return v.snap.Close() }

@@ -1,0 +1,202 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/freshet-io/freshet"
+)
+
+// Admin is what the admin routes can do. The server is put together elsewhere.
+type Admin struct {
+	Shards      func() []ShardStat
+	Audit       func(ctx context.Context) (*freshet.AuditReport, error)
+	DeadLetters func(from int64, limit int) ([]freshet.DeadLetter, error)
+	Snapshot    func(ctx context.Context) (written int, err error)
+	Pause       func()
+	Resume      func()
+	Live        func() Live
+}
+
+// ShardStat is the size of one namespace of one collection.
+type ShardStat struct {
+	Collection string `json:"collection"`
+	Namespace  string `json:"namespace"`
+	Entities   int    `json:"entities"`
+	Tombstones int    `json:"tombstones"`
+	Points     int    `json:"points"`
+	InGraph    int    `json:"in_graph"`
+	InBuffer   int    `json:"in_buffer"`
+	Bytes      int64  `json:"bytes"`
+}
+
+// Live is the pipeline's running totals and present figures.
+type Live struct {
+	Now         int64            `json:"now"`    // ms
+	UptimeMs    int64            `json:"uptime"` // ms
+	Accepted    int64            `json:"accepted"`
+	Decided     int64            `json:"decided"`
+	LagRecords  int64            `json:"lag_records"`
+	Outcomes    map[string]int64 `json:"outcomes"`
+	Entities    int64            `json:"entities"`
+	Points      int64            `json:"points"`
+	InBuffer    int64            `json:"in_buffer"`
+	Searches    int64            `json:"searches"`
+	DeadLetters int64            `json:"dead_letters"`
+	FreshnessMs Quantiles        `json:"freshness_ms"` // acceptance to searchable, recent
+	SearchMs    Quantiles        `json:"search_ms"`    // recent
+	StageNs     map[string]int64 `json:"stage_ns"`     // time spent, total
+	Paused      bool             `json:"paused"`
+}
+
+// Quantiles of recent values, in milliseconds; nil when there are none.
+type Quantiles struct {
+	P50 *float64 `json:"p50"`
+	P99 *float64 `json:"p99"`
+}
+
+const (
+	livePeriod      = 500 * time.Millisecond
+	maxDeadLetters  = 1000
+	deadLetterBytes = 1 << 20 // of an event's text that an answer shows
+)
+
+func (s *Server) adminRoutes() {
+	s.route("POST /v1/admin/audit", s.postAudit)
+	s.route("GET /v1/admin/dlq", s.getDeadLetters)
+	s.route("POST /v1/admin/snapshot", func(w http.ResponseWriter, r *http.Request) {
+		n, err := s.opts.Admin.Snapshot(r.Context())
+		if err != nil {
+			s.fail(w, r, err, nil)
+			return
+		}
+		reply(w, map[string]int{"written": n})
+	})
+	s.route("POST /v1/admin/pause", func(w http.ResponseWriter, _ *http.Request) {
+		s.opts.Admin.Pause()
+		reply(w, map[string]bool{"paused": true})
+	})
+	s.route("POST /v1/admin/resume", func(w http.ResponseWriter, _ *http.Request) {
+		s.opts.Admin.Resume()
+		reply(w, map[string]bool{"paused": false})
+	})
+	s.route("GET /v1/admin/shards", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, map[string]any{"shards": s.opts.Admin.Shards()})
+	})
+	s.route("GET /v1/admin/stats", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.opts.Admin.Live()) })
+	s.mux.HandleFunc("GET /v1/admin/live", s.getLive)
+}
+
+type difference struct {
+	Part       string `json:"part"`
+	Kind       string `json:"kind"`
+	Collection string `json:"collection"`
+	Namespace  string `json:"namespace"`
+	EntityID   string `json:"entity_id"`
+	Detail     string `json:"detail"`
+}
+
+// postAudit answers with what the audit found; that something differs is no error of the
+// request.
+func (s *Server) postAudit(w http.ResponseWriter, r *http.Request) {
+	report, err := s.opts.Admin.Audit(r.Context())
+	if err != nil {
+		s.fail(w, r, err, nil)
+		return
+	}
+	list := make([]difference, 0, len(report.Differences))
+	for _, d := range report.Differences {
+		list = append(list, difference{d.Part, d.Kind, d.Key.Collection, d.Key.Namespace, d.Key.Entity, d.Detail})
+	}
+	reply(w, map[string]any{"clean": report.Clean(), "through": report.Through, "records": report.Records,
+		"entities": report.Entities, "tombstones": report.Tombstones, "points": report.Points,
+		"dead_letters": report.DeadLetters, "found": report.Found, "differences": list})
+}
+
+// deadLetter is a dead letter as the API shows it.
+type deadLetter struct {
+	Topic      string          `json:"topic"`
+	Partition  int32           `json:"partition"`
+	Offset     int64           `json:"offset"`
+	Ordinal    int             `json:"ordinal"`
+	Stage      string          `json:"stage"`
+	Class      freshet.Code    `json:"class"`
+	Message    string          `json:"message"`
+	Attempts   int             `json:"attempts"`
+	At         string          `json:"at"`
+	Collection string          `json:"collection,omitempty"`
+	Namespace  string          `json:"namespace,omitempty"`
+	EntityID   string          `json:"entity_id,omitempty"`
+	EventID    string          `json:"event_id,omitempty"`
+	Source     string          `json:"source,omitempty"`
+	Event      json.RawMessage `json:"event,omitempty"` // the event, where it is JSON
+	Bytes      int             `json:"bytes"`
+}
+
+// getDeadLetters lists dead letters from an offset of events.raw on.
+func (s *Server) getDeadLetters(w http.ResponseWriter, r *http.Request) {
+	from, limit := int64(0), 100
+	var err error
+	if v := r.URL.Query().Get("from"); v != "" {
+		if from, err = strconv.ParseInt(v, 10, 64); err != nil || from < 0 {
+			s.fail(w, r, invalid("from", fmt.Sprintf("is %q, must be an offset >= 0", v)), nil)
+			return
+		}
+	}
+	if v := r.URL.Query().Get("limit"); v != "" {
+		if limit, err = strconv.Atoi(v); err != nil || limit < 1 || limit > maxDeadLetters {
+			s.fail(w, r, invalid("limit", fmt.Sprintf("is %q, must be 1 to %d", v, maxDeadLetters)), nil)
+			return
+		}
+	}
+	letters, err := s.opts.Admin.DeadLetters(from, limit)
+	if err != nil {
+		s.fail(w, r, err, nil)
+		return
+	}
+	out := make([]deadLetter, 0, len(letters))
+	for i := range letters {
+		out = append(out, deadLetterOf(&letters[i]))
+	}
+	reply(w, map[string]any{"dead_letters": out})
+}
+
+func deadLetterOf(l *freshet.DeadLetter) deadLetter {
+	d := deadLetter{Topic: l.Position.Topic, Partition: l.Position.Partition, Offset: l.Position.Offset, Ordinal: l.Ordinal,
+		Stage: l.Stage, Class: l.Class, Message: l.Message, Attempts: l.Attempts,
+		At:         time.UnixMilli(l.At).UTC().Format("2006-01-02T15:04:05.000Z07:00"),
+		Collection: l.Key.Collection, Namespace: l.Key.Namespace, EntityID: l.Key.Entity, EventID: l.EventID,
+		Source: l.Source, Bytes: len(l.Value)}
+	if json.Valid(l.Value) && utf8.Valid(l.Value) && len(l.Value) <= deadLetterBytes {
+		d.Event = l.Value
+	}
+	return d
+}
+
+// getLive streams the pipeline's figures as server-sent events.
+func (s *Server) getLive(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-cache")
+	flush := http.NewResponseController(w).Flush
+	tick := time.NewTicker(livePeriod)
+	defer tick.Stop()
+	for {
+		data, err := json.Marshal(s.opts.Admin.Live())
+		if err != nil {
+			return
+		}
+		if _, err := fmt.Fprintf(w, "data: %s\n\n", data); err != nil || flush() != nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,269 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker/journal"
+	"github.com/freshet-io/freshet/codec"
+	"github.com/freshet-io/freshet/source"
+	"github.com/freshet-io/freshet/wire"
+)
+
+// Limits of POST /v1/events.
+const (
+	// MaxArrayBytes is the largest body that is not newline-delimited, which has no limit.
+	MaxArrayBytes = 64 << 20
+	// maxRejected is how many rejected events an answer names.
+	maxRejected = 1000
+	// chunkBytes and chunkEvents close a chunk: what becomes durable at once.
+	chunkBytes  = 1 << 20
+	chunkEvents = 16384
+	// chunksAhead is how many chunks of one request are read ahead of the one that becomes durable.
+	chunksAhead = 2
+)
+
+// rejected is an event that was refused before it became durable.
+type rejected struct {
+	Index   int64        `json:"index"`
+	Code    freshet.Code `json:"code"`
+	Message string       `json:"message"`
+}
+
+// ingestResult is what became of the events of a request, or of one chunk of it.
+type ingestResult struct {
+	Accepted      int64      `json:"accepted"`
+	Rejected      []rejected `json:"rejected"`
+	RejectedCount int64      `json:"rejected_count"`
+	Token         string     `json:"token"`
+}
+
+func (s *Server) postEvents(w http.ResponseWriter, r *http.Request) {
+	if err := s.opts.Intake.Room(); err != nil {
+		s.fail(w, r, err, nil)
+		return
+	}
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch kind {
+	case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines":
+		s.ingest(w, r, lineEvents{codec.NewLines(r.Body, s.opts.Intake.EventBytes())})
+	default:
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxArrayBytes))
+		if err != nil {
+			s.fail(w, r, bodyError(err), nil)
+			return
+		}
+		events, err := codec.SplitArray(body)
+		if err != nil {
+			s.fail(w, r, err, nil)
+			return
+		}
+		s.ingest(w, r, &arrayEvents{events: events})
+	}
+}
+
+func bodyError(err error) error {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return &freshet.Error{Code: freshet.CodeTooLarge,
+			Message: "the body is larger than 64 MiB; send newline-delimited JSON (Content-Type: application/x-ndjson), which has no limit"}
+	}
+	return &freshet.Error{Code: freshet.CodeInvalidJSON, Message: "the body could not be read: " + err.Error()}
+}
+
+// events is a sequence of raw events. next returns io.EOF behind the last; more reports
+// whether another can be had without waiting for the peer.
+type events interface {
+	next() ([]byte, error)
+	more() bool
+}
+
+type lineEvents struct{ *codec.Lines }
+
+func (l lineEvents) next() ([]byte, error) { return l.Next() }
+func (l lineEvents) more() bool            { return l.Buffered() }
+
+type arrayEvents struct{ events [][]byte }
+
+func (a *arrayEvents) more() bool { return len(a.events) > 0 }
+
+func (a *arrayEvents) next() ([]byte, error) {
+	if len(a.events) == 0 {
+		return nil, io.EOF
+	}
+	raw := a.events[0]
+	a.events = a.events[1:]
+	return raw, nil
+}
+
+// chunk is a part of a request on its way to the disk.
+type chunk struct {
+	ingestResult
+	batch *source.Batch
+	token freshet.Token
+	err   error // why the request ends with this chunk
+}
+
+// ingest takes events in chunks: while one becomes durable the next ones are read and
+// checked. Chunks become durable one after another, because events of one entity must keep
+// their order, and what is accepted is always a beginning of what was sent.
+func (s *Server) ingest(w http.ResponseWriter, r *http.Request, ev events) {
+	ctx, cancel := context.WithCancel(r.Context())
+	answer := newAnswer(w, r)
+	chunks := make(chan *chunk, chunksAhead)
+	go s.readChunks(ctx, ev, headersOf(r), chunks)
+	var failure error
+	for c := range chunks {
+		if failure == nil {
+			s.appendChunk(ctx, c)
+			answer.add(c)
+			failure = c.err
+		}
+		c.batch.Release()
+		if failure != nil {
+			cancel()
+		}
+	}
+	cancel()
+	s.finish(w, r, answer, failure)
+}
+
+// headersOf are the headers that travel with every event of a request.
+func headersOf(r *http.Request) []journal.Header {
+	if v := r.Header.Get("traceparent"); len(v) == 55 {
+		return []journal.Header{{Name: freshet.HeaderTrace, Value: []byte(v)}}
+	}
+	return nil
+}
+
+// readChunks reads all events, sends each chunk on, and closes the channel.
+func (s *Server) readChunks(ctx context.Context, ev events, headers []journal.Header, out chan<- *chunk) {
+	defer close(out)
+	var index int64
+	for end := false; !end && ctx.Err() == nil; {
+		c := &chunk{batch: s.opts.Intake.NewBatch()}
+		end = s.fillChunk(c, ev, headers, &index)
+		out <- c
+	}
+}
+
+// fillChunk reads and checks the events of one chunk; end says that no more come.
+func (s *Server) fillChunk(c *chunk, ev events, headers []journal.Header, index *int64) (end bool) {
+	b := c.batch
+	for b.Bytes() < chunkBytes && b.Len() < chunkEvents {
+		if (b.Len() > 0 || c.RejectedCount > 0) && !ev.more() {
+			return false
+		}
+		raw, err := ev.next()
+		switch {
+		case err == io.EOF:
+			return true
+		case errors.Is(err, codec.ErrLineTooLong):
+			err = &freshet.Error{Code: freshet.CodeTooLarge, Message: "the event is longer than the limit event_bytes"}
+		case err != nil:
+			c.err = bodyError(err)
+			return true
+		default:
+			err = b.Add(raw, headers...)
+		}
+		var e *freshet.Error
+		if errors.As(err, &e) {
+			c.RejectedCount++
+			s.metrics.rejected.WithLabelValues(string(e.Code)).Inc()
+			if len(c.Rejected) < maxRejected {
+				c.Rejected = append(c.Rejected, rejected{*index, e.Code, e.Error()})
+			}
+		} else if err != nil {
+			c.err = err
+			return true
+		}
+		*index++
+	}
+	return false
+}
+
+// appendChunk makes what a chunk accepted durable. A body that broke off behind them does
+// not undo the events that were whole.
+func (s *Server) appendChunk(ctx context.Context, c *chunk) {
+	if c.batch.Len() == 0 {
+		return
+	}
+	if err := s.opts.Intake.Room(); err != nil {
+		c.err = err
+		return
+	}
+	token, err := c.batch.Append(ctx)
+	if err != nil {
+		c.err = err
+		return
+	}
+	c.token, c.Accepted = token, int64(c.batch.Len())
+	s.metrics.accepted.Add(float64(c.Accepted))
+}
+
+// answer gathers the chunks of a request: into one document, or line by line when the peer
+// asked for that.
+type answer struct {
+	total   ingestResult
+	token   freshet.Token
+	lines   *json.Encoder
+	flush   func() error
+	started bool
+}
+
+func newAnswer(w http.ResponseWriter, r *http.Request) *answer {
+	a := &answer{total: ingestResult{Rejected: []rejected{}}}
+	if strings.Contains(r.Header.Get("Accept"), "application/x-ndjson") {
+		rc := http.NewResponseController(w)
+		_ = rc.EnableFullDuplex() // HTTP/2 has it anyway
+		a.lines = json.NewEncoder(w)
+		a.flush = rc.Flush
+	}
+	return a
+}
+
+func (a *answer) add(c *chunk) {
+	merged, err := wire.MergeTokens(a.token, c.token)
+	if err != nil && c.err == nil {
+		c.err = err
+	}
+	a.token = merged
+	a.total.Accepted += c.Accepted
+	a.total.RejectedCount += c.RejectedCount
+	a.total.Rejected = append(a.total.Rejected, c.Rejected[:min(len(c.Rejected), maxRejected-len(a.total.Rejected))]...)
+	if a.lines == nil || c.Accepted+c.RejectedCount == 0 {
+		return
+	}
+	a.started = true
+	if c.Rejected == nil {
+		c.Rejected = []rejected{}
+	}
+	c.Token = wire.TokenString(c.token)
+	_ = a.lines.Encode(c.ingestResult)
+	_ = a.flush()
+}
+
+// finish answers what add has not answered yet.
+func (s *Server) finish(w http.ResponseWriter, r *http.Request, a *answer, failure error) {
+	a.total.Token = wire.TokenString(a.token)
+	switch {
+	case a.started && failure != nil:
+		_ = a.lines.Encode(map[string]any{"error": failure.Error(), "accepted": 0})
+	case a.started:
+	case failure != nil:
+		s.fail(w, r, failure, &a.total)
+	case a.total.Accepted == 0 && a.total.RejectedCount == 0:
+		s.fail(w, r, &freshet.Error{Code: freshet.CodeMissingField, Message: "the body holds no event"}, nil)
+	case a.total.Accepted == 0:
+		first := a.total.Rejected[0]
+		s.fail(w, r, &freshet.Error{Code: first.Code, Message: "no event was accepted; the first: " + first.Message}, &a.total)
+	default:
+		reply(w, a.total)
+	}
+}

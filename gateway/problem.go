@@ -1,0 +1,81 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/freshet-io/freshet"
+)
+
+// retryAfterSeconds is what a producer that is slowed down is told to wait.
+const retryAfterSeconds = 1
+
+// status maps a code to the HTTP status of an answer that is that error and nothing else.
+func status(code freshet.Code) int {
+	switch code {
+	case freshet.CodeUnknownCollection, freshet.CodeNotFound:
+		return http.StatusNotFound
+	case freshet.CodeTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case freshet.CodeForeignToken:
+		return http.StatusConflict
+	case freshet.CodeNotReached:
+		return http.StatusGatewayTimeout
+	case freshet.CodeBacklogFull:
+		return http.StatusTooManyRequests
+	case freshet.CodeDiskFull:
+		return http.StatusInsufficientStorage
+	case freshet.CodeUnavailable:
+		return http.StatusServiceUnavailable
+	case freshet.CodeEmbedFailed:
+		return http.StatusBadGateway
+	case freshet.CodeInternal:
+		return http.StatusInternalServerError
+	}
+	return http.StatusBadRequest
+}
+
+// problem is an RFC 9457 problem document.
+type problem struct {
+	Type   string       `json:"type"`
+	Title  string       `json:"title"`
+	Status int          `json:"status"`
+	Detail string       `json:"detail"`
+	Code   freshet.Code `json:"code"`
+	Field  string       `json:"field,omitempty"`
+
+	// Of POST /v1/events: what became of the events that the request held.
+	*ingestResult
+}
+
+// fail answers with a problem document. Errors without a code are the server's own fault;
+// they are logged and answered without their text.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error, result *ingestResult) {
+	var e *freshet.Error
+	switch {
+	case errors.As(err, &e):
+	case errors.Is(err, context.Canceled):
+		e = &freshet.Error{Code: freshet.CodeUnavailable, Message: "the request was cancelled, or the server is stopping; try again"}
+	case errors.Is(err, context.DeadlineExceeded):
+		e = &freshet.Error{Code: freshet.CodeNotReached, Message: "the request took longer than timeout_ms; try again, or allow more"}
+	default:
+		s.opts.Logger.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+		e = &freshet.Error{Code: freshet.CodeInternal, Message: "the server failed; its log says why"}
+	}
+	code := status(e.Code)
+	if code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfterSeconds))
+	}
+	s.metrics.problems.WithLabelValues(string(e.Code)).Inc()
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(problem{Type: "about:blank", Title: http.StatusText(code), Status: code,
+		Detail: e.Error(), Code: e.Code, Field: e.Field, ingestResult: result})
+}
+
+func invalid(field, message string) error {
+	return &freshet.Error{Code: freshet.CodeInvalidField, Field: field, Message: message}
+}

@@ -1,0 +1,119 @@
+package gateway
+
+import (
+	_ "embed"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/freshet-io/freshet/control"
+	"github.com/freshet-io/freshet/query"
+	"github.com/freshet-io/freshet/source"
+)
+
+//go:embed openapi.json
+var openAPI []byte
+
+// Options are the parts that the gateway serves.
+type Options struct {
+	Intake  *source.Intake
+	Planner *query.Planner
+	Catalog *control.Catalog
+	Admin   Admin
+	// Ready reports whether the server has caught up once since it started, and how many
+	// records it is behind.
+	Ready   func() (ok bool, lag int64)
+	Metrics *prometheus.Registry
+	Page    []byte // the page at /
+	Version string
+	Logger  *slog.Logger
+}
+
+// Server answers HTTP requests. It is safe for concurrent use.
+type Server struct {
+	opts    Options
+	mux     *http.ServeMux
+	metrics metrics
+	now     func() time.Time
+}
+
+// New returns a server.
+func New(o Options) *Server {
+	s := &Server{opts: o, mux: http.NewServeMux(), metrics: newMetrics(o.Metrics), now: time.Now}
+	s.route("POST /v1/events", s.postEvents)
+	s.route("POST /v1/search", s.postSearch)
+	s.route("POST /search", s.postSeedSearch)
+	s.route("POST /embed", s.postEmbed)
+	s.route("GET /v1/entities/{id...}", s.getEntity)
+	s.route("DELETE /v1/entities/{id...}", s.deleteEntity)
+	s.route("GET /v1/collections", s.getCollections)
+	s.adminRoutes()
+	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]string{"status": "ok"}) })
+	s.mux.HandleFunc("GET /readyz", s.getReady)
+	s.mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
+	s.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(openAPI)
+	})
+	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; frame-ancestors 'none'")
+		_, _ = w.Write(o.Page)
+	})
+	return s
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// route adds a handler whose requests are counted and timed under its pattern.
+func (s *Server) route(pattern string, h http.HandlerFunc) {
+	seconds := s.metrics.seconds.WithLabelValues(pattern)
+	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		start := s.now()
+		h(w, r)
+		seconds.Observe(s.now().Sub(start).Seconds())
+	})
+}
+
+func reply(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // the peer has gone, if this fails
+}
+
+func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) {
+	ok, lag := s.opts.Ready()
+	w.Header().Set("Content-Type", "application/json")
+	status := "ready"
+	if !ok {
+		status = "catching up"
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"status": status, "lag_records": lag})
+}
+
+type metrics struct {
+	seconds  *prometheus.HistogramVec
+	problems *prometheus.CounterVec
+	accepted prometheus.Counter
+	rejected *prometheus.CounterVec
+}
+
+func newMetrics(r *prometheus.Registry) metrics {
+	m := metrics{
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "freshet_http_request_seconds",
+			Help: "Time from request to answer.", Buckets: prometheus.ExponentialBuckets(0.0001, 2, 18)}, []string{"route"}),
+		problems: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "freshet_http_problems_total",
+			Help: "Answers that were a problem document."}, []string{"code"}),
+		accepted: prometheus.NewCounter(prometheus.CounterOpts{Name: "freshet_events_accepted_total",
+			Help: "Events made durable and acknowledged over HTTP."}),
+		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "freshet_events_rejected_total",
+			Help: "Events refused before they became durable."}, []string{"code"}),
+	}
+	r.MustRegister(m.seconds, m.problems, m.accepted, m.rejected)
+	return m
+}

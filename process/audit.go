@@ -1,0 +1,185 @@
+package process
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker/journal"
+	"github.com/freshet-io/freshet/wire"
+)
+
+// maxDifferences is how many differences a report names.
+const maxDifferences = 100
+
+// folded is what the audit keeps of an entity: enough to sequence its next event, and to
+// compare it. It holds no text and no vectors.
+type folded struct {
+	version  freshet.Version
+	revision uint32
+	op       freshet.Op
+	events   uint64
+	content  [16]byte
+	points   [16]byte
+	digest   [16]byte
+}
+
+// foldState is the State of an audit: everything that the log gives, in memory.
+type foldState struct {
+	entities map[freshet.Key]folded
+	seen     map[EventID]struct {
+		n  uint64
+		at int64
+	}
+	next uint64
+}
+
+// Latest implements State.
+func (f *foldState) Latest(key freshet.Key) (*Entity, error) {
+	e, ok := f.entities[key]
+	if !ok {
+		return nil, nil
+	}
+	return &Entity{PointsDigest: e.points, Change: freshet.Change{Key: key, Version: e.version, Revision: e.revision,
+		Op: e.op, Events: e.events, Content: e.content, Digest: e.digest}}, nil
+}
+
+// Seen implements State.
+func (f *foldState) Seen(id EventID) (uint64, int64, bool, error) {
+	s, ok := f.seen[id]
+	return s.n, s.at, ok, nil
+}
+
+// NextID implements State.
+func (f *foldState) NextID() uint64 { return f.next }
+
+func (f *foldState) take(d *Decided) {
+	for i := range d.Changes {
+		c := &d.Changes[i].Change
+		f.entities[c.Key] = folded{c.Version, c.Revision, c.Op, c.Events, c.Content, d.Changes[i].PointsDigest, c.Digest}
+	}
+	for _, s := range d.Seen {
+		f.seen[s.id] = struct {
+			n  uint64
+			at int64
+		}{f.next, s.at}
+		f.next++
+	}
+}
+
+// Audit folds events.raw anew, from its first record to the position that vector.sync has
+// reached, and compares the outcome with vector.sync as it was at exactly that position.
+// Traffic goes on meanwhile. It needs memory for every entity and remembered event id.
+func Audit(ctx context.Context, log *embedded.Log, o SequencerOptions, report *freshet.AuditReport) error {
+	view := log.View()
+	defer view.Close()
+	end, err := view.Position(Group, freshet.TopicRaw, 0)
+	if err != nil {
+		return err
+	}
+	state := &foldState{entities: map[freshet.Key]folded{}, seen: map[EventID]struct {
+		n  uint64
+		at int64
+	}{}}
+	o.State = state
+	seq := NewSequencer(o)
+	if err := fold(ctx, log, seq, state, end, report); err != nil {
+		return fmt.Errorf("fold %s: %w", freshet.TopicRaw, err)
+	}
+	report.Through = end - 1
+	return compare(view, state, report)
+}
+
+func fold(ctx context.Context, log *embedded.Log, seq *Sequencer, state *foldState, end int64, report *freshet.AuditReport) error {
+	reader := log.ReadRaw(log.RawFirst())
+	defer reader.Close()
+	var raw []journal.Record
+	for reader.Offset() < end {
+		var err error
+		if raw, err = reader.Next(ctx, raw[:0], readBytes); err != nil {
+			return err
+		}
+		for len(raw) > 0 && raw[0].Offset < end {
+			n := min(len(raw), MaxBatchRecords, int(end-raw[0].Offset))
+			var t Timing
+			d, err := seq.Decide(ctx, records(raw[:n]), &t)
+			if err != nil {
+				return err
+			}
+			state.take(d)
+			report.Records += int64(n)
+			report.DeadLetters += d.Outcomes.Dead
+			raw = raw[n:]
+		}
+	}
+	return nil
+}
+
+// compare holds vector.sync against the fold.
+func compare(view *embedded.View, state *foldState, report *freshet.AuditReport) error {
+	err := view.Scan(freshet.TopicSync, func(r embedded.Record) error {
+		key, err := wire.ParseKey(r.Key)
+		if err != nil {
+			return err
+		}
+		c, err := wire.DecodeChange(key, bytes.Clone(r.Value), wire.Points)
+		if err != nil {
+			report.Note(maxDifferences, difference("damaged", key, err.Error()))
+			delete(state.entities, key)
+			return nil
+		}
+		if c.Deleted() {
+			report.Tombstones++
+		} else {
+			report.Entities++
+			report.Points += int64(len(c.Points))
+		}
+		want, ok := state.entities[key]
+		delete(state.entities, key)
+		if kind, detail := judge(&c, want, ok); kind != "" {
+			report.Note(maxDifferences, difference(kind, key, detail))
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", freshet.TopicSync, err)
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(state.entities), compareKeys) {
+		report.Note(maxDifferences, difference("missing", key, fmt.Sprintf("events.raw gives version %+v", state.entities[key].version)))
+	}
+	return nil
+}
+
+func judge(c *freshet.Change, want folded, ok bool) (kind, detail string) {
+	var points [16]byte
+	if len(c.Points) > 0 {
+		points = wire.PointsDigest(c.Points)
+	}
+	switch {
+	case !ok:
+		return "extra", fmt.Sprintf("version %+v stands in vector.sync, events.raw gives none", c.Version)
+	case wire.StateDigest(c, points) != c.Digest:
+		return "damaged", "the record's content does not have the digest that it carries"
+	case c.Version != want.version:
+		return "stale", fmt.Sprintf("version %+v stands in vector.sync, events.raw gives %+v", c.Version, want.version)
+	case c.Revision != want.revision:
+		return "stale", fmt.Sprintf("revision %d, events.raw gives %d", c.Revision, want.revision)
+	case c.Digest != want.digest:
+		return "stale", fmt.Sprintf("digest %x, events.raw gives %x", c.Digest, want.digest)
+	case c.Events != want.events:
+		return "stale", fmt.Sprintf("%d events changed it, events.raw gives %d", c.Events, want.events)
+	}
+	return "", ""
+}
+
+func difference(kind string, key freshet.Key, detail string) freshet.Difference {
+	return freshet.Difference{Part: "events.raw→vector.sync", Kind: kind, Key: key, Detail: detail}
+}
+
+func compareKeys(a, b freshet.Key) int {
+	return bytes.Compare(wire.AppendKey(nil, a), wire.AppendKey(nil, b))
+}
