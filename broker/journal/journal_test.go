@@ -314,3 +314,9 @@ func TestSegmentRoll(t *testing.T) {
 	}
 	wantValues(t, j, 5, append(want, "after")...)
 }
+
+// tryOpen opens a journal of small segments on a file system that may fail.
+func tryOpen(fs vfs.FS) (*journal.Journal, error) {
+	j, _, err := journal.Open(disk.New(fs, nil), dir, 0, journal.Options{SegmentBytes: 300})
+	return j, err
+}
