@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -226,6 +227,13 @@ func TestOpenRefusesDamage(t *testing.T) {
 
 // A reader that meets damage returns what is good before it, and then the error every time.
 func TestReaderStopsAtDamage(t *testing.T) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	defer func() {
+		if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 100<<20 {
+			t.Errorf("%d MiB were allocated on the word of a damaged header", (after.TotalAlloc-before.TotalAlloc)>>20)
+		}
+	}()
 	whole, first, _, vals := small(t)
 	parts := frames(whole[first])
 	bad := slices.Clone(whole[first])
@@ -243,8 +251,8 @@ func TestReaderStopsAtDamage(t *testing.T) {
 		{"flip", bad, 2}, {"malformed", malformed, 2}, {"misplaced", misplaced, 0},
 		{"missing", parts[0], 2}, {"no file content", nil, 0},
 		{"too long", slices.Concat(parts[0], func() []byte {
-			f := slices.Clone(parts[1])
-			f[20] = 3 // one record more than the segment may hold
+			f := slices.Concat(parts[1], []byte{0, 0, 1, 'x', 0})
+			f[4], f[20] = byte(len(f)-40), 3 // a good record more than the segment may hold
 			return seal(f)
 		}()), 2},
 		{"huge length", slices.Concat(parts[0], func() []byte {

@@ -2,10 +2,16 @@ package journal
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"math"
 	"reflect"
 	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/freshet-io/freshet/disk"
 )
 
 // frameOf is a whole frame with the records of b.
@@ -109,6 +115,53 @@ func FuzzDecodeRecords(f *testing.F) {
 			t.Fatalf("encoded and decoded again: %v\n%v\n%v", err, again, got)
 		}
 	})
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		count int
+		body  []byte
+	}{
+		{"nothing there", 1, nil},
+		{"a record missing", 2, []byte{0, 0, 0, 0}},
+		{"bytes left", 1, []byte{0, 0, 0, 0, 0}},
+		{"partition beyond 32 bits", 1, []byte{0x80, 0x80, 0x80, 0x80, 0x10, 0, 0, 0}},
+		{"integer beyond 64 bits", 1, append(bytes.Repeat([]byte{0xff}, 11), 0, 0, 0, 0)},
+		{"key too long", 1, []byte{0, 3, 'k', 0, 0}},
+		{"key of almost 2^64", 1, []byte{0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0}},
+		{"header without value", 1, []byte{0, 0, 0, 1, 1, 'n'}},
+		{"more headers than bytes", 1, []byte{0, 0, 0, 9, 0, 0}},
+	} {
+		if got, err := decodeRecords(nil, frameHeader{count: c.count}, c.body); err == nil {
+			t.Errorf("%s: decoded as %v", c.name, got)
+		}
+	}
+}
+
+// However often a segment has to be begun anew at one offset, it is one segment.
+func TestFailuresDoNotPileUp(t *testing.T) {
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileWrite {
+			return errorfs.ErrInjected
+		}
+		return nil
+	}))
+	j, _, err := Open(disk.New(fs, nil), "journal", 0, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	var b Batch
+	b.Add(0, nil, nil)
+	for range 10 {
+		if _, err := j.Append(context.Background(), &b); err == nil {
+			t.Fatal("the write did not fail")
+		}
+	}
+	if n := len(j.segments); n != 1 {
+		t.Errorf("%d segments after 10 failed appends, want 1", n)
+	}
 }
 
 // The group's memory is used again while those who waited for the last group still read its

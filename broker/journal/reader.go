@@ -144,7 +144,7 @@ func (r *Reader) header() (frameHeader, error) {
 		return frameHeader{}, err
 	}
 	h, err := parseHeader(r.head[:])
-	if err == nil && (h.first != r.at || h.count == 0 || h.end() > r.end) {
+	if err == nil && (h.first != r.at || h.end() > r.end) {
 		err = fmt.Errorf("the frame says offsets %d to %d, expected %d to at most %d", h.first, h.end(), r.at, r.end)
 	}
 	return h, err

@@ -35,9 +35,6 @@ func (s *segment) recoverEnd(fs disk.FS) (end, torn int64, err error) {
 	for {
 		pos := info.Size() - sc.left()
 		h, err := sc.next()
-		if sc.failed != nil {
-			return 0, 0, fmt.Errorf("read segment %s: %w", s.path, sc.failed)
-		}
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -110,7 +107,7 @@ type frameScanner struct {
 	buf    []byte
 	have   int   // bytes of buf that are filled
 	at     int   // where the next frame begins
-	failed error // r could not be read: says nothing about the frame
+	failed error // r could not be read, so a bad frame means nothing; see remaining
 }
 
 // left is the number of bytes from the next frame to the end of the file.
