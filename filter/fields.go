@@ -10,6 +10,7 @@ type fields struct {
 	all   []field
 	spare []uint32 // freed numbers
 	fresh []uint32 // fields made since the last call of sweep
+	last  uint32   // the field interned last
 }
 
 type fieldKey struct {
@@ -23,6 +24,8 @@ type field struct {
 	live   bool   // false for a spare number
 	name   string
 	hash   uint64 // of the whole path; the same in every table
+
+	next uint32 // the field that was interned after this one the last time
 
 	// The walker's note of the last object that held this field, to find
 	// duplicate keys: the object's serial number, and the entries it made.
@@ -57,6 +60,18 @@ func (fs *fields) find(path []string) (uint32, bool) {
 
 // intern returns the field of a key below parent, making it where it is new.
 func (fs *fields) intern(parent uint32, name []byte) uint32 {
+	// Documents are alike: try what followed the last field the last time.
+	guess := fs.all[fs.last].next
+	if f := &fs.all[guess]; f.parent != parent || f.name != string(name) || !f.live || guess == 0 {
+		guess = fs.resolve(parent, name)
+		fs.all[fs.last].next = guess
+	}
+	fs.last = guess
+	return guess
+}
+
+// resolve looks a field up, and makes it where it is new.
+func (fs *fields) resolve(parent uint32, name []byte) uint32 {
 	if id, ok := fs.ids[fieldKey{parent, string(name)}]; ok {
 		return id
 	}

@@ -17,7 +17,7 @@ func TestIndexAgreesWithMatch(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			g := &generator{rand.New(rand.NewPCG(seed, 1))}
 			x, docs := filter.NewIndex(), map[uint32]string{}
-			steps, ids := 900, []int{20, 300, 2000}[seed%3]
+			steps, ids := 900, []int{20, 200, 800}[seed%3]
 			matched := 0
 			for step := range steps {
 				doc := uint32(g.IntN(ids))

@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"unsafe"
 
@@ -12,7 +13,7 @@ import (
 // its record, its key, a slot of the hash table and a place in one order (two for a
 // time), about 60 bytes and the key.
 type term struct {
-	key    uint32 // slab ref; 0 for an empty key
+	key    [4]byte // the key, or the slab ref of one that is longer
 	field  uint32
 	post   uint32 // the document, a slab ref or a number of bitmaps, as form says
 	n      uint32 // documents
@@ -31,6 +32,7 @@ const (
 )
 
 const (
+	keyInline = 4  // bytes of a key that its record has room for: most numbers
 	listMax   = 64 // documents that a list may have before it becomes a bitmap
 	listAgain = 32 // documents at which a bitmap becomes a list again
 
@@ -66,14 +68,16 @@ func newTerms() terms {
 
 func (t *terms) at(id uint32) *term { return &t.recs[id>>termChunkBits][id&(termChunk-1)] }
 
-// key returns the key of a term, good until the next term is made.
+// key returns the key of a term, good until the next term is made or removed.
 func (t *terms) key(id uint32) []byte {
 	r := t.at(id)
-	if r.keyLen == 0 {
-		return nil
+	if r.keyLen <= keyInline {
+		return r.key[:r.keyLen]
 	}
-	return t.keys.at(r.key, int(r.keyLen))
+	return t.keys.at(r.keyRef(), int(r.keyLen))
 }
+
+func (r *term) keyRef() uint32 { return binary.LittleEndian.Uint32(r.key[:]) }
 
 // add makes a term that no document has yet. The caller enters it where it is
 // found: in the hash table, the order or the field.
@@ -94,9 +98,12 @@ func (t *terms) add(field uint32, k kind, key []byte) uint32 {
 	}
 	r := t.at(id)
 	*r = term{field: field, kind: k, keyLen: uint16(len(key))}
-	if len(key) > 0 {
-		r.key = t.keys.alloc(len(key))
-		copy(t.keys.at(r.key, len(key)), key)
+	if len(key) <= keyInline {
+		copy(r.key[:], key)
+	} else {
+		ref := t.keys.alloc(len(key))
+		copy(t.keys.at(ref, len(key)), key)
+		binary.LittleEndian.PutUint32(r.key[:], ref)
 	}
 	t.live++
 	return id
@@ -105,8 +112,8 @@ func (t *terms) add(field uint32, k kind, key []byte) uint32 {
 // remove frees a term without documents that is no longer found anywhere.
 func (t *terms) remove(id uint32) {
 	r := t.at(id)
-	if r.keyLen > 0 {
-		t.keys.release(r.key, int(r.keyLen))
+	if r.keyLen > keyInline {
+		t.keys.release(r.keyRef(), int(r.keyLen))
 	}
 	*r = term{}
 	t.spare = append(t.spare, id)
