@@ -92,13 +92,37 @@ func (s *Server) adminRoutes() {
 	s.mux.HandleFunc("GET /v1/admin/live", s.getLive)
 }
 
-type difference struct {
+// AuditDocument is an audit report as the API gives it.
+type AuditDocument struct {
+	Clean       bool              `json:"clean"`
+	Through     int64             `json:"through"`
+	Records     int64             `json:"records"`
+	Entities    int64             `json:"entities"`
+	Tombstones  int64             `json:"tombstones"`
+	Points      int64             `json:"points"`
+	DeadLetters int64             `json:"dead_letters"`
+	Found       int64             `json:"found"`
+	Differences []AuditDifference `json:"differences"`
+}
+
+// AuditDifference is one disagreement of an AuditDocument.
+type AuditDifference struct {
 	Part       string `json:"part"`
 	Kind       string `json:"kind"`
 	Collection string `json:"collection"`
 	Namespace  string `json:"namespace"`
 	EntityID   string `json:"entity_id"`
 	Detail     string `json:"detail"`
+}
+
+// DocumentAudit gives a report the form of the API.
+func DocumentAudit(r *freshet.AuditReport) AuditDocument {
+	d := AuditDocument{Clean: r.Clean(), Through: r.Through, Records: r.Records, Entities: r.Entities, Tombstones: r.Tombstones,
+		Points: r.Points, DeadLetters: r.DeadLetters, Found: r.Found, Differences: []AuditDifference{}}
+	for _, x := range r.Differences {
+		d.Differences = append(d.Differences, AuditDifference{x.Part, x.Kind, x.Key.Collection, x.Key.Namespace, x.Key.Entity, x.Detail})
+	}
+	return d
 }
 
 // postAudit answers with what the audit found; that something differs is no error of the
@@ -109,13 +133,7 @@ func (s *Server) postAudit(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err, nil)
 		return
 	}
-	list := make([]difference, 0, len(report.Differences))
-	for _, d := range report.Differences {
-		list = append(list, difference{d.Part, d.Kind, d.Key.Collection, d.Key.Namespace, d.Key.Entity, d.Detail})
-	}
-	reply(w, map[string]any{"clean": report.Clean(), "through": report.Through, "records": report.Records,
-		"entities": report.Entities, "tombstones": report.Tombstones, "points": report.Points,
-		"dead_letters": report.DeadLetters, "found": report.Found, "differences": list})
+	reply(w, DocumentAudit(report))
 }
 
 // deadLetter is a dead letter as the API shows it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -48,7 +49,7 @@ type Stats struct {
 	MapNs, SequenceNs, EmbedNs, CommitNs                                      atomic.Int64
 	Batches                                                                   atomic.Int64
 	Position                                                                  atomic.Int64 // next offset to decide
-	Paused                                                                    atomic.Bool  // an error is being retried
+	Paused                                                                    atomic.Bool  // by hand, or while an error is retried
 }
 
 // Processor decides the records of events.raw and commits what follows from them.
@@ -60,6 +61,9 @@ type Processor struct {
 	member embedded.Member
 	next   int64
 	Stats  Stats
+
+	mu   sync.Mutex    // guards gate
+	gate chan struct{} // not nil while paused by hand; closed to go on
 }
 
 // New prepares a processor at the position that its group has reached.
@@ -99,6 +103,9 @@ func (p *Processor) Run(ctx context.Context) error {
 			return fmt.Errorf("read %s: %w", freshet.TopicRaw, err)
 		}
 		for len(raw) > 0 {
+			if err := p.passGate(ctx); err != nil {
+				return nil
+			}
 			n := min(len(raw), MaxBatchRecords)
 			if err := p.batch(ctx, records(raw[:n])); err != nil {
 				if ctx.Err() != nil {
@@ -108,6 +115,42 @@ func (p *Processor) Run(ctx context.Context) error {
 			}
 			raw = raw[n:]
 		}
+	}
+}
+
+// Pause holds processing after the batch at hand, until Resume.
+func (p *Processor) Pause() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gate == nil {
+		p.gate = make(chan struct{})
+		p.Stats.Paused.Store(true)
+	}
+}
+
+// Resume ends a Pause.
+func (p *Processor) Resume() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gate != nil {
+		close(p.gate)
+		p.gate = nil
+		p.Stats.Paused.Store(false)
+	}
+}
+
+func (p *Processor) passGate(ctx context.Context) error {
+	p.mu.Lock()
+	gate := p.gate
+	p.mu.Unlock()
+	if gate == nil {
+		return nil
+	}
+	select {
+	case <-gate:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 

@@ -34,14 +34,14 @@ type Stats struct {
 // Worker applies batches to a store, in order.
 type Worker struct {
 	store   freshet.Store
-	decided func(through int64)
+	decided func(Batch)
 	queue   chan Batch
 	log     *slog.Logger
 	Stats   Stats
 }
 
 // NewWorker returns a worker. decided is called after each applied batch.
-func NewWorker(store freshet.Store, decided func(through int64), log *slog.Logger) *Worker {
+func NewWorker(store freshet.Store, decided func(Batch), log *slog.Logger) *Worker {
 	return &Worker{store: store, decided: decided, queue: make(chan Batch, queueBatches), log: log}
 }
 
@@ -92,7 +92,7 @@ func (w *Worker) apply(ctx context.Context, b Batch) error {
 		w.Stats.Paused.Store(err != nil)
 		if err == nil {
 			w.note(results, time.Since(start))
-			w.decided(b.Through)
+			w.decided(b)
 			return nil
 		}
 		w.log.Error("store does not take changes; they are applied again", "changes", len(b.Changes), "error", err, "wait", backoff)

@@ -207,6 +207,25 @@ func (s *Store) Stats() []ShardStats {
 	return out
 }
 
+// Size is how many entities and vectors a shard has.
+type Size struct {
+	Shard            freshet.Shard
+	Entities, Points int
+	InBuffer         int
+}
+
+// Sizes returns the sizes of all shards. It is cheap enough to be asked all the time.
+func (s *Store) Sizes() []Size {
+	var out []Size
+	for _, sh := range s.all() {
+		st := sh.index.Stats()
+		sh.mu.RLock()
+		out = append(out, Size{sh.name, sh.docs.live, st.Points, st.InBuffer})
+		sh.mu.RUnlock()
+	}
+	return out
+}
+
 // Flush waits until every vector is linked into its graph.
 func (s *Store) Flush(ctx context.Context) error {
 	for _, sh := range s.all() {

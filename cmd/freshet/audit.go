@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/freshet-io/freshet/gateway"
+	"github.com/freshet-io/freshet/node"
+)
+
+func newAudit() *cobra.Command {
+	var server string
+	var flags nodeFlags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "audit",
+		Short: "Compare the log, the table and the indexes, entity by entity",
+		Long: "Folds events.raw anew and compares it with vector.sync, and vector.sync with the indexes, by\n" +
+			"version, revision and digest, while traffic goes on. With --data the folder of a stopped server\n" +
+			"is opened instead. Exit status 1 when something differs.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var a gateway.AuditDocument
+			var err error
+			if flags.data != "" {
+				a, err = auditFolder(cmd.Context(), flags)
+			} else {
+				err = newClient(server).do(cmd.Context(), http.MethodPost, "/v1/admin/audit", "", nil, &a)
+			}
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return errors.Join(json.NewEncoder(cmd.OutOrStdout()).Encode(a), auditExit(a))
+			}
+			printAudit(cmd.OutOrStdout(), a)
+			return auditExit(a)
+		},
+	}
+	serverFlag(cmd, &server)
+	flags.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func auditExit(a gateway.AuditDocument) error {
+	if a.Clean {
+		return nil
+	}
+	return exitError(1)
+}
+
+func printAudit(w io.Writer, a gateway.AuditDocument) {
+	fmt.Fprintf(w, "%d records, %d entities, %d tombstones, %d points, %d dead letters\n",
+		a.Records, a.Entities, a.Tombstones, a.Points, a.DeadLetters)
+	if a.Clean {
+		fmt.Fprintln(w, "clean: log, table and indexes agree")
+		return
+	}
+	fmt.Fprintf(w, "%d differences:\n", a.Found)
+	for _, d := range a.Differences {
+		fmt.Fprintf(w, "  %-24s %-8s %s/%s/%s: %s\n", d.Part, d.Kind, d.Collection, d.Namespace, d.EntityID, d.Detail)
+	}
+	if n := a.Found - int64(len(a.Differences)); n > 0 {
+		fmt.Fprintf(w, "  … and %d more\n", n)
+	}
+}
+
+// auditFolder opens the folder of a stopped server.
+func auditFolder(ctx context.Context, flags nodeFlags) (a gateway.AuditDocument, err error) {
+	cfg, err := flags.load()
+	if err != nil {
+		return a, err
+	}
+	if _, err := os.Stat(cfg.Data); err != nil {
+		return a, fmt.Errorf("data folder: %w", err)
+	}
+	n, err := node.Open(ctx, node.Options{Config: cfg, NoSources: true, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	if err != nil {
+		return a, err
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+	if err := n.CatchUp(ctx); err != nil {
+		return a, err
+	}
+	r, err := n.Audit(ctx)
+	if err != nil {
+		return a, err
+	}
+	return gateway.DocumentAudit(r), nil
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// defaultServer is where a server without configuration answers.
+const defaultServer = "http://127.0.0.1:8080"
+
+// client talks to a running server.
+type client struct {
+	base string
+	http *http.Client
+}
+
+func serverFlag(cmd *cobra.Command, server *string) {
+	cmd.Flags().StringVar(server, "server", defaultServer, "`URL` of the running server")
+}
+
+func newClient(server string) *client {
+	if !strings.Contains(server, "://") {
+		server = "http://" + server
+	}
+	return &client{base: strings.TrimRight(server, "/"), http: &http.Client{}}
+}
+
+// problem is the part of a problem document that is shown.
+type problem struct {
+	Detail string `json:"detail"`
+	Code   string `json:"code"`
+}
+
+// statusError is an answer that was a problem document.
+type statusError struct {
+	status int
+	problem
+}
+
+func (e *statusError) Error() string {
+	return fmt.Sprintf("%s (%s, HTTP %d)", e.Detail, e.Code, e.status)
+}
+
+// do sends a request and decodes the answer into out, if that is not nil.
+func (c *client) do(ctx context.Context, method, path, contentType string, body io.Reader, out any) error {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return err
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("%w; is a server running there? start one with `freshet run`, or name it with --server", err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode/100 != 2 {
+		e := &statusError{status: res.StatusCode}
+		if err := json.NewDecoder(res.Body).Decode(&e.problem); err != nil || e.Detail == "" {
+			e.Detail, e.Code = res.Status, "no problem document"
+		}
+		return e
+	}
+	if out == nil {
+		_, err = io.Copy(io.Discard, res.Body)
+		return err
+	}
+	return json.NewDecoder(res.Body).Decode(out)
+}
+
+// post sends v as JSON.
+func (c *client) post(ctx context.Context, path string, v, out any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, http.MethodPost, path, "application/json", bytes.NewReader(raw), out)
+}
+
+// clipText shortens an answer for a message.
+func clipText(raw []byte) string {
+	if len(raw) > 300 {
+		raw = raw[:300]
+	}
+	return string(bytes.TrimSpace(raw))
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// listed is the part of a dead letter that a list shows.
+type listed struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+	Ordinal   int    `json:"ordinal"`
+	Stage     string `json:"stage"`
+	Class     string `json:"class"`
+	Message   string `json:"message"`
+	At        string `json:"at"`
+	EntityID  string `json:"entity_id"`
+}
+
+func newDLQ() *cobra.Command {
+	cmd := &cobra.Command{Use: "dlq", Short: "Look at dead letters: events that could not be applied"}
+	cmd.AddCommand(newDLQList(), newDLQShow())
+	return cmd
+}
+
+func newDLQList() *cobra.Command {
+	var server string
+	var from int64
+	var limit int
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List dead letters in order of the log",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var raw struct {
+				DeadLetters []json.RawMessage `json:"dead_letters"`
+			}
+			path := fmt.Sprintf("/v1/admin/dlq?from=%d&limit=%d", from, limit)
+			if err := newClient(server).do(cmd.Context(), http.MethodGet, path, "", nil, &raw); err != nil {
+				return err
+			}
+			for _, m := range raw.DeadLetters {
+				if asJSON {
+					fmt.Fprintf(cmd.OutOrStdout(), "%s\n", m)
+					continue
+				}
+				var l listed
+				if err := json.Unmarshal(m, &l); err != nil {
+					return err
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s/%d@%d  %s  %-8s  %-18s  %s  %s\n", l.Topic, l.Partition, l.Offset, l.At, l.Stage, l.Class,
+					l.EntityID, strings.ReplaceAll(l.Message, "\n", " "))
+			}
+			if len(raw.DeadLetters) == 0 && !asJSON {
+				fmt.Fprintln(cmd.OutOrStdout(), "no dead letters")
+			}
+			return nil
+		},
+	}
+	serverFlag(cmd, &server)
+	cmd.Flags().Int64Var(&from, "from", 0, "first `OFFSET` of events.raw")
+	cmd.Flags().IntVar(&limit, "limit", 100, "how many at most")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, a line each")
+	return cmd
+}
+
+func newDLQShow() *cobra.Command {
+	var server string
+	cmd := &cobra.Command{
+		Use:   "show OFFSET",
+		Short: "Show the dead letters of one record, with the event",
+		Long:  "Shows the dead letters of one record of events.raw. OFFSET is a number, or a position as `freshet dlq list` prints it.",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			offset, err := strconv.ParseInt(args[0][strings.LastIndexByte(args[0], '@')+1:], 10, 64)
+			if err != nil {
+				return fmt.Errorf("offset %q: give a number, or a position like events.raw/3@1234", args[0])
+			}
+			var raw struct {
+				DeadLetters []json.RawMessage `json:"dead_letters"`
+			}
+			path := fmt.Sprintf("/v1/admin/dlq?from=%d&limit=1000", offset)
+			if err := newClient(server).do(cmd.Context(), http.MethodGet, path, "", nil, &raw); err != nil {
+				return err
+			}
+			found := false
+			out := json.NewEncoder(cmd.OutOrStdout())
+			out.SetIndent("", "  ")
+			for _, m := range raw.DeadLetters {
+				var l listed
+				if err := json.Unmarshal(m, &l); err != nil {
+					return err
+				}
+				if l.Offset != offset {
+					break // they come in order of offset
+				}
+				found = true
+				if err := out.Encode(m); err != nil {
+					return err
+				}
+			}
+			if !found {
+				return fmt.Errorf("offset %d is no dead letter", offset)
+			}
+			return nil
+		},
+	}
+	serverFlag(cmd, &server)
+	return cmd
+}

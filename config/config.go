@@ -1,0 +1,245 @@
+// Package config reads freshet's configuration: one YAML file with strict keys, values from
+// the environment, and defaults for everything. It decides nothing; each part validates its
+// own settings.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/codec"
+	"github.com/freshet-io/freshet/embed/chunk"
+	"github.com/freshet-io/freshet/process/mapping"
+	"github.com/freshet-io/freshet/source"
+)
+
+// BuiltinModel names the built-in model in a configuration.
+const BuiltinModel = "builtin"
+
+// Config is a whole configuration. The zero value of every field means its default.
+type Config struct {
+	Listen     string `yaml:"listen,omitempty"`     // HOST:PORT; default 127.0.0.1:8080
+	Data       string `yaml:"data,omitempty"`       // data folder; default ./freshet-data
+	Partitions int    `yaml:"partitions,omitempty"` // of events.raw; default 16; fixed with the data folder
+
+	// AutoCreate makes a collection that an event names and that doesn't exist, as a copy of
+	// "default". Default false: such events are rejected.
+	AutoCreate  bool                  `yaml:"auto_create,omitempty"`
+	Collections map[string]Collection `yaml:"collections,omitempty"`
+	Mapping     *mapping.Config       `yaml:"mapping,omitempty"`  // default: the default mapping
+	Splitter    chunk.Options         `yaml:"splitter,omitempty"` // of texts into points
+	Dedupe      Dedupe                `yaml:"dedupe,omitempty"`
+	Index       Index                 `yaml:"index,omitempty"`
+	Snapshot    Snapshot              `yaml:"snapshot,omitempty"`
+	Limits      Limits                `yaml:"limits,omitempty"`
+	CacheBytes  int64                 `yaml:"cache_bytes,omitempty"` // of the table's block cache; default 256 MiB
+	Sources     Sources               `yaml:"sources,omitempty"`
+}
+
+// Collection declares a collection: a model, or the dimension of the vectors that its events
+// bring.
+type Collection struct {
+	Model  string `yaml:"model,omitempty"`  // "builtin"; default "builtin" if dim is not given
+	Dim    int    `yaml:"dim,omitempty"`    // 2 to 4096; with a model it is the model's
+	Metric string `yaml:"metric,omitempty"` // cosine (default), ip, l2
+}
+
+// Dedupe bounds how long event ids are remembered.
+type Dedupe struct {
+	Window Duration `yaml:"window,omitempty"`  // default 24h
+	MaxIDs uint64   `yaml:"max_ids,omitempty"` // default 10 million
+}
+
+// Index is the settings of vector indexes.
+type Index struct {
+	Kind           string `yaml:"kind,omitempty"` // hnsw (default), flat
+	M              int    `yaml:"m,omitempty"`
+	EfConstruction int    `yaml:"ef_construction,omitempty"`
+	Ef             int    `yaml:"ef,omitempty"`
+}
+
+// Snapshot says when indexes are saved, so that the next start needs not build them.
+type Snapshot struct {
+	Interval Duration `yaml:"interval,omitempty"` // default 5m; also at a clean stop
+}
+
+// Limits bound what is taken in; see source.Limits.
+type Limits struct {
+	EventBytes    int   `yaml:"event_bytes,omitempty"`
+	BacklogBytes  int64 `yaml:"backlog_bytes,omitempty"`
+	FreeDiskBytes int64 `yaml:"free_disk_bytes,omitempty"`
+}
+
+// Sources are where events come from besides the API.
+type Sources struct {
+	Files []Files `yaml:"files,omitempty"`
+}
+
+// Files watches a folder of text files: each file is an entity, named by its path.
+type Files struct {
+	Path       string   `yaml:"path"`
+	Collection string   `yaml:"collection,omitempty"`
+	Namespace  string   `yaml:"namespace,omitempty"`
+	MaxBytes   int64    `yaml:"max_bytes,omitempty"` // larger files are passed over; default 256 KiB
+	Ignore     []string `yaml:"ignore,omitempty"`    // patterns of base names, as path/filepath.Match; hidden files are ignored anyway
+}
+
+// Duration is a time.Duration that reads "24h" and "500ms".
+type Duration time.Duration
+
+// UnmarshalYAML implements yaml.BytesUnmarshaler.
+func (d *Duration) UnmarshalYAML(b []byte) error {
+	var s string
+	if err := yaml.Unmarshal(b, &s); err != nil {
+		return err
+	}
+	v, err := time.ParseDuration(s)
+	if err != nil || v <= 0 {
+		return fmt.Errorf(`%q is no duration above zero; write it like "24h" or "500ms"`, s)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Defaults returns the configuration that an empty file stands for.
+func Defaults() Config {
+	c := Config{}
+	c.fill()
+	return c
+}
+
+func (c *Config) fill() {
+	setDefault(&c.Listen, "127.0.0.1:8080")
+	setDefault(&c.Data, "freshet-data")
+	setDefault(&c.Partitions, 16)
+	setDefault(&c.Dedupe.Window, Duration(24*time.Hour))
+	setDefault(&c.Dedupe.MaxIDs, 10_000_000)
+	setDefault(&c.Index.Kind, "hnsw")
+	setDefault(&c.Snapshot.Interval, Duration(5*time.Minute))
+	setDefault(&c.CacheBytes, 256<<20)
+	all := map[string]Collection{freshet.DefaultCollection: {Model: BuiltinModel}}
+	maps.Copy(all, c.Collections)
+	for name, col := range all {
+		if col.Model == "" && col.Dim == 0 {
+			col.Model = BuiltinModel
+		}
+		setDefault(&col.Metric, "cosine")
+		all[name] = col
+	}
+	c.Collections = all
+	for i := range c.Sources.Files {
+		f := &c.Sources.Files[i]
+		setDefault(&f.Collection, freshet.DefaultCollection)
+		setDefault(&f.Namespace, freshet.DefaultNamespace)
+		setDefault(&f.MaxBytes, 256<<10)
+	}
+}
+
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// Load reads a configuration file; an empty path means the defaults.
+func Load(path string) (Config, error) {
+	if path == "" {
+		return Defaults(), nil
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	c, err := Parse(raw, os.LookupEnv)
+	if err != nil {
+		return c, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// Parse reads a configuration. ${NAME} and ${NAME:default} are replaced by values of the
+// environment that lookup gives; a key that is not known is an error with its line.
+func Parse(raw []byte, lookup func(string) (string, bool)) (Config, error) {
+	raw, err := expand(raw, lookup)
+	if err != nil {
+		return Config{}, err
+	}
+	var c Config
+	if len(bytes.TrimSpace(raw)) > 0 {
+		if err := yaml.UnmarshalWithOptions(raw, &c, yaml.Strict()); err != nil {
+			return Config{}, errors.New(yaml.FormatError(err, false, true))
+		}
+	}
+	c.fill()
+	return c, c.Validate()
+}
+
+var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(?::([^}]*))?\}`)
+
+func expand(raw []byte, lookup func(string) (string, bool)) ([]byte, error) {
+	var missing error
+	out := variable.ReplaceAllFunc(raw, func(m []byte) []byte {
+		part := variable.FindSubmatch(m)
+		if v, ok := lookup(string(part[1])); ok {
+			return []byte(v)
+		}
+		if part[2] == nil && !bytes.Contains(m, []byte(":")) && missing == nil {
+			missing = fmt.Errorf("%s: the environment has no such variable; set it, or write ${%s:default}", m, part[1])
+		}
+		return part[2]
+	})
+	return out, missing
+}
+
+// Validate checks what the parts themselves can't: names and values of collections and
+// sources. Errors name the field, its value and the remedy.
+func (c Config) Validate() error {
+	for _, name := range slices.Sorted(maps.Keys(c.Collections)) {
+		if problem := codec.IDProblem(name); problem != "" {
+			return fmt.Errorf("collections: the name %q %s", name, problem)
+		}
+		if err := c.Collections[name].validate("collections." + name); err != nil {
+			return err
+		}
+	}
+	if c.Index.Kind != "hnsw" && c.Index.Kind != "flat" {
+		return fmt.Errorf(`index.kind: %q is not known; use "hnsw" or "flat"`, c.Index.Kind)
+	}
+	for i, f := range c.Sources.Files {
+		field := fmt.Sprintf("sources.files[%d]", i)
+		if f.Path == "" {
+			return fmt.Errorf("%s.path: is missing; name the folder to watch", field)
+		}
+		if _, ok := c.Collections[f.Collection]; !ok {
+			return fmt.Errorf("%s.collection: %q is not declared under collections", field, f.Collection)
+		}
+		if f.MaxBytes < 0 {
+			return fmt.Errorf("%s.max_bytes: %d is negative", field, f.MaxBytes)
+		}
+	}
+	return source.Limits(c.Limits).Validate()
+}
+
+func (c Collection) validate(field string) error {
+	switch {
+	case c.Model != "" && c.Model != BuiltinModel:
+		return fmt.Errorf("%s.model: %q is not known; use %q, or leave it out and give dim", field, c.Model, BuiltinModel)
+	case c.Model != "" && c.Dim != 0:
+		return fmt.Errorf("%s.dim: %d is given beside model; the model has its own, leave one of the two out", field, c.Dim)
+	case c.Model == "" && (c.Dim < 2 || c.Dim > 4096):
+		return fmt.Errorf("%s.dim: %d is out of range; give 2 to 4096", field, c.Dim)
+	case c.Metric != "cosine" && c.Metric != "ip" && c.Metric != "l2":
+		return fmt.Errorf(`%s.metric: %q is not known; use "cosine", "ip" or "l2"`, field, c.Metric)
+	}
+	return nil
+}

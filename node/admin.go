@@ -1,0 +1,128 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/freshet-io/freshet"
+	broker "github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/gateway"
+	"github.com/freshet-io/freshet/wire"
+)
+
+func (n *Node) admin() gateway.Admin {
+	return gateway.Admin{Shards: n.shards, Audit: n.Audit, DeadLetters: n.DeadLetters, Snapshot: n.Snapshot,
+		Pause: n.processor.Pause, Resume: n.processor.Resume, Live: n.live}
+}
+
+// DeadLetters returns dead letters from an offset of events.raw on, at most limit.
+func (n *Node) DeadLetters(from int64, limit int) ([]freshet.DeadLetter, error) {
+	return n.deadLetters(wire.DeadLetterKey(from, 0), nil, nil, limit)
+}
+
+// deadLettersOf returns the dead letters of records in a span.
+func (n *Node) deadLettersOf(s freshet.Span, limit int) ([]freshet.DeadLetter, error) {
+	return n.deadLetters(wire.DeadLetterKey(s.First, 0), wire.DeadLetterKey(s.Last+1, 0),
+		func(l *freshet.DeadLetter) bool { return l.Position.Partition == s.Partition }, limit)
+}
+
+var errEnough = errors.New("enough")
+
+func (n *Node) deadLetters(lower, upper []byte, keep func(*freshet.DeadLetter) bool, limit int) ([]freshet.DeadLetter, error) {
+	var out []freshet.DeadLetter
+	if limit <= 0 {
+		return nil, nil
+	}
+	err := n.log.Scan(freshet.TopicDead, lower, upper, func(r broker.Record) error {
+		l, err := wire.DecodeDeadLetter(r.Value)
+		if err != nil {
+			return err
+		}
+		if keep == nil || keep(&l) {
+			out = append(out, l)
+		}
+		if len(out) == limit {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return out, err
+}
+
+func (n *Node) shards() []gateway.ShardStat {
+	out := []gateway.ShardStat{}
+	for _, st := range n.store.Stats() {
+		out = append(out, gateway.ShardStat{Collection: st.Shard.Collection, Namespace: st.Shard.Namespace,
+			Entities: st.Entities, Tombstones: st.Tombstones, Points: st.Index.Points, InGraph: st.Index.InGraph,
+			InBuffer: st.Index.InBuffer, Bytes: st.Index.Bytes + st.DocBytes + st.FilterBytes})
+	}
+	return out
+}
+
+// live gathers the pipeline's present figures.
+func (n *Node) live() gateway.Live {
+	s := &n.processor.Stats
+	l := gateway.Live{Now: time.Now().UnixMilli(), UptimeMs: time.Since(n.started).Milliseconds(),
+		Accepted: n.log.RawEnd(), Decided: n.tracker.Decided() + 1, Paused: s.Paused.Load() || n.worker.Stats.Paused.Load(),
+		Outcomes: map[string]int64{"applied": s.Applied.Load(), "deleted": s.Deleted.Load(), "unchanged": s.Unchanged.Load(),
+			"superseded": s.Superseded.Load(), "repeated": s.Repeated.Load(), "dropped": s.Dropped.Load(), "dead_lettered": s.Dead.Load()},
+		StageNs: map[string]int64{"map": s.MapNs.Load(), "sequence": s.SequenceNs.Load(), "embed": s.EmbedNs.Load(),
+			"commit": s.CommitNs.Load(), "apply": n.worker.Stats.ApplyNs.Load()},
+		DeadLetters: s.Dead.Load()}
+	l.LagRecords = max(0, l.Accepted-l.Decided)
+	for _, sh := range n.store.Sizes() {
+		l.Entities += int64(sh.Entities)
+		l.Points += int64(sh.Points)
+		l.InBuffer += int64(sh.InBuffer)
+	}
+	if q, ok := n.freshness.Quantiles(0.5, 0.99); ok {
+		l.FreshnessMs = gateway.Quantiles{P50: ms(q[0]), P99: ms(q[1])}
+	}
+	return l
+}
+
+// register adds the node's metrics to its registry.
+func (n *Node) register() {
+	n.metrics.MustRegister(n.ages, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	counter := func(name, help string, labels prometheus.Labels, f func() float64) {
+		n.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, f))
+	}
+	gauge := func(name, help string, f func() float64) {
+		n.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
+	}
+	for _, name := range []string{"applied", "deleted", "unchanged", "superseded", "repeated", "dropped", "dead_lettered"} {
+		counter("freshet_process_events_total", "Changes decided since start, by outcome.", prometheus.Labels{"outcome": name},
+			func() float64 { return float64(n.live().Outcomes[name]) })
+	}
+	for _, name := range []string{"map", "sequence", "embed", "commit", "apply"} {
+		counter("freshet_stage_seconds_total", "Time that batches spent in a stage since start.", prometheus.Labels{"stage": name},
+			func() float64 { return float64(n.live().StageNs[name]) / 1e9 })
+	}
+	counter("freshet_journal_written_bytes_total", "Bytes written to events.raw since start.", nil,
+		func() float64 { return float64(n.log.RawWritten()) })
+	gauge("freshet_lag_records", "Records of events.raw that are not decided.", func() float64 { return float64(n.live().LagRecords) })
+	gauge("freshet_entities", "Entities that can be searched.", func() float64 { return float64(n.live().Entities) })
+	gauge("freshet_points", "Vectors that can be searched.", func() float64 { return float64(n.live().Points) })
+	gauge("freshet_points_unlinked", "Vectors that searches scan because the graph does not have them yet.",
+		func() float64 { return float64(n.live().InBuffer) })
+	gauge("freshet_paused", "1 while processing or applying is paused or retries.", func() float64 {
+		if n.live().Paused {
+			return 1
+		}
+		return 0
+	})
+}
+
+// CatchUpWithin is CatchUp with a limit.
+func (n *Node) CatchUpWithin(d time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return n.CatchUp(ctx)
+}

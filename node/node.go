@@ -1,0 +1,352 @@
+// Package node puts the parts of freshet together in one process. It is the only place where
+// the stages meet: the command, the benchmarks and the simulation all run what is wired here.
+//
+// Parts start in the order of the data and stop in reverse: see Open and Close.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/ann"
+	broker "github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/control"
+	"github.com/freshet-io/freshet/disk"
+	"github.com/freshet-io/freshet/embed"
+	"github.com/freshet-io/freshet/freshness"
+	"github.com/freshet-io/freshet/gateway"
+	"github.com/freshet-io/freshet/process"
+	"github.com/freshet-io/freshet/process/mapping"
+	"github.com/freshet-io/freshet/query"
+	"github.com/freshet-io/freshet/source"
+	store "github.com/freshet-io/freshet/store/embedded"
+	"github.com/freshet-io/freshet/telemetry"
+	"github.com/freshet-io/freshet/vsync"
+)
+
+// Options are what a node needs beside its configuration.
+type Options struct {
+	Config  config.Config
+	FS      disk.FS // default: the operating system's
+	Logger  *slog.Logger
+	Page    []byte
+	Version string
+	Now     func() time.Time // of appends; default time.Now
+	// SegmentBytes is the size of a journal segment; for tests.
+	SegmentBytes int64
+	// NoSources leaves the configured sources out; for commands that only look.
+	NoSources bool
+}
+
+// Node is a running freshet: every role in one process.
+type Node struct {
+	opts      Options
+	log       *broker.Log
+	catalog   *control.Catalog
+	sequencer process.SequencerOptions
+	store     *store.Store
+	tracker   *freshness.Tracker
+	worker    *vsync.Worker
+	processor *process.Processor
+	intake    *source.Intake
+	planner   *query.Planner
+	gateway   *gateway.Server
+	metrics   *prometheus.Registry
+	freshness *telemetry.Recent
+	ages      prometheus.Histogram
+	started   time.Time
+	goal      int64 // offset that must be decided to be ready
+	ready     atomic.Bool
+
+	stop     context.CancelCauseFunc
+	running  sync.WaitGroup
+	failed   chan error // the error that ended a part
+	snapping sync.Mutex // one snapshot at a time
+	closing  sync.Once
+	closed   error
+}
+
+// Open starts a node: log, catalog, store, then the stages. It returns when searches can be
+// answered from what was decided before; Ready says when the backlog is decided too.
+func Open(ctx context.Context, o Options) (*Node, error) {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	n := &Node{opts: o, started: time.Now(), failed: make(chan error, 8), metrics: prometheus.NewRegistry(),
+		freshness: telemetry.NewRecent(4096, 10*time.Second),
+		ages: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "freshet_event_age_seconds",
+			Help: "Age of sampled events when they became searchable.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 16)})}
+	if err := n.open(ctx); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+func (n *Node) open(ctx context.Context) (err error) {
+	cfg := n.opts.Config
+	n.log, err = broker.Open(cfg.Data, broker.Options{FS: n.opts.FS, Partitions: cfg.Partitions,
+		CacheBytes: cfg.CacheBytes, SegmentBytes: n.opts.SegmentBytes, Now: n.opts.Now})
+	if err != nil {
+		return err
+	}
+	if torn := n.log.TornBytes(); torn > 0 {
+		n.opts.Logger.Info("a write that was never acknowledged was cut off by a crash", "bytes", torn)
+	}
+	if err := n.openCatalog(); err != nil {
+		return err
+	}
+	kind, err := ann.ParseKind(cfg.Index.Kind)
+	if err != nil {
+		return err
+	}
+	n.store, err = store.Open(ctx, store.Options{Log: n.log, Catalog: n.catalog, Logger: n.opts.Logger,
+		Index: store.IndexOptions{Kind: kind, M: cfg.Index.M, EfConstruction: cfg.Index.EfConstruction, Ef: cfg.Index.Ef}})
+	if err != nil {
+		return err
+	}
+	if err := n.openStages(); err != nil {
+		return err
+	}
+	n.register()
+	n.start()
+	return nil
+}
+
+// openCatalog declares the configured collections and holds the configuration to what the
+// data was made with.
+func (n *Node) openCatalog() (err error) {
+	cfg := n.opts.Config
+	if n.catalog, err = control.Open(n.log); err != nil {
+		return err
+	}
+	builtin, err := embed.NewBuiltin()
+	if err != nil {
+		return err
+	}
+	model := builtin.Model()
+	mapper, err := newMapper(cfg)
+	if err != nil {
+		return err
+	}
+	revision, err := n.catalog.CheckRevision(control.Revision{Mapping: mapper.Describe(), Splitter: cfg.Splitter.Describe()})
+	if err != nil {
+		return err
+	}
+	since, err := n.log.Position(process.Group, freshet.TopicRaw, 0)
+	if err != nil {
+		return err
+	}
+	for name, col := range cfg.Collections {
+		c := control.Collection{Name: name, Dim: col.Dim, Metric: col.Metric, Origin: "config", Since: since}
+		if col.Model == config.BuiltinModel {
+			c.Model, c.Dim = model.Name, model.Dim
+		}
+		if err := n.catalog.Declare(c); err != nil {
+			return err
+		}
+	}
+	n.sequencer = process.SequencerOptions{Mapper: mapper, Collections: n.catalog,
+		Embedders: map[string]freshet.Embedder{model.Name: builtin}, Splitter: cfg.Splitter, Revision: revision.Number,
+		Window:     process.Window{MaxAgeMs: time.Duration(cfg.Dedupe.Window).Milliseconds(), MaxIDs: cfg.Dedupe.MaxIDs},
+		AutoCreate: cfg.AutoCreate && cfg.Mapping != nil}
+	return n.checkModels()
+}
+
+// checkModels refuses collections whose model this binary does not have.
+func (n *Node) checkModels() error {
+	for _, col := range n.catalog.All() {
+		if _, ok := n.sequencer.Embedders[col.Model]; !ok && col.Model != "" {
+			return fmt.Errorf("collection %q was made with model %q, which this version of freshet does not have; "+
+				"use the version that made the data folder, or start on a new folder and send the events again", col.Name, col.Model)
+		}
+	}
+	return nil
+}
+
+func newMapper(cfg config.Config) (process.Mapper, error) {
+	if cfg.Mapping == nil {
+		return process.Default{}, nil
+	}
+	return mapping.New(*cfg.Mapping)
+}
+
+func (n *Node) openStages() (err error) {
+	cfg := n.opts.Config
+	n.worker = vsync.NewWorker(n.store, n.decided, n.opts.Logger)
+	n.processor, err = process.New(process.Options{Log: n.log, Sequencer: n.sequencer, Logger: n.opts.Logger,
+		Deliver: func(ctx context.Context, b process.Batch) error {
+			return n.worker.Deliver(ctx, vsync.Batch{Changes: b.Changes, Through: b.Through})
+		}})
+	if err != nil {
+		return err
+	}
+	n.goal = n.log.RawEnd()
+	n.tracker = freshness.NewTracker(n.log.ID(), freshet.TopicRaw, n.log.Partitions(), n.processor.Next()-1, n.log.RawEnd)
+	n.intake = source.NewIntake(source.Options{Log: n.log, Catalog: n.catalog, Mapped: cfg.Mapping != nil,
+		AutoCreate: cfg.AutoCreate, Limits: source.Limits(cfg.Limits), Decided: n.tracker.Decided})
+	n.planner = &query.Planner{Store: n.store, Catalog: n.catalog, Embedders: n.sequencer.Embedders,
+		Tracker: n.tracker, DeadLetters: n.deadLettersOf}
+	n.gateway = gateway.New(gateway.Options{Intake: n.intake, Planner: n.planner, Catalog: n.catalog, Admin: n.admin(),
+		Ready: n.Ready, Metrics: n.metrics, Page: n.opts.Page, Version: n.opts.Version, Logger: n.opts.Logger})
+	return nil
+}
+
+// start runs the stages, each until its context ends.
+func (n *Node) start() {
+	ctx, stop := context.WithCancelCause(context.Background())
+	n.stop = stop
+	n.run(ctx, "vsync", n.worker.Run)
+	n.run(ctx, "process", n.processor.Run)
+	n.run(ctx, "snapshots", n.snapshots)
+}
+
+func (n *Node) run(ctx context.Context, what string, part func(context.Context) error) {
+	n.running.Go(func() {
+		if err := part(ctx); err != nil && ctx.Err() == nil {
+			n.failed <- fmt.Errorf("%s: %w", what, err)
+		}
+	})
+}
+
+// decided is called by the worker when everything up to an offset has its effect.
+func (n *Node) decided(b vsync.Batch) {
+	n.tracker.Advance(b.Through)
+	now := time.Now()
+	for i := 0; i < len(b.Changes); i += max(1, len(b.Changes)/agesPerBatch) {
+		age := now.Sub(time.UnixMilli(b.Changes[i].AcceptedAt))
+		n.freshness.Add(age)
+		n.ages.Observe(age.Seconds())
+	}
+	if !n.ready.Load() && b.Through >= n.goal-1 {
+		n.ready.Store(true)
+	}
+}
+
+// agesPerBatch is about how many changes of a batch are sampled for the figures of freshness.
+const agesPerBatch = 4
+
+// Failed delivers the error of a part that can't go on; the node should be closed then.
+func (n *Node) Failed() <-chan error { return n.failed }
+
+// Ready reports whether what was in the log at the start is decided, and how many records
+// are not decided at present.
+func (n *Node) Ready() (bool, int64) {
+	lag := n.log.RawEnd() - 1 - n.tracker.Decided()
+	if lag == 0 || n.tracker.Decided() >= n.goal-1 {
+		n.ready.Store(true)
+	}
+	return n.ready.Load(), max(0, lag)
+}
+
+// CatchUp blocks until every record that is in the log now is decided.
+func (n *Node) CatchUp(ctx context.Context) error {
+	end := n.log.RawEnd() - 1
+	if end < 0 {
+		return nil
+	}
+	return n.tracker.Wait(ctx, freshet.Token{Log: n.log.ID(), Spans: []freshet.Span{{Topic: freshet.TopicRaw, First: end, Last: end}}})
+}
+
+// Gateway answers HTTP requests.
+func (n *Node) Gateway() *gateway.Server { return n.gateway }
+
+// Intake takes events in.
+func (n *Node) Intake() *source.Intake { return n.intake }
+
+// Planner answers searches.
+func (n *Node) Planner() *query.Planner { return n.planner }
+
+// Store is the embedded store.
+func (n *Node) Store() *store.Store { return n.store }
+
+// Log is the embedded log.
+func (n *Node) Log() *broker.Log { return n.log }
+
+// Processor decides records.
+func (n *Node) Processor() *process.Processor { return n.processor }
+
+// Snapshot saves the indexes that have changed.
+func (n *Node) Snapshot(ctx context.Context) (int, error) {
+	n.snapping.Lock()
+	defer n.snapping.Unlock()
+	return n.store.Snapshot(ctx)
+}
+
+func (n *Node) snapshots(ctx context.Context) error {
+	tick := time.NewTicker(time.Duration(n.opts.Config.Snapshot.Interval))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if _, err := n.Snapshot(ctx); err != nil && ctx.Err() == nil {
+				n.opts.Logger.Error("indexes could not be saved; it is tried again", "error", err)
+			}
+		}
+	}
+}
+
+// Audit folds events.raw anew and compares it with vector.sync, and vector.sync with the
+// indexes, while traffic goes on.
+func (n *Node) Audit(ctx context.Context) (*freshet.AuditReport, error) {
+	report := &freshet.AuditReport{}
+	if err := process.Audit(ctx, n.log, n.sequencer, report); err != nil {
+		return nil, err
+	}
+	return report, n.store.Audit(ctx, n.settled, report)
+}
+
+// settled blocks until the store has everything that is committed now.
+func (n *Node) settled(ctx context.Context) error {
+	next := n.processor.Stats.Position.Load()
+	if next == 0 {
+		return nil
+	}
+	return n.tracker.Wait(ctx, freshet.Token{Log: n.log.ID(), Spans: []freshet.Span{{Topic: freshet.TopicRaw, First: next - 1, Last: next - 1}}})
+}
+
+// Kill stops the node without saving anything, as a crash would; for tests.
+func (n *Node) Kill() {
+	n.closing.Do(func() { n.closed = n.shut(false) })
+}
+
+// Close stops the stages, saves the indexes and closes the log. It is idempotent.
+func (n *Node) Close() error {
+	n.closing.Do(func() { n.closed = n.shut(true) })
+	return n.closed
+}
+
+func (n *Node) shut(save bool) error {
+	var errs []error
+	if n.stop != nil {
+		n.stop(errors.New("freshet is stopping"))
+		n.running.Wait()
+		if save {
+			_, err := n.Snapshot(context.Background())
+			errs = append(errs, err)
+		}
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	if n.log != nil {
+		errs = append(errs, n.log.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func ms(d time.Duration) *float64 {
+	v := math.Round(float64(d.Microseconds())) / 1000
+	return &v
+}
