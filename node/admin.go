@@ -73,8 +73,7 @@ func (n *Node) live() gateway.Live {
 		Accepted: n.log.RawEnd(), Decided: n.tracker.Decided() + 1, Paused: s.Paused.Load() || n.worker.Stats.Paused.Load(),
 		Outcomes: map[string]int64{"applied": s.Applied.Load(), "deleted": s.Deleted.Load(), "unchanged": s.Unchanged.Load(),
 			"superseded": s.Superseded.Load(), "repeated": s.Repeated.Load(), "dropped": s.Dropped.Load(), "dead_lettered": s.Dead.Load()},
-		StageNs: map[string]int64{"map": s.MapNs.Load(), "sequence": s.SequenceNs.Load(), "embed": s.EmbedNs.Load(),
-			"commit": s.CommitNs.Load(), "apply": n.worker.Stats.ApplyNs.Load()},
+		StageNs:     n.StageNs(),
 		DeadLetters: s.Dead.Load()}
 	l.LagRecords = max(0, l.Accepted-l.Decided)
 	for _, sh := range n.store.Sizes() {
@@ -86,6 +85,13 @@ func (n *Node) live() gateway.Live {
 		l.FreshnessMs = gateway.Quantiles{P50: ms(q[0]), P99: ms(q[1])}
 	}
 	return l
+}
+
+// StageNs is the time that batches have spent in each stage since the start.
+func (n *Node) StageNs() map[string]int64 {
+	s := &n.processor.Stats
+	return map[string]int64{"map": s.MapNs.Load(), "sequence": s.SequenceNs.Load(), "embed": s.EmbedNs.Load(),
+		"commit": s.CommitNs.Load(), "apply": n.worker.Stats.ApplyNs.Load()}
 }
 
 // register adds the node's metrics to its registry.
