@@ -1,7 +1,7 @@
 // Package static is freshet's built-in sentence embedding: a table with one vector per word piece.
 //
 // A text's vector is the sum of the vectors of its pieces, scaled to length 1. There is no attention and no network: a
-// text of 12 words takes about a microsecond on one core, and a process needs neither a model server nor a download.
+// text of 12 words takes one to three microseconds on one core, and a process needs neither a model server nor a download.
 // The table was learnt from all-MiniLM-L6-v2 (see train/); README.md tells how near it comes.
 //
 // What it does not do: languages other than English (their words fall apart into letters), the order of words ("dog

@@ -1,6 +1,7 @@
 package static
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -60,7 +61,7 @@ type fold struct {
 // parseFolding reads the table and checks that every rune that a text can hold folds to valid runes.
 func parseFolding(data, expansions []byte) (*folding, error) {
 	f := &folding{runs: make([]run, len(data)/runBytes)}
-	lines, err := parseLines("expansions", expansions, countLines(expansions))
+	lines, err := parseLines("expansions", expansions, bytes.Count(expansions, []byte{'\n'}))
 	if err != nil {
 		return nil, err
 	}
@@ -85,15 +86,6 @@ func parseFolding(data, expansions []byte) (*folding, error) {
 	return f, nil
 }
 
-func countLines(data []byte) (n int) {
-	for _, c := range data {
-		if c == '\n' {
-			n++
-		}
-	}
-	return n
-}
-
 // valid reports whether what r's runes fold to exists.
 func (f *folding) valid(r run) bool {
 	switch {
@@ -104,11 +96,13 @@ func (f *folding) valid(r run) bool {
 	case r.kind&hangul != 0:
 		return r.first >= hangulFirst && r.last <= hangulLast
 	}
+	if r.kind&kindMask >= space {
+		return true // doesn't fold
+	}
 	// In 64 bits, since first + shift may not fit in 32.
 	low, high := int64(r.first)+int64(r.shift), int64(r.last)+int64(r.shift)
 	const surrogateFirst, surrogateLast = 0xD800, 0xDFFF
-	return low > 0 && high <= utf8.MaxRune && (high < surrogateFirst || low > surrogateLast || r.kind&kindMask >= space) ||
-		r.kind&kindMask >= space
+	return low > 0 && high <= utf8.MaxRune && (high < surrogateFirst || low > surrogateLast)
 }
 
 // search finds what r does in the runs.

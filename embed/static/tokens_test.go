@@ -89,6 +89,7 @@ func TestTokenizeHardTexts(t *testing.T) {
 }
 
 func TestTokenizeEveryRune(t *testing.T) {
+	skipUnderRace(t)
 	checkDigest(t, readTokenGolden(t).EveryRune, func(yield func(string)) {
 		for r := rune(0); r <= utf8.MaxRune; r++ {
 			if utf8.ValidRune(r) {
@@ -100,6 +101,7 @@ func TestTokenizeEveryRune(t *testing.T) {
 
 // TestTokenizeRandomRunes mirrors random_runes in train/golden.py.
 func TestTokenizeRandomRunes(t *testing.T) {
+	skipUnderRace(t)
 	ranges := [][2]uint64{{0, 0x80}, {0x80, 0x580}, {0x300, 0x70}, {0x590, 0x1A70}, {0x2000, 0x1000}, {0, utf8.MaxRune + 1}}
 	golden := readTokenGolden(t).RandomRunes
 	checkDigest(t, golden, func(yield func(string)) {
@@ -122,6 +124,7 @@ func TestTokenizeRandomRunes(t *testing.T) {
 }
 
 func TestTokenizeSharedData(t *testing.T) {
+	skipUnderRace(t)
 	data := sharedData(t)
 	for name, want := range readTokenGolden(t).Shared {
 		t.Run(name, func(t *testing.T) {
@@ -162,7 +165,7 @@ func eachJSON(t *testing.T, file []byte, fields []any, yield func(string)) {
 }
 
 // eachCSV takes fields by their number, or by their name when the file begins with names.
-func eachCSV(t *testing.T, file []byte, fields []any, yield func(string)) {
+func eachCSV(t testing.TB, file []byte, fields []any, yield func(string)) {
 	t.Helper()
 	reader := csv.NewReader(bytes.NewReader(file))
 	reader.FieldsPerRecord = -1

@@ -71,14 +71,12 @@ class Plan:
     epochs: int = 4
     batch: int = 1024
     rate: float = 0.01
-    match: float = 1.0
-    decay: float = 0.0
+    match: float = 0.05
 
 
 def refine(counts, target, rows, plan: Plan, say=print) -> np.ndarray:
     """Runs Adam over the rows that a batch touches; target [texts, DIM] must be unit vectors."""
     rows = rows.copy()
-    start = rows.copy()
     mean, square = np.zeros_like(rows), np.zeros_like(rows)
     generator = np.random.default_rng(SEED)
     steps = plan.epochs * (counts.shape[0] // plan.batch)
@@ -95,10 +93,10 @@ def refine(counts, target, rows, plan: Plan, say=print) -> np.ndarray:
             want = target[chosen]
             off = got @ got.T - want @ want.T
             np.fill_diagonal(off, 0)
-            # d/dgot of  mean(1 - got·want) + match · mean over a row of off², then through the normalisation.
-            slope = -want + (4 * plan.match / 2) * (off @ got)
+            # The slope of 1 - got·want + match/2 · (sum of off² in the batch), then through the normalisation.
+            slope = -want + 2 * plan.match * (off @ got)
             slope = (slope - (slope * got).sum(axis=1, keepdims=True) * got) / norms
-            gradient = part.T @ slope + plan.decay * (rows[touched] - start[touched])
+            gradient = part.T @ slope
             total += float((1 - (got * want).sum(axis=1)).mean() + plan.match / 2 * (off * off).sum() / len(chosen))
 
             step += 1

@@ -40,4 +40,5 @@ def vaswani(shared: pathlib.Path, embed) -> float:
 
 def figures(shared: pathlib.Path, embed) -> dict[str, float]:
     """embed turns a list of texts into unit vectors [texts, dim]."""
-    return {"stsb_dev": sts(shared, "dev", embed), "stsb_train": sts(shared, "train", embed), "vaswani": vaswani(shared, embed)}
+    found = {f"stsb_{part}": sts(shared, part, embed) for part in ("dev", "train")}
+    return found | {"vaswani": vaswani(shared, embed)}

@@ -31,20 +31,27 @@ FILES = {
 }
 
 HARD = [
-    "", " ", "\t\n\r", "\x00", "\ufffd", "a\x00b", "a\ufffdb", "a\tb\nc\rd", "a\x0bb\x0cc\x1cd\x85e", "don't", "U.S.A.", "state-of-the-art",
-    "foo_bar.baz(1,2)=[3];", "$100 + 5% ~ ^ ` | < >", "[MASK] [CLS] [UNK] [unused1]", "##s ## #", "électricité Ünïcödé ÅNGSTRÖM",
-    "e\u0301 e\u0301\u0323 \u0301a", "İstanbul ıI ſ K Å Ω", "ΑΣ ΌΣΟΣ ς", "ﬁ ﬂ ﬃ", "½ ² ₂ Ⅷ ⅷ ①", "漢字かな交じり文", "中文abc中文", "豈更 丽",
-    "𠀀𪜀𫝀𫠠", "한국어 각 가 힣", "ᄀ\u1161\u11a8", "ひらがな カタカナ ガ ｶﾞ", "привет Йод ё", "שָׁלוֹם", "السَّلامُ عَلَيْكُم", "नमस्ते हिन्दी", "বাংলা কো",
-    "ภาษาไทย", "ქართული ᲐᲑᲒ", "Ꭰꭰ", "\u00a0x\u2003y\u202fz\u3000w\u1680v\u2028u\u2029t", "a\u200bb\u200db\u00adc\ufeffd\u2060e", "“quoted” ‘x’ — – … •",
-    "¿qué? ¡sí! « »", "、。「」・〜", "！？，．：；（）", "😀 👍🏽 👨‍👩‍👧 🇩🇪 ☃ ♥ ©", "x😀y", "\U0001f600\ufe0f", "\ue000\U000f0000a", "\u0378 \u0600 \u070f \u06dd",
-    "\u180e \u1734 \u0890 \u08e2", "≠ ≯ ; ´ ΅", "ÀÁÂÃ" * 30, "a" * 100, "a" * 101, "é" * 100, "é" * 101, "e\u0301" * 100, "각" * 33 + "가", "각" * 34, "中" * 120,
-    "electroencephalographically antidisestablishmentarianism", "0123456789012345678901234567890123456789", "http://example.com/a?b=c&d=e#f",
-    "3.14e-10 0x1F 1,000,000", "naïve café — résumé", "ǅ ǆ Ǆ ŉ ǰ ΐ", "\u1e9e ß", "\U00010400\U00010428", "𝐀𝑩 ⓐ", "\u0345 \u0390 \u1fb7", "𝅗𝅥 \U0001d15e",
-    "\U00011938 \U00011099", "e\u0301\x00\u0323x", "a\u0331\u0308\u05b0\u0327b", "क\u093c\u094d \u0958",
+    "", " ", "\t\n\r", "\x00", "\ufffd", "a\x00b", "a\ufffdb", "a\tb\nc\rd", "a\x0bb\x0cc\x1cd\x85e",
+    "don't", "U.S.A.", "state-of-the-art", "foo_bar.baz(1,2)=[3];", "$100 + 5% ~ ^ ` | < >",
+    "[MASK] [CLS] [UNK] [unused1]", "##s ## #", "électricité Ünïcödé ÅNGSTRÖM",
+    "e\u0301 e\u0301\u0323 \u0301a", "İstanbul ıI ſ K Å Ω", "ΑΣ ΌΣΟΣ ς", "ﬁ ﬂ ﬃ", "½ ² ₂ Ⅷ ⅷ ①",
+    "漢字かな交じり文", "中文abc中文", "豈更 丽", "𠀀𪜀𫝀𫠠", "한국어 각 가 힣", "ᄀ\u1161\u11a8", "ひらがな カタカナ ガ ｶﾞ",
+    "привет Йод ё", "שָׁלוֹם", "السَّلامُ عَلَيْكُم", "नमस्ते हिन्दी", "বাংলা কো", "ภาษาไทย",
+    "ქართული ᲐᲑᲒ", "Ꭰꭰ", "\u00a0x\u2003y\u202fz\u3000w\u1680v\u2028u\u2029t",
+    "a\u200bb\u200db\u00adc\ufeffd\u2060e", "“quoted” ‘x’ — – … •", "¿qué? ¡sí! « »", "、。「」・〜",
+    "！？，．：；（）", "😀 👍🏽 👨‍👩‍👧 🇩🇪 ☃ ♥ ©", "x😀y", "\U0001f600\ufe0f", "\ue000\U000f0000a",
+    "\u0378 \u0600 \u070f \u06dd", "\u180e \u1734 \u0890 \u08e2", "≠ ≯ ; ´ ΅", "ÀÁÂÃ" * 30, "a" * 100,
+    "a" * 101, "é" * 100, "é" * 101, "e\u0301" * 100, "각" * 33 + "가", "각" * 34, "中" * 120,
+    "electroencephalographically antidisestablishmentarianism",
+    "0123456789012345678901234567890123456789", "http://example.com/a?b=c&d=e#f",
+    "3.14e-10 0x1F 1,000,000", "naïve café — résumé", "ǅ ǆ Ǆ ŉ ǰ ΐ", "\u1e9e ß", "\U00010400\U00010428",
+    "𝐀𝑩 ⓐ", "\u0345 \u0390 \u1fb7", "𝅗𝅥 \U0001d15e", "\U00011938 \U00011099", "e\u0301\x00\u0323x",
+    "a\u0331\u0308\u05b0\u0327b", "क\u093c\u094d \u0958",
 ]  # fmt: skip
 
 RUNES = 0x110000
 SURROGATES = range(0xD800, 0xE000)
+RANGES = [(0, 0x80), (0x80, 0x580), (0x300, 0x70), (0x590, 0x1A70), (0x2000, 0x1000), (0, RUNES)]  # first, size
 
 
 def shared_texts(shared: pathlib.Path, name: str, fields: list):
@@ -68,7 +75,7 @@ def every_rune():
 
 
 def random_runes(texts=50_000):
-    """Texts of 1 to 16 runes from all of Unicode, the low and the accent ranges more often; the generator is mirrored in Go."""
+    """Texts of 1 to 16 runes from all of Unicode, the low and the accent ranges more often; tokens_test.go does the same."""
     state = 1
 
     def draw(below):
@@ -79,7 +86,7 @@ def random_runes(texts=50_000):
     for _ in range(texts):
         text = ""
         for _ in range(1 + draw(16)):
-            first, size = [(0, 0x80), (0x80, 0x580), (0x300, 0x70), (0x590, 0x1A70), (0x2000, 0x1000), (0, RUNES)][draw(6)]
+            first, size = RANGES[draw(len(RANGES))]
             rune = first + draw(size)
             text += "" if rune in SURROGATES else chr(rune)
         yield text
@@ -91,7 +98,7 @@ def main() -> None:
     parser.add_argument("--shared", type=pathlib.Path, default=HERE.parents[3] / "shared")
     choice = parser.parse_args()
     tokenizer = teachers.tokenizer(sources.fetch_teacher(choice.work))
-    _, row_of = vocabulary(tokenizer)
+    _, _, row_of = vocabulary(tokenizer)
 
     def rows(texts):
         return [row_of[e.ids].tolist() for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
@@ -103,8 +110,11 @@ def main() -> None:
             total.update(struct.pack(f"<I{len(ids)}i", len(ids), *ids))
         return {"texts": len(texts), "sha256": total.hexdigest()}
 
+    def shared_digest(name, fields):
+        return {"fields": fields} | digest(shared_texts(choice.shared, name, fields))
+
     made = {
-        "shared": {name: {"fields": fields} | digest(shared_texts(choice.shared, name, fields)) for name, fields in FILES.items()},
+        "shared": {name: shared_digest(name, fields) for name, fields in FILES.items()},
         "every_rune": digest(every_rune()),
         "random_runes": digest(random_runes()),
         "hard": [{"text": text, "ids": ids} for text, ids in zip(HARD, rows(HARD), strict=True)],

