@@ -13,9 +13,12 @@ import (
 // Builtin is the built-in model as a freshet.Embedder. It is safe for concurrent use.
 type Builtin struct{ model *static.Model }
 
-// NewBuiltin loads the built-in model.
+// parsed is the built-in model, parsed at its first use: it never changes, so all share it.
+var parsed = sync.OnceValues(static.Load)
+
+// NewBuiltin returns the built-in model; the first call parses it.
 func NewBuiltin() (*Builtin, error) {
-	m, err := static.Load()
+	m, err := parsed()
 	if err != nil {
 		return nil, err
 	}
