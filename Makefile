@@ -1,0 +1,42 @@
+# make demo runs the main job on a live stream; make test runs the tests; make check is what CI runs.
+
+VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# Packages whose tests are long or CPU-bound run without the race detector; what they drive
+# runs with it in the tests of the packages themselves.
+PLAIN := ./e2e ./sim ./embed/static ./bench ./demo
+RACE   = $(filter-out $(patsubst ./%,github.com/freshet-io/freshet/%,$(PLAIN)),$(shell go list ./...))
+
+.PHONY: build demo test check format vet lint bench clean need-go
+
+build: need-go
+	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/freshet ./cmd/freshet
+
+demo: build
+	./bin/freshet demo
+
+test: need-go
+	go test -race -timeout 20m $(RACE)
+	go test -timeout 30m $(PLAIN)
+
+check: format vet lint test
+
+format: need-go
+	@files=$$(gofmt -l .); test -z "$$files" || { echo "not formatted (run gofmt -w):"; echo "$$files"; exit 1; }
+
+vet: need-go
+	go vet ./...
+
+lint: need-go
+	go run $(STATICCHECK) ./...
+
+bench: build
+	./bin/freshet bench freshness
+	./bin/freshet bench ingest
+
+clean:
+	rm -rf bin
+
+need-go:
+	@command -v go >/dev/null || { echo "missing: go 1.26 or newer (https://go.dev/dl)"; exit 1; }

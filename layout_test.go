@@ -1,0 +1,104 @@
+package freshet_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/freshet-io/freshet"
+
+// edges are the imports that packages may have of each other, besides package freshet (the
+// vocabulary), which everybody may import, and package node, which puts all of them
+// together. A new edge is a decision: add it here with the change that needs it.
+var edges = map[string]string{
+	"wire":                "",
+	"disk":                "",
+	"codec":               "",
+	"filter":              "",
+	"ann":                 "ann/internal/kernel", // public, usable by itself
+	"broker/journal":      "disk",
+	"broker/embedded":     "broker/journal disk wire",
+	"control":             "broker/embedded disk",
+	"embed":               "embed/static",
+	"embed/static":        "",
+	"embed/chunk":         "",
+	"freshness":           "wire",
+	"process":             "broker/embedded broker/journal codec control embed/chunk wire", // state and positions are one transaction of the log
+	"process/mapping":     "codec process",
+	"vsync":               "",
+	"store/embedded":      "ann broker/embedded control disk filter wire", // its table is vector.sync itself
+	"query":               "control filter freshness",
+	"source":              "broker/embedded broker/journal codec control wire",
+	"source/files":        "broker/embedded broker/journal codec disk source",
+	"telemetry":           "",
+	"gateway":             "broker/journal codec control filter query source telemetry wire",
+	"config":              "codec embed/chunk process/mapping source",
+	"console":             "",
+	"demo":                "",
+	"bench":               "config node",
+	"sim":                 "*",
+	"node":                "*",
+	"cmd/freshet":         "*",
+	"ann/internal/kernel": "",
+}
+
+func TestImportsFollowTheLayout(t *testing.T) {
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != "." {
+			return fs.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		from := filepath.ToSlash(filepath.Dir(path))
+		for _, imp := range f.Imports {
+			to, ok := strings.CutPrefix(strings.Trim(imp.Path.Value, `"`), module+"/")
+			if ok && from == "." {
+				t.Errorf("%s: the vocabulary imports %s; it imports nothing of the project", path, to)
+			} else if ok && !allowed(from, to) {
+				t.Errorf("%s: package %s imports %s, which is no edge of the layout", path, from, to)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func allowed(from, to string) bool {
+	list, ok := edges[from]
+	if !ok {
+		list = edges[firstKnown(from)]
+	}
+	if list == "*" || strings.HasPrefix(to, from+"/internal/") {
+		return true
+	}
+	for _, e := range strings.Fields(list) {
+		if e == to {
+			return true
+		}
+	}
+	return false
+}
+
+// firstKnown is the closest folder above a package that has edges of its own.
+func firstKnown(pkg string) string {
+	for dir := filepath.Dir(pkg); dir != "."; dir = filepath.Dir(dir) {
+		if _, ok := edges[dir]; ok {
+			return dir
+		}
+	}
+	return ""
+}
