@@ -88,7 +88,7 @@ func (s *Server) adminRoutes() {
 	s.route("GET /v1/admin/shards", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, map[string]any{"shards": s.opts.Admin.Shards()})
 	})
-	s.route("GET /v1/admin/stats", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.opts.Admin.Live()) })
+	s.route("GET /v1/admin/stats", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.live()) })
 	s.mux.HandleFunc("GET /v1/admin/live", s.getLive)
 }
 
@@ -196,6 +196,17 @@ func deadLetterOf(l *freshet.DeadLetter) deadLetter {
 	return d
 }
 
+// live is the pipeline's figures with those of the searches, which only the gateway sees.
+func (s *Server) live() Live {
+	l := s.opts.Admin.Live()
+	l.Searches = s.searches.Load()
+	if q, ok := s.searchMs.Quantiles(0.5, 0.99); ok {
+		p50, p99 := float64(q[0].Microseconds())/1000, float64(q[1].Microseconds())/1000
+		l.SearchMs = Quantiles{P50: &p50, P99: &p99}
+	}
+	return l
+}
+
 // getLive streams the pipeline's figures as server-sent events.
 func (s *Server) getLive(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -204,7 +215,7 @@ func (s *Server) getLive(w http.ResponseWriter, r *http.Request) {
 	tick := time.NewTicker(livePeriod)
 	defer tick.Stop()
 	for {
-		data, err := json.Marshal(s.opts.Admin.Live())
+		data, err := json.Marshal(s.live())
 		if err != nil {
 			return
 		}

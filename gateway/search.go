@@ -118,8 +118,16 @@ func (s *Server) postSearch(w http.ResponseWriter, r *http.Request) {
 	for i := range res.Hits {
 		out.Hits[i] = hitOf(&res.Hits[i], include, now)
 	}
-	out.TookMs = float64(now.Sub(start).Microseconds()) / 1000
+	took := now.Sub(start)
+	out.TookMs = float64(took.Microseconds()) / 1000
+	s.searched(took)
 	reply(w, out)
+}
+
+// searched notes a search that was answered, for Live.
+func (s *Server) searched(took time.Duration) {
+	s.searches.Add(1)
+	s.searchMs.Add(took)
 }
 
 func hitOf(h *freshet.Hit, include []string, now time.Time) hit {
@@ -256,6 +264,7 @@ func typeName(kind string) string {
 
 // postSeedSearch is the minimal form: POST /search?k=10 with {"text": "…"}.
 func (s *Server) postSeedSearch(w http.ResponseWriter, r *http.Request) {
+	start := s.now()
 	var body struct {
 		Text *string `json:"text"`
 	}
@@ -288,6 +297,7 @@ func (s *Server) postSeedSearch(w http.ResponseWriter, r *http.Request) {
 	for i, h := range res.Hits {
 		hits[i] = bare{h.Key.Entity, h.Score}
 	}
+	s.searched(s.now().Sub(start))
 	reply(w, map[string]any{"hits": hits})
 }
 

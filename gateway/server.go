@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,6 +14,7 @@ import (
 	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/query"
 	"github.com/freshet-io/freshet/source"
+	"github.com/freshet-io/freshet/telemetry"
 )
 
 //go:embed openapi.json
@@ -35,15 +37,24 @@ type Options struct {
 
 // Server answers HTTP requests. It is safe for concurrent use.
 type Server struct {
-	opts    Options
-	mux     *http.ServeMux
-	metrics metrics
-	now     func() time.Time
+	opts     Options
+	mux      *http.ServeMux
+	metrics  metrics
+	searches atomic.Int64      // answered with hits
+	searchMs *telemetry.Recent // of those
+	now      func() time.Time
 }
+
+// Searches of this recent past count in the figures of Live.
+const (
+	recentSearches = 4096
+	recentPeriod   = 10 * time.Second
+)
 
 // New returns a server.
 func New(o Options) *Server {
-	s := &Server{opts: o, mux: http.NewServeMux(), metrics: newMetrics(o.Metrics), now: time.Now}
+	s := &Server{opts: o, mux: http.NewServeMux(), metrics: newMetrics(o.Metrics),
+		searchMs: telemetry.NewRecent(recentSearches, recentPeriod), now: time.Now}
 	s.route("POST /v1/events", s.postEvents)
 	s.route("POST /v1/search", s.postSearch)
 	s.route("POST /search", s.postSeedSearch)
