@@ -1,0 +1,64 @@
+// Package mapping turns any JSON object into the changes it stands for, by expressions that
+// the configuration gives: a [Mapper] is a process.Mapper. The expressions are CEL
+// (https://cel.dev); they are compiled and type-checked once, by [New], and this is the only
+// package that knows CEL. It does not read configuration files and does not embed, sequence
+// or store anything.
+//
+//	mapping:
+//	  changes:                                   # each is tried on every event, in order
+//	    - when: event.type == "order"            # bool; absent: always
+//	      for_each: event.items                  # list: one change per element, as item and index
+//	      collection: '"products"'               # a constant text is quoted twice
+//	      namespace: event.?tenant               # absent in the event: the default namespace
+//	      entity: item.sku                       # the only one that must be given
+//	      event_id: event.id
+//	      delete: item.discontinued              # bool; or op: '"upsert"' or '"delete"'
+//	      text: item.title + "\n" + item.body    # stored, and embedded unless embed says what
+//	      embed: item.title
+//	      vector: item.embedding                 # numbers; then the text is not embedded
+//	      metadata: '{"price": item.price}'      # a map; absent: none
+//	      timestamp: event.ts                    # ms since 1970, RFC 3339 text or a timestamp
+//	      order: event.lsn                       # >= 1
+//	  max_cost: 5000000                          # of all expressions together, for one event
+//
+// # Variables
+//
+// event is the JSON object, source the system it came from, accepted_at the time when it
+// became durable; item and index exist where for_each is given. JSON numbers written without
+// point and exponent are exact: int where they fit in 64 bits, else uint; all others are
+// double. CEL doesn't mix them in arithmetic: write double(event.price) * 1.19 for a price
+// that may come as 10 and as 9.99. Of members with the same name the last one counts. Maps
+// are walked in byte order of their names, so an expression gives the same at every replay.
+//
+// Functions: the standard library and the strings, math and lists extensions and optional
+// values of cel-go, at the versions pinned in env.go. There are no clocks, random numbers or
+// look-ups.
+//
+// # Fields
+//
+// A field whose value is null or optional.none() counts as absent: event.?title is the title
+// if there is one, where event.title is an error if there is none. when is decided once per
+// event, before for_each; to choose among elements write event.items.filter(i, i.price > 0.0).
+// For a deletion text, embed, vector and metadata are not evaluated. Ints given for
+// collection, namespace, entity and event_id become decimal text. Metadata is written as JSON
+// with sorted names, doubles in their shortest form.
+//
+// The changes of one event get their ordinals in the order in which they are made. If one
+// fails, none has an effect, and the event becomes a dead letter that names the field, the
+// value and the remedy. An event for which nothing is made is dropped.
+//
+// A repeat is recognised by (source, entity, event_id): changes of one event to different
+// entities may share an event_id. Two changes of one event to the same entity may not, the
+// second would count as a repeat; add the index to the id, or give none.
+//
+// # Cost
+//
+// No event can hold up the stream: the cost of all expressions together is limited per event
+// by max_cost, in the units of CEL (about one per operation and one per ten bytes of text
+// passed over). A static estimate, made at start for events of several lengths, proves for
+// most events that they stay far below, and those are evaluated without metering; the others
+// are metered at run time. Both depend on nothing but the event, so a replay decides the
+// same. For that reason there is no deadline in milliseconds. The few functions that cost
+// more than their arguments' length are limited on their own. The limits protect from events,
+// not from the author of the configuration.
+package mapping
