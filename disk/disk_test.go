@@ -98,7 +98,7 @@ func TestReplace(t *testing.T) {
 		{"entry skipped", only(disk.SnapshotDir), true},
 	} {
 		broken := error(nil)
-		for seed := range uint64(300) {
+		for seed := range uint64(120) {
 			if err := replaceAndCrash(seed, c.skip); err != nil {
 				broken = fmt.Errorf("seed %d: %w", seed, err)
 			}

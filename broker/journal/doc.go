@@ -31,7 +31,12 @@
 //	        uvarint number of headers, each: uvarint n, n bytes name, uvarint n, n bytes value
 //
 // The frames of a segment reach at least up to the first offset of the next segment. What
-// stands behind that point was never acknowledged (a torn frame, or one whose write failed)
-// and is ignored. In the last segment a bad frame ends the log if no good frame follows it;
-// otherwise the file is damaged, and opening it fails.
+// stands behind that point was never acknowledged (a torn frame, or one whose write or sync
+// failed) and is ignored.
+//
+// In the last segment a frame that is cut off, or whose checksum is wrong, ends the log if no
+// whole frame follows it. If one does, or if a frame is whole but of another format, of unknown
+// flags or out of order, that is no torn write, and opening fails. Zeros at the end are a clean
+// end. A whole last frame counts even if nobody was told: opening syncs it before anything can
+// be read or appended, as it may so far be in the page cache only.
 package journal

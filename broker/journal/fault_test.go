@@ -97,7 +97,6 @@ func TestFailedOperations(t *testing.T) {
 		{"sync and folder sync", []errorfs.OpKind{errorfs.OpFileSyncData, errorfs.OpFileSync}, true},
 		{"create", []errorfs.OpKind{errorfs.OpCreate}, false}, // no new segment is needed
 		{"close", []errorfs.OpKind{errorfs.OpFileClose}, false},
-		{"preallocate", []errorfs.OpKind{errorfs.OpFilePreallocate}, false},
 	} {
 		for _, segmentBytes := range []int64{1, 1 << 20} {
 			fails := c.fails || segmentBytes == 1 && c.name == "create"

@@ -197,3 +197,26 @@ func follow(r *journal.Reader, next, end int) error {
 	}
 	return nil
 }
+
+// BytesFrom falls from what was written to nothing, also in a journal opened anew.
+func TestBytesFrom(t *testing.T) {
+	fs := vfs.NewMem()
+	j := open(t, fs, 0, journal.Options{SegmentBytes: 100})
+	for n := range 20 {
+		mustAppend(t, j, fmt.Sprint(n))
+	}
+	written := j.Written()
+	for _, j := range []*journal.Journal{j, open(t, fs, 0, journal.Options{})} {
+		if got := j.BytesFrom(0); got != written {
+			t.Errorf("BytesFrom(0) = %d, %d were written", got, written)
+		}
+		last := written
+		for n := range int64(21) {
+			got := j.BytesFrom(n)
+			if got > last || (got == 0) != (n == 20) {
+				t.Errorf("BytesFrom(%d) = %d after %d", n, got, last)
+			}
+			last = got
+		}
+	}
+}
