@@ -1,0 +1,101 @@
+package files
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+	"unicode/utf8"
+)
+
+// verdict is why a file is passed over; the empty one means that it is not.
+type verdict string
+
+// The verdicts.
+const (
+	text       verdict = ""
+	vanished   verdict = "gone"
+	notRegular verdict = "no regular file"
+	tooLarge   verdict = "larger than max_bytes"
+	binary     verdict = "not UTF-8 text"
+	blank      verdict = "empty"
+)
+
+// nulWithin is how far into a file a NUL byte makes it binary.
+const nulWithin = 8 << 10
+
+// settledAfter is how long before it is read a file must have been written last for its time
+// to prove anything: within one tick of the file system's clock (2 s on FAT) it may be written
+// again and keep time and size.
+const settledAfter = 2 * time.Second
+
+// reader reads files of text. It is for one goroutine.
+type reader struct {
+	root     string
+	maxBytes int64
+	buf      bytes.Buffer
+}
+
+// read returns the content of a file, valid until the next call, what is to be remembered of
+// it, and the time of its last change in ms. The content is there only if the verdict is text.
+func (r *reader) read(path string) (content []byte, f sentFile, modified int64, v verdict, err error) {
+	file, err := os.Open(filepath.Join(r.root, filepath.FromSlash(path)))
+	if err != nil {
+		return nil, f, 0, text, err
+	}
+	defer file.Close()
+	now := time.Now()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, f, 0, text, fmt.Errorf("stat %s: %w", path, err)
+	}
+	if v := r.judge(info); v != text {
+		return nil, f, 0, v, nil
+	}
+	if v, err := r.fill(file); v != text || err != nil {
+		return nil, f, 0, v, err
+	}
+	content = r.buf.Bytes()
+	f = sentFile{hash: digestOf(content), size: info.Size()}
+	if now.Sub(info.ModTime()) > settledAfter {
+		f.mtime = info.ModTime().UnixNano()
+	}
+	return content, f, max(0, info.ModTime().UnixMilli()), text, nil
+}
+
+// fill reads a file into the buffer and judges it. Of most binary files it reads the beginning
+// only: every scan comes by them again.
+func (r *reader) fill(file io.Reader) (verdict, error) {
+	r.buf.Reset()
+	for _, upTo := range [...]int64{nulWithin, r.maxBytes + 1} {
+		if _, err := r.buf.ReadFrom(io.LimitReader(file, upTo-int64(r.buf.Len()))); err != nil {
+			return text, err
+		}
+		if head := r.buf.Bytes(); bytes.IndexByte(head[:min(len(head), nulWithin)], 0) >= 0 {
+			return binary, nil
+		}
+	}
+	switch content := r.buf.Bytes(); {
+	case int64(len(content)) > r.maxBytes:
+		return tooLarge, nil // it grew while it was read
+	case !utf8.Valid(content):
+		return binary, nil
+	case len(bytes.TrimSpace(content)) == 0:
+		return blank, nil
+	}
+	return text, nil
+}
+
+// judge decides by what is known without reading.
+func (r *reader) judge(info fs.FileInfo) verdict {
+	switch {
+	case !info.Mode().IsRegular():
+		return notRegular
+	case info.Size() > r.maxBytes:
+		return tooLarge
+	}
+	return text
+}
