@@ -1,0 +1,281 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The kills of TestKill, by the moment that they aim at.
+const (
+	killsInStream   = 84
+	killsInSnapshot = 10
+	killsInStart    = 6
+	streamProducers = 4
+)
+
+// TestKill replays the history while the server is killed, as kill -9 does, 100 times at
+// random moments, and started again on the same folder. Clients send again what was not
+// acknowledged. At the end nothing is lost, nothing counts twice, and the audit is clean.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	h := loadHistory(t)
+	k := newKiller(t, h, seed(t))
+	start := time.Now()
+	k.run()
+	t.Logf("%d kills in %v: %d with events in flight, %d while a snapshot was asked for, %d into a start; %d left a snapshot unfinished",
+		k.kills, since(start), k.inStream, k.inSnapshot, k.inStart, k.unfinished)
+	if k.inStream < 80 || k.inSnapshot < 5 {
+		t.Errorf("%d kills fell into the stream, want 80 at least; %d into a snapshot, want 5 at least", k.inStream, k.inSnapshot)
+	}
+	h.checkFinal(t, k.api, "default", "k", "", h.changes)
+	k.api.audit()
+	k.server.stop()
+	if out, errs, status := command(t, nil, "audit", "--data", k.server.data, "--config", k.server.config); status != 0 {
+		t.Errorf("freshet audit ends with %d: %s%s", status, out, errs)
+	}
+}
+
+// killer kills a server while producers send to it.
+type killer struct {
+	t      *testing.T
+	random *rand.Rand
+	server *server
+	api    *api
+	events []event
+
+	streams []*stream
+	waiting atomic.Int64 // requests sent and not answered
+	started time.Time    // of the latest start
+
+	kills, inStream, inSnapshot, inStart, unfinished int
+}
+
+// stream is one producer's part of the events.
+type stream struct {
+	mu     sync.Mutex // guards what follows
+	sent   int        // events acknowledged
+	last   event      // the last one of them
+	token  string     // of the last answer
+	broken int        // requests that reached a server and ended without an answer
+}
+
+func newKiller(t *testing.T, h *history, choices uint64) *killer {
+	k := &killer{t: t, random: random(choices, "kills"), events: h.events("k", "", false)}
+	k.server, k.api = startServer(t, "snapshot: {interval: 200ms}\n")
+	return k
+}
+
+// acked returns how many events are acknowledged, and how many requests broke off.
+func (k *killer) acked() (events, broken int) {
+	for _, s := range k.streams {
+		s.mu.Lock()
+		events += s.sent
+		broken += s.broken
+		s.mu.Unlock()
+	}
+	return events, broken
+}
+
+// run sends all events and kills meanwhile.
+func (k *killer) run() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	var producers sync.WaitGroup
+	for _, part := range byEntity(k.events, streamProducers) {
+		s := &stream{}
+		k.streams = append(k.streams, s)
+		seed := k.random.Uint64()
+		producers.Go(func() { k.produce(ctx, s, part, rand.New(rand.NewPCG(seed, 0))) })
+	}
+	kinds := slices.Concat(slices.Repeat([]string{"stream"}, killsInStream),
+		slices.Repeat([]string{"snapshot"}, killsInSnapshot), slices.Repeat([]string{"start"}, killsInStart))
+	k.random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
+	moments := make([]int, len(kinds)) // in events acknowledged
+	for i := range moments {
+		moments[i] = k.random.IntN(len(k.events) * 98 / 100)
+	}
+	slices.Sort(moments)
+	for i, kind := range kinds {
+		k.strike(kind, moments[i])
+		if k.t.Failed() {
+			cancel()
+			break
+		}
+		k.started = time.Now()
+		k.server.start()
+		k.checkAcked()
+		if i%25 == 24 {
+			k.api.audit() // while the stream goes on
+		}
+	}
+	producers.Wait()
+}
+
+// produce sends one part of the events, in small requests.
+func (k *killer) produce(ctx context.Context, s *stream, part []event, random *rand.Rand) {
+	// Connections are not kept: one to a killed server would only fail once more.
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	p := &producer{url: k.server.url, http: client, random: random, most: 12, wait: 2 * time.Millisecond, waiting: &k.waiting}
+	p.acked = func(batch []event, token string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.sent += len(batch)
+		s.last, s.token = batch[len(batch)-1], token
+	}
+	p.failed = func(err error) {
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return // sent to no one
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.broken++
+	}
+	if err := p.send(ctx, part); err != nil {
+		k.t.Errorf("producer: %v", err)
+	}
+}
+
+// strike waits until so many events are acknowledged and kills the server.
+func (k *killer) strike(kind string, moment int) {
+	k.t.Helper()
+	eventually(k.t, fmt.Sprintf("%d events acknowledged", moment), func() bool {
+		n, _ := k.acked()
+		return n >= moment
+	})
+	stopAsking := func() bool { return false }
+	switch kind {
+	case "snapshot":
+		stopAsking = k.askForSnapshots()
+		time.Sleep(time.Duration(k.random.IntN(int(20 * time.Millisecond)))) // where the kill falls, not a wait for anything
+	case "start":
+		k.server.kill()
+		k.started = time.Now()
+		k.server.launch()
+		time.Sleep(time.Duration(k.random.IntN(int(300 * time.Millisecond))))
+	}
+	if kind != "start" {
+		eventually(k.t, "a request in flight", func() bool { return k.waiting.Load() > 0 })
+	}
+	_, before := k.acked()
+	k.server.kill()
+	k.kills++
+	switch {
+	case kind == "start":
+		k.inStart++
+		return
+	case stopAsking():
+		k.inSnapshot++
+	}
+	// A request that was in flight has failed by now, or does at once.
+	if kind == "stream" && k.brokeOff(before) {
+		k.inStream++
+	}
+	if k.leftUnfinished() {
+		k.unfinished++
+	}
+}
+
+// leftUnfinished reports whether the server was writing a snapshot when it was killed.
+func (k *killer) leftUnfinished() bool {
+	left, err := filepath.Glob(filepath.Join(k.server.data, "index", "*.tmp"))
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return slices.ContainsFunc(left, func(path string) bool {
+		info, err := os.Stat(path)
+		return err == nil && info.ModTime().After(k.started)
+	})
+}
+
+// brokeOff reports whether a request that was in flight at a kill ended without an answer.
+func (k *killer) brokeOff(before int) bool {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if _, now := k.acked(); now > before {
+			return true
+		}
+	}
+	return false
+}
+
+// askForSnapshots asks for one snapshot after the other. stop reports whether the last one
+// broke off before its answer.
+func (k *killer) askForSnapshots() (stop func() bool) {
+	ctx, cancel := context.WithCancel(context.Background())
+	broken := make(chan bool, 1)
+	asking := make(chan struct{})
+	go func() {
+		for first := true; ; first = false {
+			req, err := http.NewRequestWithContext(ctx, "POST", k.server.url()+"/v1/admin/snapshot", nil)
+			if err != nil {
+				broken <- false
+				return
+			}
+			if first {
+				close(asking)
+			}
+			res, err := k.api.http.Do(req)
+			if err != nil {
+				broken <- !errors.Is(err, context.Canceled) && !strings.Contains(err.Error(), "refused")
+				return
+			}
+			res.Body.Close()
+		}
+	}()
+	<-asking
+	return func() bool {
+		defer cancel()
+		return <-broken
+	}
+}
+
+// checkAcked checks, right after a start, that the last acknowledged event of every producer
+// counts, or a later one of the same entity.
+func (k *killer) checkAcked() {
+	k.t.Helper()
+	for _, s := range k.streams {
+		s.mu.Lock()
+		last, token := s.last, s.token
+		s.mu.Unlock()
+		if token == "" {
+			continue
+		}
+		e, status := k.api.get(last.EntityID, "after", token)
+		acked, now := sequenceOf(k.t, last.EventID), int64(-1)
+		if status == http.StatusOK {
+			now = sequenceOf(k.t, e.SourceEventID)
+		}
+		switch {
+		case status == http.StatusNotFound && e.Code == "not_found" && k.mayBeGone(last.EntityID, acked):
+		case status != http.StatusOK:
+			k.t.Errorf("%s, acknowledged with %s, is lost: status %d %s: %s", last.EntityID, last.EventID, status, e.Code, e.Detail)
+		case now < acked:
+			k.t.Errorf("%s stands at event %d, %d was acknowledged", last.EntityID, now, acked)
+		}
+	}
+}
+
+// mayBeGone reports whether an entity is deleted by an event, or by a later one.
+func (k *killer) mayBeGone(id string, from int64) bool {
+	return slices.ContainsFunc(k.events[from:], func(e event) bool { return e.EntityID == id && e.Op == "delete" })
+}
+
+// sequenceOf reads the place in the history from an event's id.
+func sequenceOf(t testing.TB, eventID string) (n int64) {
+	t.Helper()
+	if _, err := fmt.Sscanf(eventID, "k-%d", &n); err != nil {
+		t.Fatalf("event id %q: %v", eventID, err)
+	}
+	return n
+}
