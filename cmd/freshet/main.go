@@ -46,6 +46,6 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 	}
-	root.AddCommand(newRun(), newIngest(), newAudit(), newDLQ(), newBench())
+	root.AddCommand(newRun(), newIngest(), newAudit(), newDLQ(), newBench(), newDemo())
 	return root
 }

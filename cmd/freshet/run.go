@@ -51,7 +51,7 @@ func newRun() *cobra.Command {
 			if listen != "" {
 				cfg.Listen = listen
 			}
-			return serve(cmd.Context(), cfg, func(addr string) {
+			return serve(cmd.Context(), cfg, slog.LevelInfo, func(addr string) {
 				fmt.Fprintf(os.Stderr, "freshet %s serves http://%s, data in %s\n", version, addr, cfg.Data)
 			})
 		},
@@ -63,14 +63,15 @@ func newRun() *cobra.Command {
 
 // serve runs a node and its HTTP server until ctx ends. The port is taken first, so that a
 // busy one is told before anything is opened; requests are answered once the node is open.
-func serve(ctx context.Context, cfg config.Config, started func(addr string)) error {
+// What is logged goes to stderr, from the level on.
+func serve(ctx context.Context, cfg config.Config, level slog.Level, started func(addr string)) error {
 	listener, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w; choose another address with --listen", err)
 	}
 	defer listener.Close()
 	n, err := node.Open(ctx, node.Options{Config: cfg, Page: console.Page, Version: version,
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))})
 	if err != nil {
 		return err
 	}
