@@ -28,22 +28,25 @@ type folderFile struct {
 
 // openFolder makes or checks the folder and takes its lock.
 func openFolder(dfs disk.FS, dir string, partitions int) (id freshet.LogID, lock io.Closer, err error) {
-	if err := dfs.MkdirAll(dir, 0o755); err != nil {
-		return id, nil, fmt.Errorf("make data folder: %w", err)
+	path := dfs.PathJoin(dir, "FORMAT")
+	if _, err := dfs.Stat(path); errors.Is(err, fs.ErrNotExist) { // else its entry is durable already
+		if err := dfs.MakeDir(dir, disk.FolderDir); err != nil {
+			return id, nil, fmt.Errorf("make data folder: %w", err)
+		}
 	}
-	if lock, err = dfs.Lock(dfs.PathJoin(dir, "LOCK")); err != nil {
+	held, err := dfs.Lock(dfs.PathJoin(dir, "LOCK"))
+	if err != nil {
 		return id, nil, fmt.Errorf("%s: %w (%v); stop that process, or talk to it with --server", dir, ErrLocked, err)
 	}
 	defer func() {
 		if err != nil {
-			lock.Close()
+			held.Close()
 		}
 	}()
-	path := dfs.PathJoin(dir, "FORMAT")
 	raw, err := dfs.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		id, err = newFolder(dfs, dir, path, partitions)
-		return id, lock, err
+		return id, held, err
 	}
 	if err != nil {
 		return id, nil, fmt.Errorf("read %s: %w", path, err)
@@ -61,7 +64,7 @@ func openFolder(dfs disk.FS, dir string, partitions int) (id freshet.LogID, lock
 			"the number can't change, set it back", dir, f.Partitions, partitions)
 	}
 	id, err = wire.ParseLogID(f.Log)
-	return id, lock, err
+	return id, held, err
 }
 
 // newFolder gives an empty folder its identity. A folder with other things in it is refused:
