@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"github.com/freshet-io/freshet"
@@ -37,9 +36,6 @@ func (s *Store) load(ctx context.Context) error {
 func (s *Store) loadSnapshots() error {
 	dfs := s.log.FS()
 	names, err := dfs.List(s.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
 		return fmt.Errorf("list snapshots: %w", err)
 	}

@@ -58,9 +58,6 @@ func snapshotName(name freshet.Shard) string {
 // on meanwhile. Only one call at a time is useful.
 func (s *Store) Snapshot(ctx context.Context) (written int, err error) {
 	fs := s.log.FS()
-	if err := fs.MkdirAll(s.dir, 0o755); err != nil {
-		return 0, fmt.Errorf("make snapshot folder: %w", err)
-	}
 	for _, sh := range s.all() {
 		changes := sh.dirty.Load()
 		if changes == 0 {

@@ -13,6 +13,7 @@ import (
 	"github.com/freshet-io/freshet/ann"
 	broker "github.com/freshet-io/freshet/broker/embedded"
 	"github.com/freshet-io/freshet/control"
+	"github.com/freshet-io/freshet/disk"
 	"github.com/freshet-io/freshet/filter"
 	"github.com/freshet-io/freshet/wire"
 )
@@ -60,6 +61,9 @@ type LoadReport struct {
 func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{log: o.Log, catalog: o.Catalog, index: o.Index, logger: o.Logger,
 		dir: o.Log.FS().PathJoin(o.Log.Dir(), "index"), shards: map[freshet.Shard]*shard{}}
+	if err := o.Log.FS().MakeDir(s.dir, disk.SnapshotDir); err != nil {
+		return nil, fmt.Errorf("open store: make snapshot folder: %w", err)
+	}
 	if err := s.load(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.Close())
 	}
