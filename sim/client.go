@@ -1,0 +1,313 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker/journal"
+	"github.com/freshet-io/freshet/control"
+	"github.com/freshet-io/freshet/filter"
+	"github.com/freshet-io/freshet/query"
+	"github.com/freshet-io/freshet/wire"
+)
+
+// writer is a client that sends batches of events, one after another, and looks now and then
+// at what became of them.
+type writer struct {
+	*life
+	rng    *rand.Rand
+	author *author
+	retry  []*batch // to be sent again first: they were never acknowledged
+}
+
+// run sends batches until it has sent enough or the power is off.
+func (w *writer) run(ctx context.Context) error {
+	for n := 2 + w.rng.IntN(8); n > 0 && w.outlet.on(); n-- {
+		b := w.model.submit(w.compose())
+		if err := w.send(ctx, b); err != nil {
+			return fmt.Errorf("writer: %w", err)
+		}
+		if w.rng.IntN(3) == 0 && b.token != "" {
+			if err := w.readBack(ctx, b); err != nil {
+				return fmt.Errorf("reading back: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// compose makes up the events of a batch, or sends a lost one again.
+func (w *writer) compose() []*event {
+	if len(w.retry) > 0 {
+		b := w.retry[0]
+		w.retry = w.retry[1:]
+		events := make([]*event, len(b.subs))
+		for i, s := range b.subs {
+			again := *s.event
+			again.again = true
+			events[i] = &again
+		}
+		return events
+	}
+	events := make([]*event, 1+w.rng.IntN(1<<w.rng.IntN(5)))
+	for i := range events {
+		old := w.model.old(w.rng)
+		switch p := w.rng.IntN(100); {
+		case p < 8 && old != nil:
+			again := *old
+			again.again = true
+			events[i] = &again
+		case p < 13 && old != nil:
+			events[i] = w.author.rewrite(old)
+		default:
+			events[i] = w.author.write()
+		}
+	}
+	return events
+}
+
+// send takes a batch to the node's intake, as the gateway does.
+func (w *writer) send(ctx context.Context, b *batch) error {
+	in := w.node.Intake().NewBatch()
+	defer in.Release()
+	for _, s := range b.subs {
+		if err := add(in, s); err != nil {
+			return fmt.Errorf("event of %+v is refused: %w", s.key, err)
+		}
+		w.outlet.witness(func() { w.model.exists(s.key.Collection) })
+	}
+	token, err := in.Append(ctx)
+	if err != nil {
+		return err
+	}
+	first, err := tokenOf(token, b, w.node.Log().ID())
+	if err != nil {
+		return err
+	}
+	w.outlet.witness(func() { err = w.model.acknowledge(b, first, wire.TokenString(token)) })
+	return err
+}
+
+type intakeBatch interface {
+	Add(raw []byte, headers ...journal.Header) error
+	AddDelete(key freshet.Key, eventID string, order int64, headers ...journal.Header) error
+}
+
+func add(in intakeBatch, s *submission) error {
+	mark := journal.Header{Name: freshet.HeaderTrace, Value: []byte(s.mark)}
+	if s.raw == nil {
+		return in.AddDelete(s.key, s.id, s.order, mark)
+	}
+	return in.Add(s.raw, mark)
+}
+
+// tokenOf checks the token of a batch and returns the offset of its first event.
+func tokenOf(t freshet.Token, b *batch, log freshet.LogID) (first int64, err error) {
+	if t.Log != log || len(t.Spans) == 0 {
+		return 0, fmt.Errorf("the token %+v is not of log %x", t, log)
+	}
+	first, last := t.Spans[0].First, t.Spans[0].Last
+	for _, s := range t.Spans {
+		first, last = min(first, s.First), max(last, s.Last)
+	}
+	if last-first+1 != int64(len(b.subs)) {
+		return 0, fmt.Errorf("the token covers offsets %d to %d, the batch has %d events", first, last, len(b.subs))
+	}
+	return first, nil
+}
+
+// readBack reads an entity of the batch with the batch's token: the answer must count it.
+func (w *writer) readBack(ctx context.Context, b *batch) error {
+	s := b.subs[w.rng.IntN(len(b.subs))]
+	token, err := wire.ParseToken(b.token)
+	if err != nil {
+		return err
+	}
+	if _, _, err = w.node.Planner().Get(ctx, s.key, token, waitMost); err != nil && !isCode(err, freshet.CodeNotFound) {
+		return err
+	}
+	c, ok, err := w.node.Store().Get(ctx, s.key) // tombstones too
+	if err != nil {
+		return err
+	}
+	w.seen(s.key, c.Version)
+	if s.dead != "" || s.again {
+		return nil // of no effect, perhaps
+	}
+	order := control.OrderNone
+	if s.order > 0 {
+		order = control.OrderSource
+	}
+	if col, _ := w.node.Planner().Catalog.Get(s.key.Collection); col.Order != order {
+		return nil // a dead letter
+	}
+	mine := freshet.Version{Order: s.order, Epoch: epoch, Offset: s.offset}
+	switch {
+	case !ok:
+		return fmt.Errorf("%+v is not there after the token of %+v", s.key, mine)
+	case mine.After(c.Version):
+		return fmt.Errorf("%+v has version %+v after the token of %+v", s.key, c.Version, mine)
+	case c.Version == mine && (c.Op != s.op || c.Text != s.text || string(c.Metadata) != s.metadata):
+		return fmt.Errorf("%+v has at version %+v the content %q %s, sent was %q %s", s.key, mine, c.Text, c.Metadata, s.text, s.metadata)
+	}
+	return nil
+}
+
+// seen notes down what a client was shown.
+func (l *life) seen(key freshet.Key, v freshet.Version) {
+	if v != (freshet.Version{}) {
+		l.outlet.witness(func() { l.model.observe(key, v) })
+	}
+}
+
+// operator is a client that searches, and does what an operator does.
+type operator struct {
+	*life
+	rng *rand.Rand
+}
+
+// run goes on until the writers are done or the power is off.
+func (o *operator) run(ctx context.Context, done <-chan struct{}) error {
+	for o.outlet.on() {
+		var err error
+		switch p := o.rng.IntN(20); {
+		case p < 3:
+			err = o.snapshot(ctx)
+		case p < 5:
+			err = o.pause(ctx)
+		case p < 6:
+			err = o.audit(ctx)
+		case p < 10:
+			err = o.get(ctx)
+		default:
+			err = o.search(ctx, o.rng.IntN(2) == 0)
+		}
+		if err != nil {
+			return fmt.Errorf("operator: %w", err)
+		}
+		select {
+		case <-done:
+			return nil
+		default:
+			runtime.Gosched()
+		}
+	}
+	return nil
+}
+
+// snapshot saves the indexes.
+func (o *operator) snapshot(ctx context.Context) error {
+	s := o.aboutToSave()
+	if _, err := o.node.Snapshot(ctx); err != nil {
+		return err
+	}
+	o.outlet.witness(func() { o.model.save(s) })
+	return nil
+}
+
+// aboutToSave is what a snapshot begun now will promise.
+func (l *life) aboutToSave() saved {
+	s := saved{decided: l.node.Planner().Tracker.Decided()}
+	for _, size := range l.node.Store().Sizes() {
+		if size.Entities > 0 {
+			s.shards++
+		}
+	}
+	return s
+}
+
+// pause holds processing while other things go on.
+func (o *operator) pause(ctx context.Context) error {
+	o.node.Processor().Pause()
+	defer o.node.Processor().Resume()
+	for range o.rng.IntN(4) {
+		if err := o.search(ctx, false); err != nil {
+			return err
+		}
+	}
+	if o.rng.IntN(3) == 0 {
+		return o.snapshot(ctx)
+	}
+	return nil
+}
+
+// audit finds nothing, at any time.
+func (o *operator) audit(ctx context.Context) error {
+	report, err := o.node.Audit(ctx)
+	if err != nil {
+		return err
+	}
+	if !report.Clean() {
+		return fmt.Errorf("audit while traffic goes on: %+v", report.Differences)
+	}
+	return nil
+}
+
+// get reads a random entity, whatever version it has by now.
+func (o *operator) get(ctx context.Context) error {
+	key := (&author{rng: o.rng}).blank().key
+	c, ok, err := o.node.Store().Get(ctx, key)
+	if err == nil && ok {
+		o.seen(key, c.Version)
+	}
+	return err
+}
+
+// search looks for something in a random shard, with the token of a random batch or without.
+func (o *operator) search(ctx context.Context, wait bool) error {
+	key := (&author{rng: o.rng}).blank().key
+	r := request(o.rng, key.Shard())
+	r.K = 1 + o.rng.IntN(20)
+	if b := o.model.acknowledged(o.rng); wait && b != nil {
+		token, err := wire.ParseToken(b.token)
+		if err != nil {
+			return err
+		}
+		r.After = token
+	}
+	answer, err := o.node.Planner().Search(ctx, r)
+	if isCode(err, freshet.CodeUnknownCollection) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	o.outlet.witness(func() { o.model.counts(answer.Applied) })
+	for i, h := range answer.Hits {
+		if i > 0 && h.Score > answer.Hits[i-1].Score {
+			return fmt.Errorf("hit %d has score %v, the one before %v", i, h.Score, answer.Hits[i-1].Score)
+		}
+		o.seen(h.Key, h.Version)
+	}
+	return nil
+}
+
+// request is a random search of a shard, without k.
+func request(rng *rand.Rand, shard freshet.Shard) query.Request {
+	r := query.Request{Shard: shard, Exact: rng.IntN(2) == 0, Timeout: waitMost}
+	if hasModel(shard.Collection) {
+		text := words[rng.IntN(len(words))]
+		r.Text = &text
+		return r
+	}
+	r.Vector = []float32{1, float32(rng.IntN(9)) - 4, float32(rng.IntN(9)) - 4, 1}
+	return r
+}
+
+// colorFilter matches the entities of one color.
+func colorFilter(color string) *filter.Expr {
+	f, err := filter.Parse(fmt.Appendf(nil, `{"eq":{"color":%q}}`, color))
+	if err != nil {
+		panic(err) // the filter is a constant but for the color
+	}
+	return f
+}
+
+func isCode(err error, code freshet.Code) bool {
+	var e *freshet.Error
+	return errors.As(err, &e) && e.Code == code
+}

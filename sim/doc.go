@@ -1,0 +1,32 @@
+// Package sim proves, seed by seed, that nothing acknowledged is lost and nothing is counted
+// twice, whatever the moment at which the power fails. A seed is the life of one data folder:
+// a whole node (package node) runs on a file system in memory, clients write, search and take
+// snapshots, the power is cut before some operation of the file system, and a new node opens
+// what the disk held at that moment: all that was synced, and of the rest a random part. That
+// goes on for several lives.
+//
+// The reference is a model that knows what was submitted and what was acknowledged. It reads
+// events.raw back, where what was acknowledged must stand at its offset and no batch may be
+// there in part, and folds it by the rules of the documentation, in code that shares nothing
+// with package process. What the node then answers has to be exactly that.
+//
+// # Repeating a seed
+//
+//	FRESHET_SIM_SEED=123 go test ./sim -run TestCrash -count=100
+//
+// A seed fixes the configuration, what clients do, and before which operation the power
+// fails. The interleaving of goroutines is the machine's, so a failure may need more than one
+// run; with -race the interleavings are others.
+//
+// # Files
+//
+//	sim.go     a seed: configuration, lives, how they end
+//	crash.go   the disk, and the switch that cuts its power
+//	event.go   random events, and what each of them means
+//	client.go  writers and an operator: the random operations
+//	model.go   what was submitted, what was promised
+//	fold.go    what events.raw means
+//	check.go   a node against the model
+//
+// It does not test I/O errors (package broker/journal does), nor a real disk (e2e does).
+package sim

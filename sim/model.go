@@ -1,0 +1,170 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+
+	"github.com/freshet-io/freshet"
+)
+
+// submission is an event on its way into events.raw, once: a client that sends an event again
+// makes another submission of it.
+type submission struct {
+	*event
+	mark   string // unique; travels in the event's trace header
+	batch  *batch
+	index  int   // within the batch
+	offset int64 // in events.raw, as acknowledged or as once read; unplaced before
+}
+
+const unplaced int64 = -1
+
+// batch is the submissions of one append: acknowledged together, and there together or not
+// at all.
+type batch struct {
+	subs  []*submission
+	token string // "" without acknowledgement
+}
+
+// saved is what a completed snapshot promises for every later start.
+type saved struct {
+	decided int64 // every record up to this offset counts in it
+	shards  int   // that it has a file of, at least
+}
+
+// model is what the clients know, and what they were promised by a node whose disk counted.
+type model struct {
+	mu          sync.Mutex
+	log         freshet.LogID                   // identity, once a node has come up
+	marks       map[string]*submission          // everything ever submitted
+	batches     []*batch                        // in order of submission
+	placed      []*submission                   // by offset: events.raw as far as it is known
+	collections map[string]bool                 // that exist because an event that names them was taken
+	observed    map[freshet.Key]freshet.Version // the newest version that a client was shown
+	applied     int64                           // the highest offset that an answer said it counts
+	snapshot    saved
+	answered    int // batches before this one were sent again where they had to be
+	report      Report
+}
+
+func newModel() *model {
+	return &model{marks: map[string]*submission{}, collections: map[string]bool{},
+		observed: map[freshet.Key]freshet.Version{}, applied: -1, snapshot: saved{decided: -1}}
+}
+
+// submit notes down a batch before it is sent.
+func (m *model) submit(events []*event) *batch {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b := &batch{}
+	for i, e := range events {
+		s := &submission{event: e, mark: fmt.Sprintf("%d/%d", len(m.batches), i), batch: b, index: i, offset: unplaced}
+		m.marks[s.mark] = s
+		b.subs = append(b.subs, s)
+	}
+	m.batches = append(m.batches, b)
+	return b
+}
+
+// acknowledge notes down that a batch was promised to be there from offset first on.
+func (m *model) acknowledge(b *batch, first int64, token string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b.token = token
+	for i, s := range b.subs {
+		if err := m.place(s, first+int64(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// place fixes the offset of a submission for good.
+func (m *model) place(s *submission, offset int64) error {
+	for int64(len(m.placed)) <= offset {
+		m.placed = append(m.placed, nil)
+	}
+	if old := m.placed[offset]; old != nil && old != s {
+		return fmt.Errorf("events.raw@%d is submission %s, before it was %s", offset, s.mark, old.mark)
+	}
+	if s.offset != unplaced && s.offset != offset {
+		return fmt.Errorf("submission %s stands at events.raw@%d, before at %d", s.mark, offset, s.offset)
+	}
+	m.placed[offset], s.offset = s, offset
+	return nil
+}
+
+// observe notes down a version that a client was shown.
+func (m *model) observe(key freshet.Key, v freshet.Version) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if v.After(m.observed[key]) {
+		m.observed[key] = v
+	}
+}
+
+// counts notes down that an answer said what it counts.
+func (m *model) counts(t freshet.Token) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range t.Spans {
+		m.applied = max(m.applied, s.Last)
+	}
+}
+
+// exists notes down that a collection was made.
+func (m *model) exists(collection string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.collections[collection] = true
+}
+
+// save notes down a completed snapshot.
+func (m *model) save(s saved) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.snapshot = saved{max(s.decided, m.snapshot.decided), max(s.shards, m.snapshot.shards)}
+	m.report.Snapshots++
+}
+
+// old returns a random event with an id that was acknowledged, nil when there is none.
+func (m *model) old(rng *rand.Rand) *event {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.placed) == 0 {
+		return nil
+	}
+	s := m.placed[rng.IntN(len(m.placed))]
+	if s == nil || s.id == "" {
+		return nil
+	}
+	return s.event
+}
+
+// acknowledged returns a random batch that was acknowledged, nil when there is none.
+func (m *model) acknowledged(rng *rand.Rand) *batch {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.batches) == 0 {
+		return nil
+	}
+	if b := m.batches[rng.IntN(len(m.batches))]; b.token != "" {
+		return b
+	}
+	return nil
+}
+
+// unanswered returns the batches that nobody was told the outcome of, each once.
+func (m *model) unanswered() []*batch {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []*batch
+	for _, b := range m.batches[m.answered:] {
+		if b.token == "" {
+			list = append(list, b)
+		}
+	}
+	m.answered = len(m.batches)
+	return list
+}

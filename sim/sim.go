@@ -1,0 +1,205 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/disk"
+	"github.com/freshet-io/freshet/embed/chunk"
+	"github.com/freshet-io/freshet/node"
+)
+
+// Options are the settings of a simulation. The zero value is the real thing.
+type Options struct {
+	// Skip takes syncs out, to show that the simulation notices; see disk.New.
+	Skip func(disk.Site) bool
+}
+
+// Report says what happened in a simulation, so that a test can tell whether it still proves
+// something.
+type Report struct {
+	Lives      int // how often a node was opened
+	Cut        int // lives that ended before some operation of the file system
+	CutOpening int // of these, before the node had come up
+	Records    int // of events.raw at the end
+	Kept       int // of these, never acknowledged
+	Lost       int // events that were never acknowledged and are not there
+	Torn       int // bytes of frames that were cut off
+	Repeated   int // events that were recognised as repeats
+	Dead       int // dead letters
+	Entities   int // at the end, tombstones included
+	Snapshots  int // completed while the power was on
+}
+
+const (
+	// waitMost bounds every wait: what takes longer hangs.
+	waitMost = time.Minute
+	dataDir  = "/srv/freshet/data"
+	// cacheBytes and segmentBytes are small: segments end often, and nodes open fast.
+	cacheBytes      = 1 << 20
+	segmentBytes    = 20_000
+	partitionsMost  = 16
+	operationsOfAll = 400 // of the file system, about, in a long life
+	operationsOpen  = 60  // while a node comes up
+)
+
+// world is a data folder with those who use it.
+type world struct {
+	rng   *rand.Rand
+	skip  func(disk.Site) bool
+	cfg   config.Config
+	bytes int64 // of a segment
+	mem   *vfs.MemFS
+	model *model
+}
+
+// Run runs a seed. The error says which promise was broken, in which life.
+func Run(seed uint64, o Options) (Report, error) {
+	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), skip: o.Skip, mem: vfs.NewCrashableMem(), model: newModel()}
+	if err := w.configure(); err != nil {
+		return w.model.report, err
+	}
+	lives := 2 + w.rng.IntN(3)
+	for n := range lives + 1 {
+		if err := w.live(n, n == lives); err != nil {
+			return w.model.report, fmt.Errorf("seed %d, life %d: %w", seed, n, err)
+		}
+	}
+	return w.model.report, nil
+}
+
+// configure chooses a configuration, and makes the folder above the data folder.
+func (w *world) configure() error {
+	w.cfg = config.Defaults()
+	w.cfg.Data = dataDir
+	w.cfg.AutoCreate = true
+	w.cfg.CacheBytes = cacheBytes
+	w.cfg.Partitions = 1 + w.rng.IntN(partitionsMost)
+	w.cfg.Index.Kind = []string{"hnsw", "flat"}[w.rng.IntN(2)]
+	w.cfg.Splitter = chunk.Options{MaxBytes: chunk.MinMaxBytes}
+	if w.rng.IntN(3) == 0 {
+		w.cfg.Dedupe.MaxIDs = 1 + w.rng.Uint64N(40)
+	}
+	metric := []string{"cosine", "ip", "l2"}[w.rng.IntN(3)]
+	for _, name := range []string{collectionVectors, collectionOrdered} {
+		w.cfg.Collections[name] = config.Collection{Dim: dim, Metric: metric}
+	}
+	w.bytes = 1 + w.rng.Int64N(segmentBytes)
+	return w.cfg.Validate()
+}
+
+// life is one node, from its start to its end.
+type life struct {
+	*world
+	rng    *rand.Rand
+	number int
+	outlet *outlet
+	node   *node.Node
+	// promised is what completed snapshots of earlier lives promise.
+	promised saved
+}
+
+// live opens a node, checks everything that was ever promised, lets the clients loose, and
+// ends in one of several ways. The last life only checks.
+func (w *world) live(number int, last bool) error {
+	ctx, cancel := context.WithTimeout(context.Background(), waitMost)
+	defer cancel()
+	l := &life{world: w, rng: w.rng, number: number, outlet: newOutlet(w.mem, w.fork(), w.cutAt(last)),
+		promised: w.model.snapshot}
+	var err error
+	l.node, err = node.Open(ctx, node.Options{Config: w.cfg, FS: disk.New(l.outlet.fs(), w.skip), SegmentBytes: w.bytes,
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	defer l.node.Kill()
+	w.model.report.Lives++
+	if !l.outlet.on() {
+		w.model.report.CutOpening++
+	}
+	if err := l.check(ctx); err != nil {
+		return fmt.Errorf("after the start: %w", err)
+	}
+	if last {
+		return nil
+	}
+	if err := l.clients(ctx); err != nil {
+		return err
+	}
+	return l.end(ctx)
+}
+
+// cutAt chooses the operation before which the power is cut.
+func (w *world) cutAt(last bool) int {
+	switch p := w.rng.IntN(10); {
+	case last || p < 2:
+		return -1
+	case p < 4:
+		return 1 + w.rng.IntN(operationsOpen)
+	}
+	return 1 + w.rng.IntN(operationsOfAll)
+}
+
+// fork returns a random source of its own for a goroutine.
+func (w *world) fork() *rand.Rand { return rand.New(rand.NewPCG(w.rng.Uint64(), w.rng.Uint64())) }
+
+// clients writes, searches and operates until all is said or the power is off.
+func (l *life) clients(ctx context.Context) error {
+	writers := make([]*writer, 1+l.rng.IntN(3))
+	for i := range writers {
+		rng := l.fork()
+		writers[i] = &writer{life: l, rng: rng, author: &author{rng: rng, name: fmt.Sprintf("%d.%d", l.number, i),
+			metric: l.cfg.Collections[collectionVectors].Metric, texts: texts{}}}
+	}
+	if l.rng.IntN(4) > 0 { // clients that retry what they never got an answer to
+		writers[0].retry = l.model.unanswered()
+	}
+	op := &operator{life: l, rng: l.fork()}
+	errs := make([]error, len(writers)+1)
+	done := make(chan struct{})
+	var writing, all sync.WaitGroup
+	for i, w := range writers {
+		writing.Go(func() { errs[i] = w.run(ctx) })
+	}
+	all.Go(func() { errs[len(writers)] = op.run(ctx, done) })
+	writing.Wait()
+	close(done)
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// end ends the life of the node: by a cut that has happened or happens now, or by a clean
+// stop, which a cut may follow.
+func (l *life) end(ctx context.Context) error {
+	if l.outlet.on() && l.rng.IntN(3) == 0 {
+		if err := l.check(ctx); err != nil {
+			return fmt.Errorf("before the end: %w", err)
+		}
+	}
+	if l.outlet.on() && l.rng.IntN(2) == 0 {
+		s := l.aboutToSave()
+		if err := l.node.Close(); err != nil {
+			return fmt.Errorf("clean stop: %w", err)
+		}
+		l.outlet.witness(func() { l.model.save(s) })
+		if l.rng.IntN(2) == 0 && l.outlet.on() {
+			return nil // the same disk goes on
+		}
+	}
+	if !l.outlet.on() {
+		l.model.report.Cut++
+	}
+	l.outlet.cut()
+	l.node.Kill()
+	l.mem = l.outlet.disk()
+	return nil
+}
