@@ -26,45 +26,41 @@ type folderFile struct {
 	Partitions int    `json:"partitions"` // of events.raw
 }
 
-// openFolder makes or checks the folder and takes its lock.
-func openFolder(dfs disk.FS, dir string, partitions int) (id freshet.LogID, lock io.Closer, err error) {
-	path := dfs.PathJoin(dir, "FORMAT")
-	if _, err := dfs.Stat(path); errors.Is(err, fs.ErrNotExist) { // else its entry is durable already
-		if err := dfs.MakeDir(dir, disk.FolderDir); err != nil {
-			return id, nil, fmt.Errorf("make data folder: %w", err)
-		}
+// lockFolder makes the folder if needed and takes its lock.
+func lockFolder(dfs disk.FS, dir string) (io.Closer, error) {
+	if err := dfs.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make data folder: %w", err)
 	}
-	held, err := dfs.Lock(dfs.PathJoin(dir, "LOCK"))
+	lock, err := dfs.Lock(dfs.PathJoin(dir, "LOCK"))
 	if err != nil {
-		return id, nil, fmt.Errorf("%s: %w (%v); stop that process, or talk to it with --server", dir, ErrLocked, err)
+		return nil, fmt.Errorf("%s: %w (%v); stop that process, or talk to it with --server", dir, ErrLocked, err)
 	}
-	defer func() {
-		if err != nil {
-			held.Close()
-		}
-	}()
+	return lock, nil
+}
+
+// identify reads the folder's identity, and gives it one if it is empty.
+func identify(dfs disk.FS, dir string, partitions int) (id freshet.LogID, err error) {
+	path := dfs.PathJoin(dir, "FORMAT")
 	raw, err := dfs.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		id, err = newFolder(dfs, dir, path, partitions)
-		return id, held, err
+		return newFolder(dfs, dir, path, partitions)
 	}
 	if err != nil {
-		return id, nil, fmt.Errorf("read %s: %w", path, err)
+		return id, fmt.Errorf("read %s: %w", path, err)
 	}
 	var f folderFile
 	if err := json.Unmarshal(raw, &f); err != nil {
-		return id, nil, fmt.Errorf("%s is damaged (%w); restore it from a backup", path, err)
+		return id, fmt.Errorf("%s is damaged (%w); restore it from a backup", path, err)
 	}
 	if f.Format != FolderFormat {
-		return id, nil, fmt.Errorf("%s: the data folder has format %d, this version reads format %d; "+
+		return id, fmt.Errorf("%s: the data folder has format %d, this version reads format %d; "+
 			"use the version of freshet that wrote it, or a newer one", dir, f.Format, FolderFormat)
 	}
 	if f.Partitions != partitions {
-		return id, nil, fmt.Errorf("partitions: the data folder %s was made with %d, the configuration says %d; "+
+		return id, fmt.Errorf("partitions: the data folder %s was made with %d, the configuration says %d; "+
 			"the number can't change, set it back", dir, f.Partitions, partitions)
 	}
-	id, err = wire.ParseLogID(f.Log)
-	return id, held, err
+	return wire.ParseLogID(f.Log)
 }
 
 // newFolder gives an empty folder its identity. A folder with other things in it is refused:

@@ -93,7 +93,10 @@ func Open(dir string, opts Options) (*Log, error) {
 
 func (l *Log) open() (err error) {
 	fs := l.opts.FS
-	if l.id, l.lock, err = openFolder(fs, l.dir, l.opts.Partitions); err != nil {
+	if l.lock, err = lockFolder(fs, l.dir); err != nil {
+		return err
+	}
+	if l.id, err = identify(fs, l.dir, l.opts.Partitions); err != nil {
 		return err
 	}
 	l.journal, l.torn, err = journal.Open(fs, fs.PathJoin(l.dir, "journal"), 0,
