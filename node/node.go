@@ -29,6 +29,7 @@ import (
 	"github.com/freshet-io/freshet/process/mapping"
 	"github.com/freshet-io/freshet/query"
 	"github.com/freshet-io/freshet/source"
+	"github.com/freshet-io/freshet/source/files"
 	store "github.com/freshet-io/freshet/store/embedded"
 	"github.com/freshet-io/freshet/telemetry"
 	"github.com/freshet-io/freshet/vsync"
@@ -208,6 +209,14 @@ func (n *Node) start() {
 	n.run(ctx, "vsync", n.worker.Run)
 	n.run(ctx, "process", n.processor.Run)
 	n.run(ctx, "snapshots", n.snapshots)
+	if n.opts.NoSources {
+		return
+	}
+	for _, f := range n.opts.Config.Sources.Files {
+		w := files.New(files.Options{Path: f.Path, Collection: f.Collection, Namespace: f.Namespace,
+			MaxBytes: f.MaxBytes, Ignore: f.Ignore, Intake: n.intake, Log: n.log, Logger: n.opts.Logger})
+		n.run(ctx, "source files "+f.Path, w.Run)
+	}
 }
 
 func (n *Node) run(ctx context.Context, what string, part func(context.Context) error) {
