@@ -28,8 +28,11 @@ type folderFile struct {
 
 // lockFolder makes the folder if needed and takes its lock.
 func lockFolder(dfs disk.FS, dir string) (io.Closer, error) {
-	if err := dfs.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make data folder: %w", err)
+	if _, err := dfs.Stat(dfs.PathJoin(dir, "FORMAT")); errors.Is(err, fs.ErrNotExist) {
+		// Nothing below the folder is durable before its own entry is; once it has a FORMAT it is.
+		if err := dfs.MakeDir(dir, disk.FolderDir); err != nil {
+			return nil, fmt.Errorf("make data folder: %w", err)
+		}
 	}
 	lock, err := dfs.Lock(dfs.PathJoin(dir, "LOCK"))
 	if err != nil {
