@@ -23,10 +23,10 @@ func TestBatchesAreAtomic(t *testing.T) {
 }
 
 func testBatches(t *testing.T, opt ann.Options) {
-	const pairs = 120
+	const pairs = 60
 	batches := 600
 	if raceEnabled || testing.Short() {
-		batches = 150
+		batches = 60
 	}
 	mix := newMixture(21, opt.Dim, 5, 4)
 	ix := newIndex(t, opt)
@@ -37,19 +37,30 @@ func testBatches(t *testing.T, opt ann.Options) {
 	if err := ix.Apply(ops); err != nil {
 		t.Fatal(err)
 	}
+	const observers, observations = 4, 30
+	var looked [observers]atomic.Int64
 	var done atomic.Bool
 	var wg sync.WaitGroup
-	for worker := range 4 {
+	for worker := range observers {
 		wg.Go(func() {
 			mix := newMixture(uint64(worker), opt.Dim, 5, 4)
 			for !done.Load() {
 				observe(t, ix, mix, worker, pairs)
+				looked[worker].Add(1)
 			}
 		})
 	}
+	enough := func() bool {
+		for i := range looked {
+			if looked[i].Load() < observations {
+				return false
+			}
+		}
+		return true
+	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	side := make([]uint64, pairs)
-	for range batches {
+	for n := 0; n < batches || !enough(); n++ {
 		ops = ops[:0]
 		for _, i := range rng.Perm(pairs)[:1+rng.IntN(10)] {
 			old := 2*uint64(i) + side[i]
@@ -124,7 +135,7 @@ func TestDeletedIsNeverReturned(t *testing.T) {
 	ix := newIndex(t, ann.Options{Dim: 8, FlatBelow: -1, M: 6, EfConstruction: 30, Workers: 2, BufferSize: 64})
 	rounds := 600
 	if raceEnabled || testing.Short() {
-		rounds = 150
+		rounds = 100
 	}
 	var wg sync.WaitGroup
 	for worker := range uint64(3) {

@@ -169,22 +169,24 @@ func fill(t testing.TB, ix *ann.Index, vectors [][]float32) {
 // recall returns the share of the first k true neighbours that searches find.
 func recall(t testing.TB, ix *ann.Index, queries [][]float32, truth [][]uint64, k int, opt ann.SearchOptions) float64 {
 	t.Helper()
-	found := 0
+	found, wanted := 0, 0
 	var res []ann.Result
 	for i, q := range queries {
 		var err error
 		if res, err = ix.Search(q, k, opt, res[:0]); err != nil {
 			t.Fatal(err)
 		}
+		nearest := truth[i][:min(k, len(truth[i]))]
+		wanted += len(nearest)
 		for _, r := range res {
-			for _, want := range truth[i][:k] {
+			for _, want := range nearest {
 				if r.Key == want {
 					found++
 				}
 			}
 		}
 	}
-	return float64(found) / float64(k*len(queries))
+	return float64(found) / float64(wanted)
 }
 
 // exactTruth returns the true k nearest keys by an exact search.

@@ -50,9 +50,6 @@ type links []atomic.Uint32
 
 func newGraph(s *slots, sp *space, opt Options) *graph {
 	g := &graph{slots: s, space: sp, m: opt.M, m0: 2 * opt.M, alpha: opt.Alpha, seed: opt.Seed, upperEnd: 1}
-	if sp.metric == InnerProduct {
-		g.alpha = 1 // its distances are negative: a factor would turn the rule around
-	}
 	g.rows.stride = uintptr(g.m0) * 4
 	g.upper.stride = unsafe.Sizeof(upperRow{}) + uintptr(g.m)*4
 	return g

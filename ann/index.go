@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/freshet-io/freshet/ann/internal/kernel"
 )
@@ -54,7 +55,11 @@ func New(opt Options) (*Index, error) {
 	}
 	opt = opt.withDefaults()
 	ix := &Index{opt: opt, space: space{metric: opt.Metric, dim: opt.Dim, kernel: set}}
-	ix.slots.init(kernel.Pad(opt.Dim))
+	records := kernel.RecordSize(opt.Dim)
+	if opt.Kind == Flat {
+		records = 0 // exact scans need no codes
+	}
+	ix.slots.init(kernel.Pad(opt.Dim), records)
 	ix.keys.slots = &ix.slots
 	ix.readers.committed = &ix.committed
 	ix.committed.Store(1)
@@ -126,7 +131,7 @@ func (ix *Index) commit(ops []Op, norms []float64) {
 			continue
 		}
 		slot := ix.slots.allocate()
-		ix.space.prepare(ix.slots.vector(slot), op.Vector, norms[i])
+		ix.store(slot, op.Vector, norms[i])
 		ix.slots.publish(slot, op.Key, old, seq)
 		ix.keys.put(op.Key, slot)
 		ix.upserts.Add(1)
@@ -138,6 +143,15 @@ func (ix *Index) commit(ops []Op, norms []float64) {
 	}
 	ix.enqueueDead(dead)
 	ix.kick()
+}
+
+// store writes a checked vector into a slot that nobody can see.
+func (ix *Index) store(slot uint32, v []float32, normSquared float64) {
+	stored := ix.slots.vector(slot)
+	ix.space.prepare(stored, v, normSquared)
+	if n := ix.slots.records; n > 0 {
+		ix.space.encode(unsafe.Slice((*byte)(ix.slots.code(slot)), n), stored)
+	}
 }
 
 // Vector appends the vector of key to dst, as it is stored: under cosine normalised to length 1 (a vector whose squared

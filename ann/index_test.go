@@ -181,7 +181,7 @@ func TestClose(t *testing.T) {
 			}
 		})
 	}
-	for ix.Stats().Upserts < 500 {
+	for ix.Stats().Upserts < 200 {
 		time.Sleep(time.Millisecond)
 	}
 	for range 2 {
@@ -206,7 +206,7 @@ func TestBackPressure(t *testing.T) {
 	const buffer, batch = 32, 8
 	ix := newIndex(t, ann.Options{Dim: 16, FlatBelow: -1, BufferSize: buffer})
 	mix := newMixture(8, 16, 5, 5)
-	for i := range uint64(200) {
+	for i := range uint64(100) {
 		var ops []ann.Op
 		for j := range uint64(batch) {
 			ops = append(ops, ann.Op{i*batch + j, mix.vector()})
@@ -219,7 +219,7 @@ func TestBackPressure(t *testing.T) {
 		}
 	}
 	flush(t, ix)
-	if st := ix.Stats(); st.InBuffer != 0 || st.InGraph != 200*batch {
+	if st := ix.Stats(); st.InBuffer != 0 || st.InGraph != 100*batch {
 		t.Errorf("after a flush: %+v", st)
 	}
 }
@@ -227,7 +227,7 @@ func TestBackPressure(t *testing.T) {
 func TestFlushEndsWithItsContext(t *testing.T) {
 	ix := newIndex(t, ann.Options{Dim: 16, FlatBelow: -1, EfConstruction: 400})
 	var ops []ann.Op
-	for i, v := range newMixture(8, 16, 5, 5).vectors(3000) {
+	for i, v := range newMixture(8, 16, 5, 5).vectors(1000) {
 		ops = append(ops, ann.Op{Key: uint64(i), Vector: v})
 	}
 	if err := ix.Apply(ops); err != nil {
@@ -297,6 +297,9 @@ func (d divisible) Each(yield func(uint64) bool) {
 // TestFilteredRecall has filters from wide to narrow.
 func TestFilteredRecall(t *testing.T) {
 	n := 5000
+	if raceEnabled {
+		n = 1500
+	}
 	mix := newMixture(8, 32, 8, 20)
 	ix := newIndex(t, ann.Options{Dim: 32, FlatBelow: -1, EfConstruction: 100})
 	fill(t, ix, mix.vectors(n))

@@ -45,23 +45,22 @@ func (t *keyTable) find(key uint64) uint32 {
 	if table == nil {
 		return noSlot
 	}
-	if entry := t.probe(*table, key, hash); entry != nil {
-		return entry.Load()
-	}
-	return noSlot
+	_, slot := t.probe(*table, key, hash)
+	return slot
 }
 
-// probe returns the entry of key, or nil.
-func (t *keyTable) probe(table []atomic.Uint32, key, hash uint64) *atomic.Uint32 {
+// probe returns the entry of key and the slot that it held when it was compared, or nil and noSlot. A reader must not
+// load the entry again: it may have been removed since.
+func (t *keyTable) probe(table []atomic.Uint32, key, hash uint64) (*atomic.Uint32, uint32) {
 	mask := uint64(len(table) - 1)
 	for i := hash / keyParts; ; i++ {
 		entry := &table[i&mask]
 		slot := entry.Load()
 		if slot == noSlot {
-			return nil
+			return nil, noSlot
 		}
 		if slot != removed && t.slots.header(slot).key.Load() == key {
-			return entry
+			return entry, slot
 		}
 	}
 }
@@ -95,7 +94,7 @@ func (t *keyTable) put(key uint64, slot uint32) {
 	part := &t.parts[hash%keyParts]
 	table := part.table.Load()
 	if table != nil {
-		if entry := t.probe(*table, key, hash); entry != nil {
+		if entry, _ := t.probe(*table, key, hash); entry != nil {
 			entry.Store(slot)
 			return
 		}
@@ -144,7 +143,7 @@ func (t *keyTable) remove(key uint64, slot uint32) {
 	hash := hashKey(key)
 	part := &t.parts[hash%keyParts]
 	if table := part.table.Load(); table != nil {
-		if entry := t.probe(*table, key, hash); entry != nil && entry.Load() == slot {
+		if entry, newest := t.probe(*table, key, hash); newest == slot {
 			entry.Store(removed)
 			part.live--
 		}

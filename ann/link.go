@@ -1,11 +1,16 @@
 package ann
 
+import "github.com/freshet-io/freshet/ann/internal/kernel"
+
 // linkScratch is the memory for linking one slot.
 type linkScratch struct {
 	chosen    [maxLevel + 1][]candidate // neighbours by level
 	selection []candidate
+	left      []candidate
 	row       []uint32
 	rivals    []candidate
+	node      kernel.Query // a node as what others are compared with
+	batch     batch
 }
 
 // insert links slot, whose vector is in place, into the graph. The reader is pinned, walks, and stays pinned until the
@@ -34,7 +39,7 @@ func (g *graph) connect(r *reader, slot uint32, level, efConstruction int) {
 //
 // All rows of slot are complete before the first link to it is published: a walk that arrives finds its way on.
 func (g *graph) tryConnect(r *reader, slot uint32, level, efConstruction int) (alone bool) {
-	r.query = append(r.query[:0], g.slots.vector(slot)...)
+	g.aim(&r.target, slot)
 	for l := range r.link.chosen {
 		r.link.chosen[l] = r.link.chosen[l][:0]
 	}
@@ -102,13 +107,8 @@ func (g *graph) addLink(r *reader, node uint32, c candidate, level int) bool {
 			return true
 		}
 	}
-	rivals := append(r.link.rivals[:0], c)
-	for i := range row {
-		if s := row[i].Load(); g.slots.header(s).alive() {
-			rivals = append(rivals, candidate{g.space.distance(g.slots.vector(node), g.slots.vector(s)), s})
-		}
-	}
-	r.link.rivals = rivals
+	r.link.row = row.appendTo(r.link.row[:0])
+	rivals := append(g.rank(r, node, r.link.row), c)
 	return g.rewrite(r, row, rivals, c.slot)
 }
 
@@ -141,23 +141,57 @@ func (g *graph) forceLink(node, slot uint32, level int) {
 	}
 }
 
+// aim makes q stand for the node of slot.
+func (g *graph) aim(q *kernel.Query, slot uint32) {
+	record := g.slots.code(slot)
+	q.SetRecord(record, g.space.dim, g.space.linkForm(record))
+}
+
+// rank returns the live ones of list with their distances to node, in the order of the list. It is valid until the next
+// call.
+func (g *graph) rank(r *reader, node uint32, list []uint32) []candidate {
+	g.aim(&r.link.node, node)
+	b := &r.link.batch
+	b.reset()
+	for _, s := range list {
+		if !g.slots.hasDied(s) {
+			b.add(g.slots, s)
+		}
+	}
+	r.link.rivals = r.link.rivals[:0]
+	for i, d := range b.measure(g.space.kernel, &r.link.node) {
+		r.link.rivals = append(r.link.rivals, candidate{d, b.slots[i]})
+	}
+	return r.link.rivals
+}
+
 // selectLinks returns at most limit of the candidates, which are sorted by distance to a node: each that is not closer,
 // by the factor alpha, to one chosen before it than to the node. So links point in different directions, and some are
 // long (the heuristic of HNSW with the factor of Vamana, Subramanya et al. 2019). The result is valid until the next call.
+//
+// It takes the nearest candidate left, drops all that are too close to it, and so on: so distances come in batches.
 func (g *graph) selectLinks(r *reader, sorted []candidate, limit int) []candidate {
-	chosen := r.link.selection[:0]
-next:
-	for _, c := range sorted {
-		if len(chosen) == limit {
+	chosen, left := r.link.selection[:0], append(r.link.left[:0], sorted...)
+	r.link.left = left
+	b := &r.link.batch
+	for len(left) > 0 {
+		c := left[0]
+		chosen = append(chosen, c)
+		if left = left[1:]; len(chosen) == limit || len(left) == 0 {
 			break
 		}
-		v := g.slots.vector(c.slot)
-		for _, other := range chosen {
-			if g.alpha*g.space.distance(v, g.slots.vector(other.slot)) < c.dist {
-				continue next
+		g.aim(&r.link.node, c.slot)
+		b.reset()
+		for _, other := range left {
+			b.add(g.slots, other.slot)
+		}
+		keep := left[:0]
+		for i, d := range b.measure(g.space.kernel, &r.link.node) {
+			if g.alpha*d >= left[i].dist {
+				keep = append(keep, left[i])
 			}
 		}
-		chosen = append(chosen, c)
+		left = keep
 	}
 	r.link.selection = chosen
 	return chosen

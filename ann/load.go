@@ -191,7 +191,7 @@ func (l *loader) readPoint(body []byte) ([]byte, error) {
 		return nil, damaged("key %d occurs twice", key)
 	}
 	slot := ix.slots.allocate()
-	ix.space.prepare(ix.slots.vector(slot), l.vector, norm)
+	ix.store(slot, l.vector, norm)
 	ix.slots.publish(slot, key, noSlot, loadedSeq)
 	ix.keys.put(key, slot)
 	l.next++

@@ -1,10 +1,9 @@
 package ann
 
 import (
-	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // maintainer runs the background work of an index: it links points of the fresh buffer into the graph, repairs the
@@ -26,6 +25,8 @@ type maintainer struct {
 	retired  []uint32   // dead slots whose neighbours are repaired
 	limbo    []released // slots that are freed when all readers have passed a sequence
 	sweeping bool
+	begun    uint64        // jobs taken so far: the number of the newest
+	active   []uint64      // numbers of the jobs at hand
 	progress chan struct{} // closed, and forgotten, after every job when someone waits
 }
 
@@ -54,9 +55,10 @@ func (q *slotQueue) pop() { q.head++ }
 
 // job is what a worker does next.
 type job struct {
-	kind jobKind
-	slot uint32
-	list []uint32
+	kind   jobKind
+	slot   uint32
+	list   []uint32
+	number uint64
 }
 
 type jobKind int
@@ -98,6 +100,7 @@ func (m *maintainer) work(j job) {
 	for j.kind != jobNone {
 		m.do(j)
 		m.mu.Lock()
+		m.active = slices.DeleteFunc(m.active, func(n uint64) bool { return n == j.number })
 		if m.progress != nil {
 			close(m.progress)
 			m.progress = nil
@@ -118,15 +121,19 @@ func (m *maintainer) work(j job) {
 // nextLocked takes the next job. When the only work left waits for a pinned reader it sets parked first and looks again:
 // then either it sees the reader gone, or the reader, which clears its pin before it reads parked, kicks.
 func (m *maintainer) nextLocked() job {
-	if j := m.takeLocked(); j.kind != jobNone {
-		return j
+	j := m.takeLocked()
+	if j.kind == jobNone {
+		m.parked.Store(m.dead.len() > 0 || len(m.limbo) > 0)
+		if m.parked.Load() {
+			j = m.takeLocked()
+		}
 	}
-	if m.dead.len() == 0 && len(m.limbo) == 0 {
-		m.parked.Store(false)
-		return job{}
+	if j.kind != jobNone {
+		m.begun++
+		j.number = m.begun
+		m.active = append(m.active, j.number)
 	}
-	m.parked.Store(true)
-	return m.takeLocked()
+	return j
 }
 
 // takeLocked removes a job from the queues, or returns one of kind jobNone.
@@ -144,11 +151,11 @@ func (m *maintainer) takeLocked() job {
 	if m.ix.graph == nil {
 		return job{}
 	}
-	if slot := m.takePendingLocked(); slot != noSlot {
-		return job{kind: jobLink, slot: slot}
-	}
 	if list := m.takeRetiredLocked(); len(list) > 0 {
 		return job{kind: jobSweep, list: list}
+	}
+	if slot := m.takePendingLocked(); slot != noSlot {
+		return job{kind: jobLink, slot: slot}
 	}
 	return job{}
 }
@@ -295,110 +302,5 @@ func (ix *Index) free(list []uint32) {
 			ix.graph.dropRows(slot)
 		}
 		ix.slots.release(slot)
-	}
-}
-
-// waitForRoom waits until the buffer takes another batch.
-func (ix *Index) waitForRoom() error {
-	limit := int64(ix.opt.BufferSize + max(0, ix.opt.FlatBelow))
-	for ix.graph != nil && ix.slots.buffered.Load() >= limit {
-		m := &ix.maintainer
-		m.mu.Lock()
-		m.startLocked()
-		done := m.waitLocked()
-		m.mu.Unlock()
-		if ix.closed.Load() {
-			return ErrClosed
-		}
-		if ix.slots.buffered.Load() >= limit {
-			<-done
-		}
-	}
-	return nil
-}
-
-// waitLocked returns a channel that is closed after the next job.
-func (m *maintainer) waitLocked() <-chan struct{} {
-	if m.progress == nil {
-		m.progress = make(chan struct{})
-	}
-	return m.progress
-}
-
-// flushPoll bounds how long Flush sleeps before it looks again for work that waited for a reader.
-const flushPoll = 2 * time.Millisecond
-
-// Flush waits until everything that was applied before the call is in the graph and the graph is repaired around what
-// was deleted. In an index that is an exact list (kind Flat, or not above FlatBelow points) it only waits for the
-// removal of dead points. It returns the error of ctx when that ends first.
-func (ix *Index) Flush(ctx context.Context) error {
-	m := &ix.maintainer
-	timer := time.NewTimer(flushPoll)
-	defer timer.Stop()
-	for seq := ix.committed.Load(); ; {
-		m.mu.Lock()
-		if m.stopped {
-			m.mu.Unlock()
-			return ErrClosed
-		}
-		m.startLocked()
-		settled := m.settledLocked(seq)
-		done := m.waitLocked()
-		m.mu.Unlock()
-		if settled {
-			m.quiet.Lock() // waits for the jobs at hand
-			m.quiet.Unlock()
-			return nil
-		}
-		timer.Reset(flushPoll)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-done:
-		case <-timer.C:
-		}
-	}
-}
-
-// settledLocked reports whether every job for what happened up to seq was begun.
-func (m *maintainer) settledLocked(seq uint64) bool {
-	s := &m.ix.slots
-	if m.dead.len() > 0 && s.header(m.dead.first()).died.Load() <= seq {
-		return false
-	}
-	for slot, end := uint32(0), s.end.Load(); m.draining.Load(); slot++ {
-		next, ok := s.buffer.next(slot, end)
-		if !ok {
-			break
-		}
-		if h := s.header(next); h.is(pending) && h.alive() && h.born.Load() <= seq {
-			return false
-		}
-		slot = next
-	}
-	return true
-}
-
-// Close stops the background work and waits for the job at hand. Later calls that change or search return ErrClosed;
-// Close itself may be called again.
-func (ix *Index) Close() error {
-	ix.write.Lock()
-	ix.closed.Store(true)
-	ix.write.Unlock()
-	m := &ix.maintainer
-	for {
-		m.mu.Lock()
-		m.stopped = true
-		running := m.running
-		done := m.waitLocked()
-		if running == 0 && m.progress != nil {
-			close(m.progress)
-			m.progress = nil
-		}
-		m.mu.Unlock()
-		if running == 0 {
-			return nil
-		}
-		<-done
 	}
 }

@@ -72,7 +72,7 @@ func (m *model) search(q []float32, f ann.Filter) (scores []float64) {
 func TestModel(t *testing.T) {
 	steps := 400
 	if raceEnabled || testing.Short() {
-		steps = 120
+		steps = 80
 	}
 	for _, metric := range []ann.Metric{ann.Cosine, ann.InnerProduct, ann.L2} {
 		for _, opt := range []ann.Options{

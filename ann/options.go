@@ -108,7 +108,7 @@ type Options struct {
 	// Ef is the number of candidates that a search keeps when SearchOptions.Ef is zero. Default DefaultEf.
 	Ef int
 	// Alpha relaxes the pruning of links: above 1 a row keeps more long links, which holds recall under change.
-	// Default DefaultAlpha; at most 2; inner product always prunes with 1.
+	// It applies to squared distances. Default DefaultAlpha; at most 2.
 	Alpha float32
 	// Seed makes the levels of the graph reproducible.
 	Seed uint64

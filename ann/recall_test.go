@@ -52,7 +52,7 @@ func keysOf(rows [][]int) [][]uint64 {
 func TestSyntheticRecall(t *testing.T) {
 	n := 10000
 	if raceEnabled {
-		n = 2500
+		n = 1000
 	}
 	for _, metric := range []ann.Metric{ann.Cosine, ann.InnerProduct, ann.L2} {
 		t.Run(metric.String(), func(t *testing.T) {

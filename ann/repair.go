@@ -1,10 +1,11 @@
 package ann
 
-// repairLinks is the number of links that a node gets for one that it loses (c of IP-DiskANN, Xu et al. 2025).
+// repairLinks is the most links that a node gets for one that it loses (c of IP-DiskANN, Xu et al. 2025). They are chosen
+// like all links: a node that was a bridge leaves heirs on both sides.
 const repairLinks = 3
 
 // repair takes dead node slot out of the ways of walks: every node that links to it, as far as it can be found within two
-// hops, gets links to the nearest of slot's neighbours instead. Links that are missed stay valid, since the row of slot
+// hops, gets links to some of slot's neighbours instead. Links that are missed stay valid, since the row of slot
 // remains until a sweep has removed them all.
 //
 // The reader is pinned and walks, for the reason given at insert.
@@ -23,7 +24,7 @@ func (g *graph) repairLevel(r *reader, slot uint32, level int) {
 	r.repair.near = near
 	heirs := r.repair.heirs[:0]
 	for _, s := range near {
-		if g.slots.header(s).alive() {
+		if !g.slots.hasDied(s) {
 			heirs = append(heirs, s)
 		}
 	}
@@ -47,21 +48,20 @@ type repairScratch struct {
 	nearest          []candidate
 }
 
-// bequeath replaces the link from node to dead, if there is one, by links to the nearest heirs.
+// bequeath replaces the link from node to dead, if there is one, by links to a few heirs.
 func (g *graph) bequeath(r *reader, node, dead uint32, level int) {
-	if g.row(node, level).index(dead) < 0 || !g.slots.header(node).alive() {
+	if g.row(node, level).index(dead) < 0 || g.slots.hasDied(node) {
 		return
 	}
-	v := g.slots.vector(node)
 	nearest := r.repair.nearest[:0]
-	for _, heir := range r.repair.heirs {
-		if heir != node {
-			nearest = append(nearest, candidate{g.space.distance(v, g.slots.vector(heir)), heir})
+	for _, c := range g.rank(r, node, r.repair.heirs) {
+		if c.slot != node {
+			nearest = append(nearest, c)
 		}
 	}
 	sortNearest(nearest)
-	nearest = nearest[:min(repairLinks, len(nearest))]
 	r.repair.nearest = nearest
+	nearest = g.selectLinks(r, nearest, repairLinks)
 
 	mu := g.lock(node)
 	mu.Lock()
@@ -85,14 +85,7 @@ func (g *graph) bequeath(r *reader, node, dead uint32, level int) {
 		row.set(keep)
 		return
 	}
-	rivals := r.link.rivals[:0]
-	for _, s := range keep {
-		if g.slots.header(s).alive() {
-			rivals = append(rivals, candidate{g.space.distance(v, g.slots.vector(s)), s})
-		}
-	}
-	r.link.rivals = rivals
-	g.rewrite(r, row, rivals, noSlot)
+	g.rewrite(r, row, g.rank(r, node, keep), noSlot)
 }
 
 func contains(list []uint32, slot uint32) bool {

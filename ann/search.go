@@ -80,6 +80,9 @@ func (ix *Index) Search(q []float32, k int, opt SearchOptions, dst []Result) ([]
 func (r *reader) setQuery(ix *Index, q []float32, norm float64) {
 	r.query = slices.Grow(r.query[:0], ix.slots.padded)[:ix.slots.padded]
 	ix.space.prepare(r.query, q, norm)
+	if ix.graph != nil {
+		r.target.Set(r.query[:len(q)], ix.space.searchForm(r.query))
+	}
 }
 
 // searchPlan says how a search is done.
@@ -179,6 +182,13 @@ func (ix *Index) scanBuffer(r *reader, f Filter) {
 	}
 }
 
+// A walk ranks by codes, which are a little off: the best rerankFactor × k nodes by codes, and rerankMin at least, are
+// scored by their float32 vectors.
+const (
+	rerankFactor = 1.5
+	rerankMin    = 30
+)
+
 // walkGraph scores the nodes that a walk finds. It reports false when the walk ran out of budget.
 func (ix *Index) walkGraph(r *reader, p searchPlan, f Filter) bool {
 	near, level := ix.graph.descend(r, 0)
@@ -191,9 +201,17 @@ func (ix *Index) walkGraph(r *reader, p searchPlan, f Filter) bool {
 		return false
 	}
 	r.admission.filter = nil
+	left := max(rerankMin, int(rerankFactor*float64(r.results.k)))
 	for _, c := range r.gathered() {
-		if r.scanned.visit(c.slot) {
-			ix.consider(r, c.slot, nil)
+		if left == 0 {
+			break
+		}
+		if !r.scanned.visit(c.slot) {
+			continue
+		}
+		if h := ix.slots.header(c.slot); h.visibleAt(r.seq) {
+			r.results.push(Result{h.key.Load(), ix.space.score(r.query, ix.slots.vector(c.slot))})
+			left--
 		}
 	}
 	return true

@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/freshet-io/freshet/ann/internal/kernel"
 )
 
 // A slab grows by chunks: the first holds 1<<firstChunkBits records, and each later one as many as all before it. So an
@@ -44,14 +46,14 @@ type slab struct {
 	bytes  atomic.Int64 // allocated so far
 }
 
-// grow makes record i usable. New records are zero.
+// grow makes record i usable. New records are zero. Kernels may read a little beyond the last.
 func (s *slab) grow(i uint32) {
 	chunk, _ := chunkOf(i)
 	if s.chunks[chunk].Load() != nil {
 		return
 	}
 	size := uintptr(chunkLen(chunk)) * s.stride
-	memory := make([]byte, size+cacheLine)
+	memory := make([]byte, size+cacheLine+kernel.Overread)
 	base := unsafe.Pointer(unsafe.SliceData(memory))
 	if rest := uintptr(base) % cacheLine; rest != 0 {
 		base = unsafe.Add(base, cacheLine-rest)

@@ -62,8 +62,11 @@ func (h *slotHeader) visibleAt(seq uint64) bool {
 // slots holds the vectors and their headers, and knows which slots are free and which are in the fresh buffer.
 type slots struct {
 	padded  int           // components of a stored vector
+	records int           // bytes of a vector in codes
 	headers slab          // of slotHeader
 	vectors slab          // of [padded]float32
+	codes   slab          // of kernel records
+	dead    slab          // of atomic.Uint64: a bit for every slot that died, as a walk looks at it
 	buffer  bitmap        // the slots that are in no graph: the fresh buffer, and all points of a flat index
 	end     atomic.Uint32 // slots below it are in use or free, those from it on have no memory yet
 
@@ -72,8 +75,11 @@ type slots struct {
 	buffered atomic.Int64 // live points in buffer
 }
 
-func (s *slots) init(padded int) {
-	s.padded = padded
+// init prepares for vectors of padded components, and of so many bytes in codes, zero for none.
+func (s *slots) init(padded, records int) {
+	s.padded, s.records = padded, records
+	s.codes.stride = uintptr(records)
+	s.dead.stride = 8
 	s.headers.stride = unsafe.Sizeof(slotHeader{})
 	s.vectors.stride = uintptr(padded) * 4
 	s.buffer.init()
@@ -90,6 +96,14 @@ func (s *slots) vector(slot uint32) []float32 {
 	return unsafe.Slice((*float32)(s.vectors.at(slot)), s.padded)
 }
 
+// code returns the address of the codes of slot. It may be read like vector.
+func (s *slots) code(slot uint32) unsafe.Pointer { return s.codes.at(slot) }
+
+// hasDied reports whether slot, which is in use, is dead by the newest sequence or the one being written. It saves a look at the header.
+func (s *slots) hasDied(slot uint32) bool {
+	return (*atomic.Uint64)(s.dead.at(slot>>6)).Load()&(1<<(slot&63)) != 0
+}
+
 // allocate returns a slot that nobody refers to. The caller knows that it fits.
 func (s *slots) allocate() uint32 {
 	s.mu.Lock()
@@ -102,6 +116,10 @@ func (s *slots) allocate() uint32 {
 	slot := s.end.Load()
 	s.headers.grow(slot)
 	s.vectors.grow(slot)
+	s.dead.grow(slot >> 6)
+	if s.records > 0 {
+		s.codes.grow(slot)
+	}
 	s.buffer.grow(slot)
 	s.header(slot).born.Store(forever)
 	s.end.Store(slot + 1)
@@ -127,6 +145,7 @@ func (s *slots) publish(slot uint32, key uint64, prev uint32, seq uint64) {
 	h.prev.Store(prev)
 	h.set(pending)
 	h.died.Store(forever)
+	(*atomic.Uint64)(s.dead.at(slot >> 6)).And(^(uint64(1) << (slot & 63)))
 	h.born.Store(seq) // last: see visibleAt
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,6 +158,7 @@ func (s *slots) kill(slot uint32, seq uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.header(slot).died.Store(seq)
+	(*atomic.Uint64)(s.dead.at(slot >> 6)).Or(1 << (slot & 63))
 	if s.buffer.has(slot) {
 		s.buffered.Add(-1)
 	}
@@ -172,6 +192,6 @@ func (s *slots) freeCount() int {
 func (s *slots) bytes() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.headers.bytes.Load() + s.vectors.bytes.Load() + s.buffer.words.bytes.Load() +
+	return s.headers.bytes.Load() + s.vectors.bytes.Load() + s.codes.bytes.Load() + s.dead.bytes.Load() + s.buffer.words.bytes.Load() +
 		s.buffer.summary.bytes.Load() + int64(cap(s.free))*4
 }

@@ -169,7 +169,13 @@ func (ix *Index) appendPoint(body []byte, slot uint32, o *ordinals) []byte {
 	for _, x := range ix.slots.vector(slot)[:ix.opt.Dim] {
 		body = le.AppendUint32(body, math.Float32bits(x))
 	}
-	for l := 0; inGraph && l <= level; l++ {
+	if !inGraph {
+		return body
+	}
+	mu := ix.graph.lock(slot) // a row that changes meanwhile could show a link twice
+	mu.Lock()
+	defer mu.Unlock()
+	for l := range level + 1 {
 		at := len(body)
 		body = append(body, 0)
 		row := ix.graph.row(slot, l)

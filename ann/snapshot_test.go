@@ -26,11 +26,11 @@ func TestSnapshotKeepsRecall(t *testing.T) {
 	m := newMixture(9, 24, 8, 20)
 	opt := ann.Options{Dim: 24, FlatBelow: -1}
 	ix := newIndex(t, opt)
-	fill(t, ix, m.vectors(2000))
+	fill(t, ix, m.vectors(1500))
 	queries := m.vectors(100)
 	truth := exactTruth(t, ix, queries, 10, nil)
 	loaded := reload(t, ix, opt)
-	if st := loaded.Stats(); st.InGraph != 2000 {
+	if st := loaded.Stats(); st.InGraph != 1500 {
 		t.Errorf("the links were not taken over: %+v", st)
 	}
 	before, after := recall(t, ix, queries, truth, 10, ann.SearchOptions{Ef: 40}), recall(t, loaded, queries, truth, 10, ann.SearchOptions{Ef: 40})
@@ -38,7 +38,7 @@ func TestSnapshotKeepsRecall(t *testing.T) {
 		t.Errorf("recall@10 is %.4f after a load, and was %.4f", after, before)
 	}
 	opt.M = 8 // other rows: everything is linked anew
-	if st := reload(t, ix, opt).Stats(); st.Points != 2000 {
+	if st := reload(t, ix, opt).Stats(); st.Points != 1500 {
 		t.Errorf("with another M: %+v", st)
 	}
 }

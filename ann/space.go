@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"unsafe"
 
 	"github.com/freshet-io/freshet/ann/internal/kernel"
 )
@@ -15,16 +16,36 @@ type space struct {
 	kernel *kernel.Set
 }
 
-// distance compares two stored vectors: 1 - cosine, minus the inner product, or the squared Euclidean distance.
-func (s *space) distance(a, b []float32) float32 {
+// Walks compare codes, and their distances have one of two forms. The form of a search ranks points for a query: 1 - cosine,
+// minus the inner product, or the squared Euclidean distance. The form of links says which nodes are neighbours. They differ
+// under inner product only: links there follow the Euclidean distance, since with the inner product everything would link
+// to the longest vectors, and the short ones could not be reached.
+
+func (s *space) searchForm(v []float32) kernel.Form {
 	switch s.metric {
 	case L2:
-		return s.kernel.L2(a, b)
+		return kernel.Form{Bias: 1, Base: s.kernel.Dot(v, v), Weight: 2}
 	case InnerProduct:
-		return -s.kernel.Dot(a, b)
+		return kernel.Form{Weight: 1}
 	default:
-		return 1 - s.kernel.Dot(a, b)
+		return kernel.Form{Base: 1, Weight: 1}
 	}
+}
+
+func (s *space) linkForm(record unsafe.Pointer) kernel.Form {
+	if s.metric == Cosine {
+		return kernel.Form{Base: 1, Weight: 1}
+	}
+	return kernel.Form{Bias: 1, Base: kernel.Bias(record), Weight: 2}
+}
+
+// encode writes v, in its stored form, as a record of codes.
+func (s *space) encode(record []byte, v []float32) {
+	bias := float32(0)
+	if s.metric != Cosine {
+		bias = s.kernel.Dot(v, v)
+	}
+	kernel.Encode(record, v[:s.dim], bias)
 }
 
 // score returns the similarity of Result.

@@ -18,7 +18,7 @@ package ann
 // at every row, so the share bounds its cost per deleted slot.
 const (
 	sweepFraction = 1.0 / 16
-	sweepMinimum  = 64
+	sweepMinimum  = 8
 )
 
 // slotSet is a set of slots with constant-time look-up.

@@ -1,6 +1,11 @@
 package ann
 
-import "slices"
+import (
+	"slices"
+	"unsafe"
+
+	"github.com/freshet-io/freshet/ann/internal/kernel"
+)
 
 // candidate is a slot and its distance to what is searched for.
 type candidate struct {
@@ -12,7 +17,9 @@ const expanded = 1 << 31 // slots are below maxSlots
 
 // scratch is the memory of one walk.
 type scratch struct {
-	query   []float32
+	query   []float32    // the vector searched for, in its stored form
+	target  kernel.Query // what a walk compares with
+	batch   batch
 	visited bitset
 	pool    pool
 	aside   []candidate // heap, nearest first, of nodes that may not be returned but lead on
@@ -84,20 +91,47 @@ func (a *admission) admits(s *slots, slot uint32) bool {
 	if slot == a.self {
 		return false
 	}
-	h := s.header(slot)
-	if a.self != noSlot {
-		return h.alive()
+	if s.hasDied(slot) && (a.self != noSlot || !s.header(slot).visibleAt(a.seq)) {
+		return false
 	}
-	return h.visibleAt(a.seq) && (a.filter == nil || a.filter.Match(h.key.Load()))
+	return a.filter == nil || a.filter.Match(s.header(slot).key.Load())
 }
 
-// descend walks greedily from the entry point down to the given level and returns the nearest node that it met.
+// batch is a list of slots whose distances are computed together.
+type batch struct {
+	slots []uint32
+	codes []unsafe.Pointer
+	dists []float32
+}
+
+func (b *batch) reset() { b.slots, b.codes = b.slots[:0], b.codes[:0] }
+
+func (b *batch) add(s *slots, slot uint32) {
+	b.slots = append(b.slots, slot)
+	b.codes = append(b.codes, s.code(slot))
+}
+
+// measure returns the distances from q to the slots of the batch, in their order.
+func (b *batch) measure(set *kernel.Set, q *kernel.Query) []float32 {
+	if n := len(b.codes); cap(b.dists) < n {
+		b.dists = make([]float32, n, 2*n)
+	} else {
+		b.dists = b.dists[:n]
+	}
+	set.Batch(q, b.codes, b.dists)
+	return b.dists
+}
+
+// descend walks greedily from the entry point down to the given level and returns the nearest node that it met. The
+// level is -1 when the graph is empty.
 func (g *graph) descend(r *reader, to int) (nearest candidate, level int) {
 	slot, level := g.entryPoint()
 	if slot == noSlot {
 		return candidate{}, -1
 	}
-	nearest = candidate{g.space.distance(r.query, g.slots.vector(slot)), slot}
+	r.batch.reset()
+	r.batch.add(g.slots, slot)
+	nearest = candidate{r.batch.measure(g.space.kernel, &r.target)[0], slot}
 	for ; level > to; level-- {
 		nearest = g.greedy(r, nearest, level)
 	}
@@ -107,14 +141,18 @@ func (g *graph) descend(r *reader, to int) (nearest candidate, level int) {
 // greedy follows links on level as long as they lead nearer.
 func (g *graph) greedy(r *reader, from candidate, level int) candidate {
 	for {
+		r.batch.reset()
 		row, start := g.row(from.slot, level), from.slot
 		for i := range row {
 			link := row[i].Load()
 			if link == noSlot {
 				break
 			}
-			if d := g.space.distance(r.query, g.slots.vector(link)); d < from.dist {
-				from = candidate{d, link}
+			r.batch.add(g.slots, link)
+		}
+		for i, d := range r.batch.measure(g.space.kernel, &r.target) {
+			if d < from.dist {
+				from = candidate{d, r.batch.slots[i]}
 			}
 		}
 		if from.slot == start {
@@ -123,7 +161,7 @@ func (g *graph) greedy(r *reader, from candidate, level int) candidate {
 	}
 }
 
-// beam gathers in r.pool the ef nodes nearest to r.query that a admits, starting from the nodes in from, which must not
+// beam gathers in r.pool the ef nodes nearest to r.target that a admits, starting from the nodes in from, which must not
 // be r.pool's. It gives up, and reports false, after budget distances.
 //
 // A node that a does not admit is followed like any other when it is near enough, but takes no place in the pool: so
@@ -138,30 +176,30 @@ func (g *graph) beam(r *reader, from []candidate, level, ef, budget int, a *admi
 			g.offer(r, c, a)
 		}
 	}
-	for {
+	for budget >= 0 {
 		slot, ok := r.pick()
 		if !ok {
 			return true
 		}
+		r.batch.reset()
 		row := g.row(slot, level)
 		for i := range row {
 			link := row[i].Load()
 			if link == noSlot {
 				break
 			}
-			if !r.visited.visit(link) {
-				continue
-			}
-			budget--
-			d := g.space.distance(r.query, g.slots.vector(link))
-			if !r.pool.full() || d < r.pool.bound() {
-				g.offer(r, candidate{d, link}, a)
+			if r.visited.visit(link) {
+				r.batch.add(g.slots, link)
 			}
 		}
-		if budget < 0 {
-			return false
+		budget -= len(r.batch.slots)
+		for i, d := range r.batch.measure(g.space.kernel, &r.target) {
+			if !r.pool.full() || d < r.pool.bound() {
+				g.offer(r, candidate{d, r.batch.slots[i]}, a)
+			}
 		}
 	}
+	return false
 }
 
 // offer puts c where it belongs.

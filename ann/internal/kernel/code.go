@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"math"
 	"unsafe"
 )
@@ -53,34 +54,65 @@ func quantise(x float32, inverse float64) int {
 
 // Query is a vector that records are compared with. The distance to a record with codes c is
 //
-//	(bias + Base) − (scale × Weight) × Σ codes[i] × c[i]
+//	(bias × biasWeight + base) − (scale × weight) × Σ codes[i] × c[i]
 //
 // in float32, each operation rounded.
 type Query struct {
-	Base, Weight float32
-	codes        []int8 // padded with zeros to a multiple of blockSize
-	offset       int32  // zeroCode × Σ codes: what the kernels add up too much
-	dim          int
+	Form
+	weight float32 // Form.Weight times the step between the codes
+	codes  []int8  // padded with zeros to a multiple of blockSize
+	offset int32   // zeroCode × Σ codes: what unsigned products add up too much
+	dim    int
 }
 
-// Set makes q stand for v. The weight is multiplied by factor.
-func (q *Query) Set(v []float32, base, factor float32) {
+// Form is the form of a distance: Bias × the bias of a record + Base − Weight × the inner product.
+type Form struct{ Bias, Base, Weight float32 }
+
+// Set makes q stand for v.
+func (q *Query) Set(v []float32, form Form) {
 	q.resize(len(v))
 	scale, inverse := scaleOf(v)
+	sum := int32(0)
 	for i, x := range v {
-		q.codes[i] = int8(quantise(x, inverse))
+		c := quantise(x, inverse)
+		q.codes[i] = int8(c)
+		sum += int32(c)
 	}
-	q.finish(base, scale*factor)
+	q.finish(form, scale, sum)
 }
 
 // SetRecord makes q stand for a record of dim components.
-func (q *Query) SetRecord(record unsafe.Pointer, dim int, base, factor float32) {
+func (q *Query) SetRecord(record unsafe.Pointer, dim int, form Form) {
 	q.resize(dim)
 	b := unsafe.Slice((*byte)(record), recordHead+dim)
-	for i, c := range b[recordHead:] {
-		q.codes[i] = int8(c ^ zeroCode)
+	from, to := b[recordHead:], unsafe.Slice((*byte)(unsafe.Pointer(&q.codes[0])), dim)
+	const zeros, low = 0x8080808080808080, 0x00ff00ff00ff00ff
+	var sum uint64 // four lanes of 16 bits
+	total := int32(0)
+	i := 0
+	for ; i+8 <= dim; i += 8 {
+		x := binary.NativeEndian.Uint64(from[i:])
+		binary.NativeEndian.PutUint64(to[i:], x^zeros)
+		sum += x & low
+		sum += x >> 8 & low
+		if i%(8*laneSteps) == 8*(laneSteps-1) {
+			total += foldLanes(sum)
+			sum = 0
+		}
 	}
-	q.finish(base, float(b)*factor)
+	total += foldLanes(sum)
+	for ; i < dim; i++ {
+		to[i] = from[i] ^ zeroCode
+		total += int32(from[i])
+	}
+	q.finish(form, float(b), total-zeroCode*int32(dim))
+}
+
+// laneSteps is the number of words of bytes whose sums fit into lanes of 16 bits.
+const laneSteps = 128
+
+func foldLanes(sum uint64) int32 {
+	return int32(sum&0xffff + sum>>16&0xffff + sum>>32&0xffff + sum>>48)
 }
 
 func (q *Query) resize(dim int) {
@@ -90,12 +122,8 @@ func (q *Query) resize(dim int) {
 	q.dim = dim
 }
 
-func (q *Query) finish(base, weight float32) {
-	sum := int32(0)
-	for _, c := range q.codes[:q.dim] {
-		sum += int32(c)
-	}
-	q.Base, q.Weight, q.offset = base, weight, zeroCode*sum
+func (q *Query) finish(form Form, scale float32, sum int32) {
+	q.Form, q.weight, q.offset = form, scale*form.Weight, zeroCode*sum
 }
 
 // Bias returns the bias of a record.
@@ -110,7 +138,7 @@ func batchGo(q *Query, codes []unsafe.Pointer, out []float32) {
 
 // distance is the formula of Query. The conversions forbid fused operations.
 func (q *Query) distance(scale, bias float32, dot int32) float32 {
-	return float32(bias+q.Base) - float32(float32(scale*q.Weight)*float32(dot))
+	return float32(float32(bias*q.Bias)+q.Base) - float32(float32(scale*q.weight)*float32(dot))
 }
 
 func dotCodes(q []int8, c []byte) int32 {

@@ -4,14 +4,15 @@
 // they prefetch the one AHEAD places later. Registers of both:
 //
 //	SI query   BX blocks of 64 bytes   DI list of addresses   CX records left   DX out
-//	R8 record  R9 query block          R10 blocks left        X14 base          X15 weight
+//	R8 record  R9 query block          R10 blocks left        X11 bias  X14 base  X15 weight
 
 #define AHEAD 4
 
-// DISTANCE writes (bias + base) - (scale * weight) * dot, where dot is the integer in AX, to out.
+// DISTANCE writes (bias of the record * bias + base) - (scale * weight) * dot, where dot is the integer in AX, to out.
 #define DISTANCE \
 	VMOVSS (R8), X2 \
 	VMOVSS 4(R8), X3 \
+	VMULSS X11, X3, X3 \
 	VADDSS X14, X3, X3 \
 	VMULSS X15, X2, X2 \
 	VXORPS X4, X4, X4 \
@@ -20,13 +21,14 @@
 	VSUBSS X2, X3, X3 \
 	VMOVSS X3, (DX)
 
-// func batchAVX512(q *int8, blocks int, offset int32, base, weight float32, codes *unsafe.Pointer, n int, out *float32)
+// func batchAVX512(q *int8, blocks int, offset int32, bias, base, weight float32, codes *unsafe.Pointer, n int, out *float32)
 TEXT ·batchAVX512(SB), NOSPLIT, $0-56
 	MOVQ q+0(FP), SI
 	MOVQ blocks+8(FP), BX
 	MOVL offset+16(FP), R12
-	VMOVSS base+20(FP), X14
-	VMOVSS weight+24(FP), X15
+	VMOVSS bias+20(FP), X11
+	VMOVSS base+24(FP), X14
+	VMOVSS weight+28(FP), X15
 	MOVQ codes+32(FP), DI
 	MOVQ n+40(FP), CX
 	MOVQ out+48(FP), DX
@@ -103,18 +105,19 @@ sum:
 	VZEROUPPER
 	RET
 
-// func batchAVX2(q *int8, blocks int, base, weight float32, codes *unsafe.Pointer, n int, out *float32)
+// func batchAVX2(q *int8, blocks int, bias, base, weight float32, codes *unsafe.Pointer, n int, out *float32)
 //
 // VPMADDUBSW multiplies unsigned by signed bytes and saturates at 16 bits. |q| times code with the sign of q is the same
 // product, and since both are at most 127, two of them fit.
-TEXT ·batchAVX2(SB), NOSPLIT, $0-48
+TEXT ·batchAVX2(SB), NOSPLIT, $0-56
 	MOVQ q+0(FP), SI
 	MOVQ blocks+8(FP), BX
-	VMOVSS base+16(FP), X14
-	VMOVSS weight+20(FP), X15
-	MOVQ codes+24(FP), DI
-	MOVQ n+32(FP), CX
-	MOVQ out+40(FP), DX
+	VMOVSS bias+16(FP), X11
+	VMOVSS base+20(FP), X14
+	VMOVSS weight+24(FP), X15
+	MOVQ codes+32(FP), DI
+	MOVQ n+40(FP), CX
+	MOVQ out+48(FP), DX
 
 	VPCMPEQW Y13, Y13, Y13
 	VPSRLW $15, Y13, Y13        // 16 ones

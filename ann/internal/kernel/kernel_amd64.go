@@ -25,14 +25,14 @@ func l2256(a, b []float32) float32  { return l2AVX2(&a[0], &b[0], len(a)) }
 func batch512(q *Query, codes []unsafe.Pointer, out []float32) {
 	if len(codes) > 0 {
 		_ = out[len(codes)-1]
-		batchAVX512(&q.codes[0], len(q.codes)/blockSize, q.offset, q.Base, q.Weight, &codes[0], len(codes), &out[0])
+		batchAVX512(&q.codes[0], len(q.codes)/blockSize, q.offset, q.Bias, q.Base, q.weight, &codes[0], len(codes), &out[0])
 	}
 }
 
 func batch256(q *Query, codes []unsafe.Pointer, out []float32) {
 	if len(codes) > 0 {
 		_ = out[len(codes)-1]
-		batchAVX2(&q.codes[0], len(q.codes)/blockSize, q.Base, q.Weight, &codes[0], len(codes), &out[0])
+		batchAVX2(&q.codes[0], len(q.codes)/blockSize, q.Bias, q.Base, q.weight, &codes[0], len(codes), &out[0])
 	}
 }
 
@@ -51,7 +51,7 @@ func dotAVX2(a, b *float32, n int) float32
 func l2AVX2(a, b *float32, n int) float32
 
 //go:noescape
-func batchAVX512(q *int8, blocks int, offset int32, base, weight float32, codes *unsafe.Pointer, n int, out *float32)
+func batchAVX512(q *int8, blocks int, offset int32, bias, base, weight float32, codes *unsafe.Pointer, n int, out *float32)
 
 //go:noescape
-func batchAVX2(q *int8, blocks int, base, weight float32, codes *unsafe.Pointer, n int, out *float32)
+func batchAVX2(q *int8, blocks int, bias, base, weight float32, codes *unsafe.Pointer, n int, out *float32)
