@@ -1,0 +1,117 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/freshet-io/freshet/codec"
+)
+
+// build makes the binary that the benchmarks run.
+func build(t *testing.T) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "freshet")
+	if out, err := exec.Command("go", "build", "-o", bin, "../cmd/freshet").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return bin
+}
+
+func TestFreshnessMeasuresWhatItSays(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs a server")
+	}
+	r, err := Freshness(context.Background(), FreshnessOptions{Binary: build(t), Rate: 100, Seconds: 1, Every: 5, Connections: 4, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Searched != 20 || r.Searches < 20 || r.P50Ms <= 0 || r.P99Ms < r.P50Ms || r.AckP50Ms <= 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestIngestCountsWhatIsDurable(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs a server")
+	}
+	r, err := Ingest(context.Background(), IngestOptions{Binary: build(t), Seconds: 0.3, EventBytes: 200, Connections: 2, Entities: 2000, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []DurableResult{r.HTTP, r.InProcess} {
+		if d.EventsPerS < 1000 || d.WriteAmplification < 1 || d.WriteAmplification > 1.2 || d.AckP99Ms < d.AckP50Ms {
+			t.Errorf("impossible figures: %s", raw)
+		}
+	}
+	for _, p := range []PipelineRate{r.Pipeline.New, r.Pipeline.Repeated, r.Pipeline.Unchanged} {
+		if p.EventsPerS < p.LinkedPerS || p.LinkedPerS <= 0 || p.Bottleneck == "" {
+			t.Errorf("impossible figures: %s", raw)
+		}
+	}
+}
+
+func TestSizedEventsAreEvents(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for size := 130; size < 400; size++ {
+		e := sizedEvent(rng, "event-00000001", "entity-00000001", size)
+		if len(e) != size || e[size-1] != '\n' {
+			t.Fatalf("%d bytes, want %d: %s", len(e), size, e)
+		}
+		if _, err := codec.ParseEvent(bytes.TrimSpace(e), codec.Full); err != nil {
+			t.Fatalf("%v: %s", err, e)
+		}
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	var v []time.Duration
+	for i := 1; i <= 100; i++ {
+		v = append(v, time.Duration(101-i)*time.Millisecond)
+	}
+	for q, want := range map[float64]float64{0: 1, 0.5: 50, 0.99: 99, 1: 100} {
+		if got := quantile(v, q); got != want {
+			t.Errorf("quantile %v is %v, want %v", q, got, want)
+		}
+	}
+	if quantile(nil, 0.5) != 0 {
+		t.Error("no values")
+	}
+}
+
+func BenchmarkPipelineUnchanged(b *testing.B) { benchmarkPipeline(b, 2) }
+
+func BenchmarkPipelineNew(b *testing.B) { benchmarkPipeline(b, 1) }
+
+// benchmarkPipeline is for profiles: the same entities, sent once or several times.
+func benchmarkPipeline(b *testing.B, rounds int) {
+	for b.Loop() {
+		n, err := openNode(context.Background(), b.TempDir())
+		if err != nil {
+			b.Fatal(err)
+		}
+		rng := rand.New(rand.NewPCG(5, 6))
+		events := make([][]byte, 20_000)
+		for i := range events {
+			events[i] = event("", entityName(i), text(rng, wordsPerText))
+			events[i] = bytes.Replace(events[i], []byte(`"event_id":"",`), nil, 1)
+		}
+		for range rounds {
+			r, err := pipelineRate(context.Background(), n, events)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(r.EventsPerS, "events/s")
+		}
+		n.Kill()
+	}
+}
