@@ -20,11 +20,14 @@ func (Default) Describe() string { return "default/1" }
 // Map gives one draft. It copies nothing but ids.
 func (Default) Map(r Record) ([]Draft, error) {
 	ev, err := codec.ParseEvent(r.Value, codec.Full)
-	if err != nil {
-		return nil, err
-	}
 	d := Draft{EventID: strings.Clone(ev.ID), Timestamp: ev.Timestamp, Order: ev.Order, Op: ev.Op, Key: freshet.Key{
 		Collection: strings.Clone(ev.Key.Collection), Namespace: strings.Clone(ev.Key.Namespace), Entity: strings.Clone(ev.Key.Entity)}}
+	switch {
+	case err != nil && d.Key.Entity == "":
+		return nil, err
+	case err != nil: // the dead letter names the entity
+		return []Draft{d}, err
+	}
 	if d.Op == freshet.OpDelete {
 		return []Draft{d}, nil
 	}
