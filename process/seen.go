@@ -69,8 +69,15 @@ func (t *seenTable) Seen(id EventID) (number uint64, at int64, ok bool, err erro
 func (t *seenTable) NextID() uint64 { return t.next }
 
 // stage adds the ids of a batch to its transaction, and sweeps as many old ones as fell out
-// of the window, a bounded number at a time.
+// of the window, a bounded number at a time. It sweeps first: an id that the batch remembers
+// anew must not go with its old number.
 func (t *seenTable) stage(tx *embedded.Txn, ids []seenID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	if err := t.sweep(tx, 2*len(ids), t.next+uint64(len(ids)), ids[len(ids)-1].at); err != nil {
+		return err
+	}
 	for _, s := range ids {
 		v := binary.BigEndian.AppendUint64(nil, t.next)
 		v = binary.BigEndian.AppendUint64(v, uint64(s.at))
@@ -82,13 +89,12 @@ func (t *seenTable) stage(tx *embedded.Txn, ids []seenID) error {
 		}
 		t.next++
 	}
-	if len(ids) == 0 {
-		return nil
-	}
-	return t.sweep(tx, 2*len(ids), ids[len(ids)-1].at)
+	return nil
 }
 
-func (t *seenTable) sweep(tx *embedded.Txn, most int, now int64) error {
+// sweep forgets at most so many of the oldest ids that don't count any more when next is the
+// number of the next one.
+func (t *seenTable) sweep(tx *embedded.Txn, most int, next uint64, now int64) error {
 	for ; most > 0 && t.oldest < t.next; most-- {
 		id, ok, err := t.log.GetTable(embedded.TableSeen, numberKey(t.oldest))
 		if err != nil {
@@ -100,7 +106,7 @@ func (t *seenTable) sweep(tx *embedded.Txn, most int, now int64) error {
 				return err
 			}
 			if ok && len(v) == 16 && binary.BigEndian.Uint64(v) == t.oldest { // not remembered anew since
-				if t.window.covers(t.oldest, int64(binary.BigEndian.Uint64(v[8:])), t.next, now) {
+				if t.window.covers(t.oldest, int64(binary.BigEndian.Uint64(v[8:])), next, now) {
 					return nil
 				}
 				if err := tx.DeleteTable(embedded.TableSeen, append([]byte{'i'}, id...)); err != nil {
