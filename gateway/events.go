@@ -128,6 +128,8 @@ func (s *Server) ingest(w http.ResponseWriter, r *http.Request, ev events) {
 		c.batch.Release()
 		if failure != nil {
 			cancel()
+			// The reader may wait for a peer that waits for the answer.
+			_ = http.NewResponseController(w).SetReadDeadline(s.now())
 		}
 	}
 	cancel()
