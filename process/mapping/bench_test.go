@@ -45,13 +45,6 @@ func BenchmarkMapSelectOnly(b *testing.B) {
 	benchmark(b, mapping.Config{Changes: []mapping.Change{{Entity: `event.id`, Text: `event.title`}}}, typicalEvent)
 }
 
-// BenchmarkMapMetered has so little room that every expression is metered.
-func BenchmarkMapMetered(b *testing.B) {
-	cfg := typical
-	cfg.MaxCost = 300
-	benchmark(b, cfg, typicalEvent)
-}
-
 func BenchmarkMapForEach(b *testing.B) {
 	event := `{"items":[`
 	for i := range 10 {

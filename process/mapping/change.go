@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
@@ -21,8 +20,6 @@ type change struct {
 	op, del                                *expression
 	text, embed, vector, metadata          *expression
 	timestamp, order                       *expression
-
-	body bounds // of all expressions that are evaluated per draft
 }
 
 // field is one expression of a change and its place in the configuration.
@@ -59,8 +56,7 @@ func (c *change) compile(envs environments, i int, ch Change, maxCost uint64) er
 	var errs []error
 	for _, f := range c.fields() {
 		env := envs.event
-		perDraft := f.expr != &c.when && f.expr != &c.forEach
-		if perDraft && ch.ForEach != "" {
+		if ch.ForEach != "" && f.expr != &c.when && f.expr != &c.forEach {
 			env = envs.item
 		}
 		e, err := compile(env, fmt.Sprintf("mapping.changes[%d].%s", i, f.name), f.source(ch), f.kind, maxCost)
@@ -69,11 +65,6 @@ func (c *change) compile(envs environments, i int, ch Change, maxCost uint64) er
 			continue
 		}
 		*f.expr = e
-		if perDraft && e != nil {
-			for class := range c.body.most {
-				c.body.most[class] = cost.SafeAdd(c.body.most[class], e.bounds.most[class])
-			}
-		}
 	}
 	return errors.Join(errs...)
 }
@@ -85,7 +76,6 @@ func (c *change) make(r *run) (*process.Draft, error) {
 		return nil, err
 	}
 	if c.forEach == nil {
-		r.within(c.body.of(r.class))
 		d, err := c.draft(r)
 		if err != nil {
 			return &d, err
@@ -98,7 +88,6 @@ func (c *change) make(r *run) (*process.Draft, error) {
 		return nil, err
 	}
 	n := list.Size().(types.Int)
-	r.within(cost.SafeMultiply(c.body.of(r.class), uint64(n)))
 	defer func() { r.vars.item = nil }()
 	for i := types.IntZero; i < n; i++ {
 		r.vars.item, r.vars.index = list.Get(i), i
@@ -116,7 +105,6 @@ func (c *change) wanted(r *run) (bool, error) {
 	if c.when == nil {
 		return true, nil
 	}
-	r.within(c.when.bounds.of(r.class))
 	wanted := false
 	_, err := read(r, c.when, &wanted, toBool)
 	return wanted, err
@@ -124,7 +112,6 @@ func (c *change) wanted(r *run) (bool, error) {
 
 // elements evaluates for_each; nil stands for an absent list, which has no elements.
 func (c *change) elements(r *run) (traits.Lister, error) {
-	r.within(c.forEach.bounds.of(r.class))
 	v, ok, err := r.eval(c.forEach)
 	if err != nil || !ok {
 		return nil, err
@@ -157,6 +144,9 @@ func (c *change) draft(r *run) (process.Draft, error) {
 	}
 	if _, err := read(r, c.metadata, &d.Metadata, toMetadata); err != nil {
 		return d, err
+	}
+	if !r.spend(uint64(len(d.Metadata)) / unitBytes) {
+		return d, c.metadata.failed(errCost)
 	}
 	if d.Vector == nil && strings.TrimSpace(d.Embed) == "" {
 		return d, &freshet.Error{Code: freshet.CodeNoContent, Field: c.contentField(),

@@ -12,7 +12,7 @@ const (
 	MaxChanges         = 64        // entries of changes
 	MaxExpressionBytes = 16 << 10  // length of one expression
 	MaxElements        = 10_000    // elements of a for_each list
-	DefaultMaxCost     = 5_000_000 // cost of all expressions for one event; one to two seconds of a core
+	DefaultMaxCost     = 5_000_000 // cost of all expressions for one event; 0.5 to 1.5 s of a core
 )
 
 // Config is a mapping as configured. All fields of a [Change] are CEL expressions; package

@@ -53,12 +53,10 @@
 //
 // # Cost
 //
-// No event can hold up the stream: the cost of all expressions together is limited per event
-// by max_cost, in the units of CEL (about one per operation and one per ten bytes of text
-// passed over). A static estimate, made at start for events of several lengths, proves for
-// most events that they stay far below, and those are evaluated without metering; the others
-// are metered at run time. Both depend on nothing but the event, so a replay decides the
-// same. For that reason there is no deadline in milliseconds. The few functions that cost
-// more than their arguments' length are limited on their own. The limits protect from events,
-// not from the author of the configuration.
+// No event can hold up the stream: max_cost limits what all expressions together cost for
+// one event. A step costs one, and so do ten bytes of text or ten elements that it passes on.
+// The cost depends on nothing but the event, so a replay decides the same; for that reason
+// there is no deadline in milliseconds. A constant expression that costs more is refused at
+// start. The few functions whose work is more than the length of their arguments are limited
+// on their own. The limits protect from events, not from the author of the configuration.
 package mapping

@@ -66,6 +66,9 @@ func appendObject(dst []byte, o *object) (_ []byte, err error) {
 }
 
 func appendMap(dst []byte, m traits.Mapper) (_ []byte, err error) {
+	if s, ok := m.(sortedMap); ok {
+		m = s.Mapper // sorted below, once
+	}
 	dst = append(dst, '{')
 	for i, key := range sortedKeys(m) {
 		name, ok := key.(types.String)

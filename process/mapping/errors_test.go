@@ -2,7 +2,6 @@ package mapping_test
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -218,23 +217,18 @@ func TestCostIsLimitedOverAllDrafts(t *testing.T) {
 	}
 }
 
-// TestMeteringChangesNothing compares what is evaluated with and without metering.
-func TestMeteringChangesNothing(t *testing.T) {
-	changes := []mapping.Change{typical.Changes[0], {ForEach: `event.title.split(" ")`, Entity: `item`, Text: `item.upperAscii() + event.?none.orValue("")`, Metadata: `{"n": index, "m": event}`}}
-	var got []string
-	for _, max := range []uint64{1000, mapping.DefaultMaxCost} {
-		m, err := mapping.New(mapping.Config{MaxCost: max, Changes: changes})
-		if err != nil {
-			t.Fatal(err)
+// TestCopiesAreLimited: a long event must not become as many copies of itself as it has elements.
+func TestCopiesAreLimited(t *testing.T) {
+	event := `{"body":"` + strings.Repeat("x", 1<<20) + `","n":[` + strings.TrimSuffix(strings.Repeat("1,", 5000), ",") + `]}`
+	for _, change := range []mapping.Change{
+		{ForEach: `event.n`, Entity: `index`, Text: `event.body`},
+		{ForEach: `event.n`, Entity: `index`, Text: `"t"`, Metadata: `event`},
+		{ForEach: `event.n`, Entity: `index`, Text: `event.body + "!"`},
+	} {
+		_, err := newMapper(t, change).Map(record(event))
+		if c, e := code(t, err); c != freshet.CodeMappingFailed || !strings.Contains(e.Message, "max_cost") {
+			t.Errorf("%+v: got %v, want an error that names max_cost", change, err)
 		}
-		drafts, err := m.Map(record(typicalEvent))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, fmt.Sprintf("%+v", drafts))
-	}
-	if got[0] != got[1] {
-		t.Errorf("metered\n%s\nnot metered\n%s", got[0], got[1])
 	}
 }
 

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -20,27 +21,28 @@ type expression struct {
 
 	constant ref.Val     // the value, where the expression is a literal
 	path     []string    // variable and members, where it only selects: event.a.b
-	fast     cel.Program // without metering
-	metered  cel.Program // stops at the limit of cost
-	bounds   bounds      // what fast may cost at most
+	program  cel.Program // all other expressions, and those two if something is wrong
 }
 
 // kind is what a field of the configuration may yield.
 type kind struct {
-	words string // for messages
-	takes []types.Kind
+	words   string // for messages
+	takes   []types.Kind
+	element []types.Kind // of a list, or of the keys of a map; nil means any
 }
 
 // The kinds of the fields.
 var (
-	kindBool      = kind{"a bool", []types.Kind{types.BoolKind}}
-	kindList      = kind{"a list", []types.Kind{types.ListKind}}
-	kindID        = kind{"a string or an int", []types.Kind{types.StringKind, types.IntKind, types.UintKind}}
-	kindText      = kind{"a string", []types.Kind{types.StringKind}}
-	kindVector    = kind{"a list of numbers", []types.Kind{types.ListKind}}
-	kindMap       = kind{"a map with string keys", []types.Kind{types.MapKind}}
-	kindTimestamp = kind{"an int (ms since 1970), a timestamp or an RFC 3339 string", []types.Kind{types.IntKind, types.UintKind, types.TimestampKind, types.StringKind, types.DoubleKind}}
-	kindOrder     = kind{"an int", []types.Kind{types.IntKind, types.UintKind, types.DoubleKind}}
+	kindBool      = kind{words: "a bool", takes: []types.Kind{types.BoolKind}}
+	kindList      = kind{words: "a list", takes: []types.Kind{types.ListKind}}
+	kindID        = kind{words: "a string or an int", takes: []types.Kind{types.StringKind, types.IntKind, types.UintKind}}
+	kindText      = kind{words: "a string", takes: []types.Kind{types.StringKind}}
+	kindVector    = kind{words: "a list of numbers", takes: []types.Kind{types.ListKind}, element: numbers}
+	kindMap       = kind{words: "a map with string keys", takes: []types.Kind{types.MapKind}, element: []types.Kind{types.StringKind}}
+	kindTimestamp = kind{words: "an int (ms since 1970), a timestamp or an RFC 3339 string", takes: append([]types.Kind{types.TimestampKind, types.StringKind}, numbers...)}
+	kindOrder     = kind{words: "an int", takes: numbers} // a whole double is one
+
+	numbers = []types.Kind{types.IntKind, types.UintKind, types.DoubleKind}
 )
 
 // accepts reports whether an expression of type t may give the kind. What is not known
@@ -49,30 +51,18 @@ func (k kind) accepts(t *types.Type) bool {
 	if t.Kind() == types.OpaqueKind && t.TypeName() == "optional_type" {
 		t = t.Parameters()[0]
 	}
+	if !oneOf(k.takes, t) {
+		return false
+	}
+	return k.element == nil || len(t.Parameters()) == 0 || oneOf(k.element, t.Parameters()[0])
+}
+
+func oneOf(kinds []types.Kind, t *types.Type) bool {
 	switch t.Kind() {
 	case types.DynKind, types.AnyKind, types.NullTypeKind, types.TypeParamKind:
 		return true
 	}
-	for _, want := range k.takes {
-		if t.Kind() == want {
-			return k.acceptsElements(t)
-		}
-	}
-	return false
-}
-
-func (k kind) acceptsElements(t *types.Type) bool {
-	var element *types.Type
-	var wanted []types.Kind
-	switch k.words {
-	case kindVector.words:
-		element, wanted = t.Parameters()[0], []types.Kind{types.DoubleKind, types.IntKind, types.UintKind}
-	case kindMap.words:
-		element, wanted = t.Parameters()[0], []types.Kind{types.StringKind}
-	default:
-		return true
-	}
-	return kind{"", append(wanted, types.DynKind)}.accepts(element)
+	return slices.Contains(kinds, t.Kind())
 }
 
 // compile parses, checks and plans one expression; "" gives nil. The error is a
@@ -107,17 +97,13 @@ func compile(env *cel.Env, field, source string, k kind, maxCost uint64) (*expre
 		return e, nil
 	}
 	e.path = selection(root)
-	var err error
-	if e.bounds, err = estimate(env, tree); err != nil {
-		return nil, refuse("the cost of %q can't be estimated: %v", clip(source), err)
+	// What loops over the event costs is known at run time; what loops over literals, now.
+	estimate, err := env.EstimateCost(tree, unknownSizes{})
+	if err == nil && estimate.Min > maxCost {
+		return nil, refuse("%q costs at least %d, max_cost is %d; make it cheaper or raise max_cost", clip(source), estimate.Min, maxCost)
 	}
-	if least := e.bounds.least; least > maxCost {
-		return nil, refuse("%q costs at least %d, max_cost is %d; make it cheaper or raise max_cost", clip(source), least, maxCost)
-	}
-	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize), cel.CustomDecoratorV2(sortMapLiterals)}
-	if e.fast, err = env.Program(tree, options...); err == nil {
-		e.metered, err = env.Program(tree, append(options, cel.CostLimit(maxCost))...)
-	}
+	e.program, err = env.Program(tree, cel.EvalOptions(cel.OptOptimize),
+		cel.CustomDecoratorV2(sortMapLiterals), cel.CustomDecoratorV2(meter))
 	if err != nil {
 		return nil, refuse("%q can't be planned: %v; correct it", clip(source), err)
 	}
@@ -151,9 +137,16 @@ func selection(e ast.Expr) []string {
 	return nil
 }
 
-// selected walks the path without the interpreter, which takes most of its time to find a
-// member. It leaves all that is not a member of an object to it, also the errors.
-func (e *expression) selected(vars *variables) (ref.Val, bool) {
+// immediate gives the value of a literal or a selection without the interpreter, which takes
+// most of its time to find a member. It leaves to it all that is not a member of an object,
+// also the errors.
+func (e *expression) immediate(vars *variables) (ref.Val, bool) {
+	if e.constant != nil {
+		return e.constant, true
+	}
+	if e.path == nil {
+		return nil, false
+	}
 	root, ok := vars.ResolveName(e.path[0])
 	if !ok {
 		return nil, false

@@ -26,7 +26,6 @@ const maxSourceBytes = freshet.MaxIDBytes
 type Mapper struct {
 	changes []change
 	maxCost uint64
-	share   uint64 // cost below which the expressions of one change are not metered
 	text    string
 	scratch sync.Pool // of *decoder
 }
@@ -48,9 +47,6 @@ func New(cfg Config) (*Mapper, error) {
 		maxCost: cfg.maxCost(),
 		scratch: sync.Pool{New: func() any { return new(decoder) }},
 	}
-	// One share for when, one for for_each, one for the rest of each change: what is not
-	// metered stays below maxCost all together.
-	m.share = m.maxCost / uint64(3*len(cfg.Changes))
 	var errs []error
 	for i, ch := range cfg.Changes {
 		errs = append(errs, m.changes[i].compile(envs, i, ch, m.maxCost))
@@ -76,14 +72,13 @@ func (m *Mapper) Map(r process.Record) ([]process.Draft, error) {
 	if _, ok := event.(*object); !ok {
 		return nil, wrong(freshet.CodeInvalidJSON, "an event is a JSON object, this is %s", describe(event))
 	}
-	run := run{
-		vars:    variables{event: event, source: types.String(r.Source), acceptedAt: r.AcceptedAt},
-		mapper:  m,
-		class:   sizeClass(len(r.Value)),
-		maxLeft: m.maxCost,
+	run := &run{
+		vars: variables{event: event, source: types.String(r.Source), acceptedAt: r.AcceptedAt},
+		left: m.maxCost,
 	}
+	run.vars.run = run
 	for i := range m.changes {
-		if at, err := m.changes[i].make(&run); err != nil {
+		if at, err := m.changes[i].make(run); err != nil {
 			if at == nil {
 				return nil, err
 			}
@@ -114,12 +109,9 @@ func (m *Mapper) describe() string {
 
 // run is the work on one record.
 type run struct {
-	vars    variables
-	mapper  *Mapper
-	class   int    // size class of the record
-	metered bool   // whether the cost of expressions is metered now
-	maxLeft uint64 // what metered expressions may still cost
-	drafts  []process.Draft
+	vars   variables
+	left   uint64 // what expressions may still cost
+	drafts []process.Draft
 }
 
 // variables is the cel.Activation of a run.
@@ -129,6 +121,7 @@ type variables struct {
 	acceptedAt int64
 	item       ref.Val // nil outside for_each
 	index      types.Int
+	run        *run
 }
 
 var _ cel.Activation = (*variables)(nil)
@@ -145,62 +138,46 @@ func (v *variables) ResolveName(name string) (any, bool) {
 		return v.item, v.item != nil
 	case "index":
 		return v.index, v.item != nil
+	case runName:
+		return v.run, true
 	}
 	return nil, false
 }
 
 func (v *variables) Parent() cel.Activation { return nil }
 
-// within meters what follows if bound is more than a share.
-func (r *run) within(bound uint64) { r.metered = bound > r.mapper.share }
+// spend takes cost from what is left; it reports whether there was enough.
+func (r *run) spend(cost uint64) bool {
+	if cost > r.left {
+		r.left = 0
+		return false
+	}
+	r.left -= cost
+	return true
+}
 
 // eval evaluates an expression; ok is false if there is none or its value is absent.
 func (r *run) eval(e *expression) (v ref.Val, ok bool, err error) {
 	if e == nil {
 		return nil, false, nil
 	}
-	if e.constant != nil {
-		v, ok = present(e.constant)
-		return v, ok, nil
-	}
-	if e.path != nil {
-		if v, ok := e.selected(&r.vars); ok {
-			v, ok = present(v)
-			return v, ok, nil
+	if v, ok = e.immediate(&r.vars); ok {
+		if !r.spend(1 + textCost(v) + containerCost(v)) {
+			return nil, false, e.failed(errCost)
 		}
-	}
-	if !r.metered {
-		v, _, err = e.fast.Eval(&r.vars)
-	} else {
-		v, err = r.evalMetered(e)
-	}
-	if err != nil {
+	} else if v, _, err = e.program.Eval(&r.vars); err != nil {
 		return nil, false, e.failed(err)
 	}
 	v, ok = present(v)
 	return v, ok, nil
 }
 
-func (r *run) evalMetered(e *expression) (ref.Val, error) {
-	v, details, err := e.metered.Eval(&r.vars)
-	if cost := details.ActualCost(); cost != nil {
-		if *cost > r.maxLeft {
-			return nil, errCost
-		}
-		r.maxLeft -= *cost
-	}
-	return v, err
-}
-
-// errCost stands for what cel-go reports as "actual cost limit exceeded".
-var errCost = errors.New("cost limit exceeded")
-
 // failed turns an error of evaluation into one that the user can act on.
 func (e *expression) failed(err error) *freshet.Error {
 	message := err.Error()
 	hint := "correct the expression or the event"
 	switch {
-	case strings.Contains(message, "cost limit exceeded"):
+	case strings.Contains(message, errCost.Error()):
 		message = "the expressions cost more than max_cost for this event"
 		hint = "make them cheaper, or raise mapping.max_cost"
 	case strings.Contains(message, "no such key"):
