@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
+	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/freshet-io/freshet"
@@ -213,9 +212,8 @@ func checkID(field, id string) error {
 	return nil
 }
 
-var unknownField = regexp.MustCompile(`^json: unknown field "(.*)"$`)
-
-// readJSON decodes a small body strictly: one value, no field that is not known.
+// readJSON decodes a small body strictly: one object, no field that is not known. into points
+// to a struct whose tags are names alone.
 func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSearchBytes))
 	if err != nil {
@@ -228,9 +226,10 @@ func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
 	if err := codec.CheckObject(raw); err != nil {
 		return err
 	}
-	d := json.NewDecoder(strings.NewReader(string(raw)))
-	d.DisallowUnknownFields()
-	err = d.Decode(into)
+	if err := checkNames(raw, reflect.TypeOf(into).Elem()); err != nil {
+		return err
+	}
+	err = json.Unmarshal(raw, into)
 	var typeError *json.UnmarshalTypeError
 	var own *freshet.Error
 	switch {
@@ -241,10 +240,31 @@ func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
 	case errors.As(err, &typeError):
 		return invalid(typeError.Field, fmt.Sprintf("must be %s, is a JSON %s", typeName(typeError.Type.Kind().String()), typeError.Value))
 	}
-	if m := unknownField.FindStringSubmatch(err.Error()); m != nil {
-		return &freshet.Error{Code: freshet.CodeUnknownField, Field: m[1], Message: "is not a field of this request; /openapi.json lists them"}
-	}
 	return &freshet.Error{Code: freshet.CodeInvalidJSON, Message: err.Error()}
+}
+
+// checkNames refuses members that the struct does not have and those that stand twice.
+// encoding/json would take "K" for k, and the last of two.
+func checkNames(object []byte, request reflect.Type) error {
+	members, err := codec.Members(object, nil)
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for i := range request.NumField() {
+		seen[request.Field(i).Tag.Get("json")] = false
+	}
+	for _, m := range members {
+		twice, known := seen[m.Name]
+		if !known {
+			return &freshet.Error{Code: freshet.CodeUnknownField, Field: m.Name, Message: "is not a field of this request; /openapi.json lists them"}
+		}
+		if twice {
+			return invalid(m.Name, "stands twice in the request")
+		}
+		seen[m.Name] = true
+	}
+	return nil
 }
 
 // typeName is a Go kind in words of JSON.
