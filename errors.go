@@ -21,6 +21,7 @@ const (
 	CodeOrderMismatch     Code = "order_mismatch"
 	CodeEmbedFailed       Code = "embed_failed"
 	CodeNotFound          Code = "not_found"
+	CodeNoSuchMethod      Code = "method_not_allowed"
 	CodeForeignToken      Code = "foreign_token"
 	CodeNotReached        Code = "position_not_reached"
 	CodeBacklogFull       Code = "backlog_full"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 
@@ -18,6 +19,8 @@ func status(code freshet.Code) int {
 	switch code {
 	case freshet.CodeUnknownCollection, freshet.CodeNotFound:
 		return http.StatusNotFound
+	case freshet.CodeNoSuchMethod:
+		return http.StatusMethodNotAllowed
 	case freshet.CodeTooLarge:
 		return http.StatusRequestEntityTooLarge
 	case freshet.CodeForeignToken:
@@ -79,3 +82,20 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error, result 
 func invalid(field, message string) error {
 	return &freshet.Error{Code: freshet.CodeInvalidField, Field: field, Message: message}
 }
+
+// noRoute answers a request that no route takes. unmatched is the router's own answer: it
+// knows the methods that the path does have.
+func (s *Server) noRoute(w http.ResponseWriter, r *http.Request, unmatched http.Handler) {
+	unmatched.ServeHTTP(headersOnly{w}, r)
+	err := &freshet.Error{Code: freshet.CodeNotFound, Message: fmt.Sprintf("%q is no route; /openapi.json lists them", r.URL.Path)}
+	if allow := w.Header().Get("Allow"); allow != "" {
+		err = &freshet.Error{Code: freshet.CodeNoSuchMethod, Message: fmt.Sprintf("%s is not a method of %q, which has %s", r.Method, r.URL.Path, allow)}
+	}
+	s.fail(w, r, err, nil)
+}
+
+// headersOnly keeps the headers of an answer and nothing else.
+type headersOnly struct{ http.ResponseWriter }
+
+func (headersOnly) WriteHeader(int)             {}
+func (headersOnly) Write(b []byte) (int, error) { return len(b), nil }
