@@ -37,7 +37,7 @@ func testBatches(t *testing.T, opt ann.Options) {
 	if err := ix.Apply(ops); err != nil {
 		t.Fatal(err)
 	}
-	const observers, observations = 4, 30
+	const observers, observations = 4, 20
 	var looked [observers]atomic.Int64
 	var done atomic.Bool
 	var wg sync.WaitGroup

@@ -227,7 +227,7 @@ func TestBackPressure(t *testing.T) {
 func TestFlushEndsWithItsContext(t *testing.T) {
 	ix := newIndex(t, ann.Options{Dim: 16, FlatBelow: -1, EfConstruction: 400})
 	var ops []ann.Op
-	for i, v := range newMixture(8, 16, 5, 5).vectors(1000) {
+	for i, v := range newMixture(8, 16, 5, 5).vectors(400) {
 		ops = append(ops, ann.Op{Key: uint64(i), Vector: v})
 	}
 	if err := ix.Apply(ops); err != nil {
@@ -298,7 +298,7 @@ func (d divisible) Each(yield func(uint64) bool) {
 func TestFilteredRecall(t *testing.T) {
 	n := 5000
 	if raceEnabled {
-		n = 1500
+		n = 800
 	}
 	mix := newMixture(8, 32, 8, 20)
 	ix := newIndex(t, ann.Options{Dim: 32, FlatBelow: -1, EfConstruction: 100})

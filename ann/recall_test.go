@@ -52,7 +52,7 @@ func keysOf(rows [][]int) [][]uint64 {
 func TestSyntheticRecall(t *testing.T) {
 	n := 10000
 	if raceEnabled {
-		n = 1000
+		n = 600
 	}
 	for _, metric := range []ann.Metric{ann.Cosine, ann.InnerProduct, ann.L2} {
 		t.Run(metric.String(), func(t *testing.T) {
@@ -61,8 +61,8 @@ func TestSyntheticRecall(t *testing.T) {
 			fill(t, ix, m.vectors(n))
 			queries := m.vectors(200)
 			truth := exactTruth(t, ix, queries, 10, nil)
-			got := recall(t, ix, queries, truth, 10, ann.SearchOptions{Ef: 50})
-			t.Logf("recall@10 at ef 50: %.4f", got)
+			got := recall(t, ix, queries, truth, 10, ann.SearchOptions{Ef: 40})
+			t.Logf("recall@10 at ef 40: %.4f", got)
 			if got < 0.97 {
 				t.Errorf("recall@10 is %.4f, want at least 0.97", got)
 			}

@@ -11,7 +11,11 @@ import (
 // itself for its nearest neighbour, and be lost (recall fell by four points in a prototype). So no point may be
 // unreachable, no link may lead to a slot's own node, and walks must find every point.
 func TestReusedSlotsKeepTheirLinks(t *testing.T) {
-	const n, dim, turns = 600, 16, 6
+	const n, dim = 600, 16
+	turns := 6
+	if raceEnabled {
+		turns = 2
+	}
 	mix := newMixture(17, dim, 8, 5)
 	vectors := mix.vectors(n)
 	ix := newIndex(t, ann.Options{Dim: dim, FlatBelow: -1, M: 6, EfConstruction: 40, BufferSize: 16})

@@ -23,28 +23,32 @@ func snapshotOf(t testing.TB, n int) []byte {
 }
 
 func TestSnapshotKeepsRecall(t *testing.T) {
+	n := 2000
+	if raceEnabled {
+		n = 500
+	}
 	m := newMixture(9, 24, 8, 20)
 	opt := ann.Options{Dim: 24, FlatBelow: -1}
 	ix := newIndex(t, opt)
-	fill(t, ix, m.vectors(1500))
+	fill(t, ix, m.vectors(n))
 	queries := m.vectors(100)
 	truth := exactTruth(t, ix, queries, 10, nil)
 	loaded := reload(t, ix, opt)
-	if st := loaded.Stats(); st.InGraph != 1500 {
+	if st := loaded.Stats(); st.InGraph != n {
 		t.Errorf("the links were not taken over: %+v", st)
 	}
-	before, after := recall(t, ix, queries, truth, 10, ann.SearchOptions{Ef: 40}), recall(t, loaded, queries, truth, 10, ann.SearchOptions{Ef: 40})
+	before, after := recall(t, ix, queries, truth, 10, ann.SearchOptions{Ef: 20}), recall(t, loaded, queries, truth, 10, ann.SearchOptions{Ef: 20})
 	if after < before-0.005 {
 		t.Errorf("recall@10 is %.4f after a load, and was %.4f", after, before)
 	}
 	opt.M = 8 // other rows: everything is linked anew
-	if st := reload(t, ix, opt).Stats(); st.Points != 1500 {
+	if st := reload(t, ix, opt).Stats(); st.Points != n {
 		t.Errorf("with another M: %+v", st)
 	}
 }
 
 func TestLoadRefuses(t *testing.T) {
-	good := snapshotOf(t, 1500)
+	good := snapshotOf(t, 1100)
 	flip := func(at int) []byte {
 		b := bytes.Clone(good)
 		b[at] ^= 0x40
