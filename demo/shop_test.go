@@ -11,7 +11,7 @@ import (
 	"github.com/freshet-io/freshet/demo"
 )
 
-const days = 20_000 // events of a shop's life in these tests
+const days = 6_000 // events of a shop's life in these tests
 
 func life(o demo.ShopOptions) []demo.Event {
 	shop := demo.NewShop(o)
