@@ -162,7 +162,7 @@ func (c *Catalog) SettleOrder(name string, order Order) error {
 }
 
 func (c *Catalog) put(col Collection) error {
-	if len(*c.current.Load()) >= MaxCollections {
+	if _, known := c.Get(col.Name); !known && len(*c.current.Load()) >= MaxCollections {
 		return &freshet.Error{Code: freshet.CodeTooLarge, Field: "collection",
 			Message: fmt.Sprintf("%q would be collection number %d; a log has at most %d. Use namespaces for tenants", col.Name, MaxCollections+1, MaxCollections)}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/broker/embedded"
 	"github.com/freshet-io/freshet/broker/journal"
+	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/wire"
 )
 
@@ -31,11 +32,15 @@ type folded struct {
 // foldState is the State of an audit: everything that the log gives, in memory.
 type foldState struct {
 	entities map[freshet.Key]folded
-	seen     map[EventID]struct {
-		n  uint64
-		at int64
-	}
-	next uint64
+	seen     map[EventID]remembered
+	next     uint64
+	lastAt   int64
+}
+
+// remembered is an event id in the dedupe window.
+type remembered struct {
+	number uint64
+	at     int64
 }
 
 // Latest implements State.
@@ -51,11 +56,14 @@ func (f *foldState) Latest(key freshet.Key) (*Entity, error) {
 // Seen implements State.
 func (f *foldState) Seen(id EventID) (uint64, int64, bool, error) {
 	s, ok := f.seen[id]
-	return s.n, s.at, ok, nil
+	return s.number, s.at, ok, nil
 }
 
 // NextID implements State.
 func (f *foldState) NextID() uint64 { return f.next }
+
+// LastAt implements State.
+func (f *foldState) LastAt() int64 { return f.lastAt }
 
 func (f *foldState) take(d *Decided) {
 	for i := range d.Changes {
@@ -63,17 +71,28 @@ func (f *foldState) take(d *Decided) {
 		f.entities[c.Key] = folded{c.Version, c.Revision, c.Op, c.Events, c.Content, d.Changes[i].PointsDigest, c.Digest}
 	}
 	for _, s := range d.Seen {
-		f.seen[s.id] = struct {
-			n  uint64
-			at int64
-		}{f.next, s.at}
+		f.seen[s.id] = remembered{f.next, s.at}
 		f.next++
+		f.lastAt = s.at
 	}
+}
+
+// settled is the catalog as the audit sees it: everything that the records up to the audit's
+// end made or settled is in it already, so nothing is left to do.
+type settled struct{ Collections }
+
+// SettleOrder implements Collections.
+func (settled) SettleOrder(name string, _ control.Order) error {
+	return fmt.Errorf("the catalog does not say how collection %q is ordered, though its events have been decided", name)
 }
 
 // Audit folds events.raw anew, from its first record to the position that vector.sync has
 // reached, and compares the outcome with vector.sync as it was at exactly that position.
-// Traffic goes on meanwhile. It needs memory for every entity and remembered event id.
+// Traffic goes on meanwhile, and nothing is altered. It needs memory for every entity and
+// remembered event id.
+//
+// What an embedder refused is taken from the dead letters: which drafts of a batch were
+// embedded at all depends on how the log was cut into batches then.
 func Audit(ctx context.Context, log *embedded.Log, o SequencerOptions, report *freshet.AuditReport) error {
 	view := log.View()
 	defer view.Close()
@@ -81,17 +100,34 @@ func Audit(ctx context.Context, log *embedded.Log, o SequencerOptions, report *f
 	if err != nil {
 		return err
 	}
-	state := &foldState{entities: map[freshet.Key]folded{}, seen: map[EventID]struct {
-		n  uint64
-		at int64
-	}{}}
-	o.State = state
+	state := &foldState{entities: map[freshet.Key]folded{}, seen: map[EventID]remembered{}}
+	o.State, o.Collections, o.AutoCreate = state, settled{o.Collections}, false
 	seq := NewSequencer(o)
+	if seq.recorded, err = refusals(view); err != nil {
+		return fmt.Errorf("read %s: %w", freshet.TopicDead, err)
+	}
 	if err := fold(ctx, log, seq, state, end, report); err != nil {
 		return fmt.Errorf("fold %s: %w", freshet.TopicRaw, err)
 	}
 	report.Through = end - 1
 	return compare(view, state, report)
+}
+
+// refusals reads which drafts were refused by their embedder.
+func refusals(view *embedded.View) (func(offset int64, ordinal int) bool, error) {
+	type place struct {
+		offset  int64
+		ordinal int
+	}
+	all := map[place]bool{}
+	err := view.Scan(freshet.TopicDead, func(r embedded.Record) error {
+		l, err := wire.DecodeDeadLetter(r.Value)
+		if err == nil && l.Stage == "embed" {
+			all[place{l.Position.Offset, l.Ordinal}] = true
+		}
+		return err
+	})
+	return func(offset int64, ordinal int) bool { return all[place{offset, ordinal}] }, err
 }
 
 func fold(ctx context.Context, log *embedded.Log, seq *Sequencer, state *foldState, end int64, report *freshet.AuditReport) error {
@@ -124,7 +160,8 @@ func compare(view *embedded.View, state *foldState, report *freshet.AuditReport)
 	err := view.Scan(freshet.TopicSync, func(r embedded.Record) error {
 		key, err := wire.ParseKey(r.Key)
 		if err != nil {
-			return err
+			report.Note(maxDifferences, difference("damaged", freshet.Key{Entity: string(r.Key)}, err.Error()))
+			return nil
 		}
 		c, err := wire.DecodeChange(key, bytes.Clone(r.Value), wire.Points)
 		if err != nil {

@@ -11,7 +11,8 @@ import (
 // Default is the default mapping: an event is {"event_id"?, "entity_id", "timestamp"?,
 // "payload", "op"?, "order"?, "vector"?, "collection"?, "namespace"?}. The text is
 // payload.text if that is a string, else the non-empty top-level strings of payload in byte
-// order of their names, joined by a line feed. The metadata is the payload without text.
+// order of their names, joined by a line feed; an event with a vector has no text but
+// payload.text. The metadata is the payload without text.
 type Default struct{}
 
 // Describe names the mapping; the number rises when its rules change.

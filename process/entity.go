@@ -22,11 +22,13 @@ type Entity struct {
 type State interface {
 	// Latest returns the latest state of an entity, nil when it never had one.
 	Latest(key freshet.Key) (*Entity, error)
-	// Seen returns the number under which an event id was remembered last, and the time (ms)
-	// at which its event was accepted.
+	// Seen returns the number under which an event id was remembered last, and the time (ms) of
+	// the dedupe window then.
 	Seen(id EventID) (number uint64, at int64, ok bool, err error)
 	// NextID is the number that the next remembered event id gets.
 	NextID() uint64
+	// LastAt is the time of the event id that was remembered last, 0 before the first.
+	LastAt() int64
 }
 
 // EventID is the digest of what identifies an event: source, entity and event id.
@@ -47,6 +49,9 @@ func contentDigest(d *Draft) [16]byte {
 	if d.Vector == nil {
 		h := xxh3.HashString128(d.Embed)
 		h.Hi ^= 1
+		if d.Embed != d.Text { // such points stand for no part of the text
+			h.Hi ^= 2
+		}
 		return h.Bytes()
 	}
 	b := make([]byte, 0, 4*len(d.Vector))
@@ -54,6 +59,6 @@ func contentDigest(d *Draft) [16]byte {
 		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(f))
 	}
 	h := xxh3.Hash128(b)
-	h.Hi ^= 2
+	h.Hi ^= 4
 	return h.Bytes()
 }

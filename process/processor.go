@@ -62,8 +62,9 @@ type Processor struct {
 	next   int64
 	Stats  Stats
 
-	mu   sync.Mutex    // guards gate
-	gate chan struct{} // not nil while paused by hand; closed to go on
+	mu      sync.Mutex    // guards gate and failing, and orders writes of Stats.Paused
+	gate    chan struct{} // not nil while paused by hand; closed to go on
+	failing bool          // an error is retried
 }
 
 // New prepares a processor at the position that its group has reached.
@@ -124,7 +125,7 @@ func (p *Processor) Pause() {
 	defer p.mu.Unlock()
 	if p.gate == nil {
 		p.gate = make(chan struct{})
-		p.Stats.Paused.Store(true)
+		p.showPaused()
 	}
 }
 
@@ -135,9 +136,21 @@ func (p *Processor) Resume() {
 	if p.gate != nil {
 		close(p.gate)
 		p.gate = nil
-		p.Stats.Paused.Store(false)
+		p.showPaused()
 	}
 }
+
+// fail notes whether an error is being retried.
+func (p *Processor) fail(failing bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failing != failing {
+		p.failing = failing
+		p.showPaused()
+	}
+}
+
+func (p *Processor) showPaused() { p.Stats.Paused.Store(p.failing || p.gate != nil) }
 
 func (p *Processor) passGate(ctx context.Context) error {
 	p.mu.Lock()
@@ -247,7 +260,7 @@ func (p *Processor) retry(ctx context.Context, what string, step func() error) e
 	backoff := 10 * time.Millisecond
 	for {
 		err := step()
-		p.Stats.Paused.Store(err != nil)
+		p.fail(err != nil)
 		if err == nil || errors.Is(err, embedded.ErrFenced) || ctx.Err() != nil {
 			return err
 		}

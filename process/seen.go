@@ -8,8 +8,12 @@ import (
 )
 
 // Window bounds how long an event id is remembered.
+//
+// Its clock is the time at which events were accepted, or that of the id that was remembered
+// last where the server's clock has been set back since: it never runs back, so an id that is
+// too old once stays so, and what a replay decides does not depend on when old ids are swept.
 type Window struct {
-	MaxAgeMs int64 // by the time at which events were accepted
+	MaxAgeMs int64
 	MaxIDs   uint64
 }
 
@@ -17,15 +21,14 @@ type Window struct {
 var DefaultWindow = Window{MaxAgeMs: 24 * 3600 * 1000, MaxIDs: 10_000_000}
 
 // covers reports whether an id remembered as number n at a time counts for an event accepted
-// at now, when next is the number of the next id. It depends on the log alone, not on when
-// old ids are swept, so a replay decides the same.
+// at now, when next is the number of the next id.
 func (w Window) covers(n uint64, at int64, next uint64, now int64) bool {
 	return now-at <= w.MaxAgeMs && next-n <= w.MaxIDs
 }
 
 // seenTable is the event ids of the dedupe window, in a state table of the log:
 //
-//	'i' id (16 bytes)         → number (8), accepted at (8)
+//	'i' id (16 bytes)         → number (8), time of the window (8)
 //	'n' number (8)            → id
 //
 // Numbers count the remembered ids. Only the committing goroutine uses it.
@@ -34,6 +37,7 @@ type seenTable struct {
 	window Window
 	next   uint64 // number of the next id
 	oldest uint64 // no id with a lower number is stored
+	lastAt int64  // time of the id with the highest number
 }
 
 func openSeen(log *embedded.Log, w Window) (*seenTable, error) {
@@ -42,11 +46,27 @@ func openSeen(log *embedded.Log, w Window) (*seenTable, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read event ids: %w", err)
 	}
-	if ok {
-		t.oldest = binary.BigEndian.Uint64(first[1:])
-		t.next = binary.BigEndian.Uint64(last[1:]) + 1
+	if !ok {
+		return t, nil
 	}
-	return t, nil
+	t.oldest = binary.BigEndian.Uint64(first[1:])
+	t.next = binary.BigEndian.Uint64(last[1:]) + 1
+	return t, t.readLast()
+}
+
+// readLast reads the time of the id that was remembered last.
+func (t *seenTable) readLast() error {
+	id, _, err := t.log.GetTable(embedded.TableSeen, numberKey(t.next-1))
+	if err == nil && len(id) != len(EventID{}) {
+		err = fmt.Errorf("number %d stands for %d bytes: damaged", t.next-1, len(id))
+	}
+	if err == nil {
+		_, t.lastAt, _, err = t.Seen(EventID(id))
+	}
+	if err != nil {
+		return fmt.Errorf("read event ids: %w", err)
+	}
+	return nil
 }
 
 func idKey(id EventID) []byte { return append([]byte{'i'}, id[:]...) }
@@ -68,6 +88,9 @@ func (t *seenTable) Seen(id EventID) (number uint64, at int64, ok bool, err erro
 // NextID implements State.
 func (t *seenTable) NextID() uint64 { return t.next }
 
+// LastAt implements State.
+func (t *seenTable) LastAt() int64 { return t.lastAt }
+
 // stage adds the ids of a batch to its transaction, and sweeps as many old ones as fell out
 // of the window, a bounded number at a time. It sweeps first: an id that the batch remembers
 // anew must not go with its old number.
@@ -88,6 +111,7 @@ func (t *seenTable) stage(tx *embedded.Txn, ids []seenID) error {
 			return err
 		}
 		t.next++
+		t.lastAt = s.at
 	}
 	return nil
 }

@@ -45,13 +45,16 @@ type plan struct {
 	entities map[freshet.Key]*pending
 	seen     []seenID
 	inBatch  map[EventID]int // place in seen of the latest use
+	now      int64           // of the dedupe window, ms; see Window
 	dead     []freshet.DeadLetter
 	outcomes Outcomes
 }
 
+// seenID is an event id that the batch remembers.
 type seenID struct {
-	id EventID
-	at int64
+	id     EventID
+	at     int64
+	record int // of the batch
 }
 
 // Collections is the part of the catalog that sequencing needs.
@@ -64,10 +67,10 @@ type Collections interface {
 // epoch of offsets. It rises when offsets start anew, which the embedded log can't do yet.
 const epoch = 1
 
-// sequence decides every draft of a batch in order. Drafts in refused could not be embedded;
-// they become dead letters.
+// sequence decides every draft of a batch in order. Drafts in refused can't be embedded; those
+// that would have an effect become dead letters.
 func (s *Sequencer) sequence(batch []mapped, refused map[spot]error) (*plan, error) {
-	p := &plan{entities: make(map[freshet.Key]*pending, len(batch)), inBatch: map[EventID]int{}}
+	p := &plan{entities: make(map[freshet.Key]*pending, len(batch)), inBatch: map[EventID]int{}, now: s.state.LastAt()}
 	for i := range batch {
 		m := &batch[i]
 		if m.err != nil {
@@ -84,10 +87,7 @@ func (s *Sequencer) sequence(batch []mapped, refused map[spot]error) (*plan, err
 				err = staged("validate", s.admit(d, m.record.Position.Offset))
 			}
 			if err == nil {
-				err = refused[spot{i, k}]
-			}
-			if err == nil {
-				err = s.draft(p, m, d, spot{i, k})
+				err = s.draft(p, m, d, spot{i, k}, refused[spot{i, k}])
 			}
 			var refusal *freshet.Error
 			if errors.As(err, &refusal) {
@@ -100,10 +100,12 @@ func (s *Sequencer) sequence(batch []mapped, refused map[spot]error) (*plan, err
 	return p, nil
 }
 
-// draft applies one draft to the plan. A *freshet.Error makes it a dead letter, any other
-// error is one of the log and stops the batch.
-func (s *Sequencer) draft(p *plan, m *mapped, d *mappedDraft, at spot) error {
-	repeated, err := s.repeated(p, m, d)
+// draft applies one draft to the plan. refusal says why its content can't be embedded, if so.
+// A *freshet.Error makes the draft a dead letter, any other error is one of the log and stops
+// the batch.
+func (s *Sequencer) draft(p *plan, m *mapped, d *mappedDraft, at spot, refusal error) error {
+	now := max(p.now, m.record.AcceptedAt)
+	repeated, err := s.repeated(p, d, at, now)
 	if err != nil {
 		return err
 	}
@@ -121,10 +123,11 @@ func (s *Sequencer) draft(p *plan, m *mapped, d *mappedDraft, at spot) error {
 	version := freshet.Version{Order: d.Order, Epoch: epoch, Offset: m.record.Position.Offset}
 	switch c := version.Compare(e.head.Version); {
 	case c == 0:
-		return staged("map", &freshet.Error{Code: freshet.CodeMappingFailed, Field: "entity",
-			Message: fmt.Sprintf("the mapping gives two changes of entity %q for one event; merge them, or give one another entity", clip(d.Key.Entity))})
+		return twice(d)
 	case c < 0:
 		p.outcomes.Superseded++
+	case refusal != nil:
+		return refusal
 	default:
 		p.count(e, d)
 		e.head = s.apply(e.head, m, d, version)
@@ -132,23 +135,34 @@ func (s *Sequencer) draft(p *plan, m *mapped, d *mappedDraft, at spot) error {
 	}
 	if d.EventID != "" {
 		p.inBatch[d.id] = len(p.seen)
-		p.seen = append(p.seen, seenID{d.id, m.record.AcceptedAt})
+		p.seen = append(p.seen, seenID{d.id, now, at.record})
+		p.now = now
 	}
 	return nil
 }
 
-func (s *Sequencer) repeated(p *plan, m *mapped, d *mappedDraft) (bool, error) {
+// repeated reports whether the draft's event id is within the dedupe window. A mapping that
+// names it twice in one event makes no repeat but a mistake.
+func (s *Sequencer) repeated(p *plan, d *mappedDraft, at spot, now int64) (bool, error) {
 	if d.EventID == "" {
 		return false, nil
 	}
 	if n, ok := p.inBatch[d.id]; ok {
-		return s.window.covers(uint64(n), p.seen[n].at, uint64(len(p.seen)), m.record.AcceptedAt), nil
+		if p.seen[n].record == at.record {
+			return false, twice(d)
+		}
+		return s.window.covers(uint64(n), p.seen[n].at, uint64(len(p.seen)), now), nil
 	}
-	n, at, ok, err := s.state.Seen(d.id)
+	n, when, ok, err := s.state.Seen(d.id)
 	if err != nil || !ok {
 		return false, err
 	}
-	return s.window.covers(n, at, s.state.NextID()+uint64(len(p.seen)), m.record.AcceptedAt), nil
+	return s.window.covers(n, when, s.state.NextID()+uint64(len(p.seen)), now), nil
+}
+
+func twice(d *mappedDraft) error {
+	return staged("map", &freshet.Error{Code: freshet.CodeMappingFailed, Field: "entity",
+		Message: fmt.Sprintf("the mapping gives two changes of entity %q for one event; merge them, or give one another entity", clip(d.Key.Entity))})
 }
 
 // checkOrder holds a collection to its first event: all of its events carry an order of

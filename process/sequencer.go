@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
-	"strconv"
 	"sync"
 
 	"github.com/freshet-io/freshet"
@@ -39,6 +38,9 @@ type Sequencer struct {
 	window      Window
 	autoCreate  bool
 	state       State
+	// recorded says, in an audit, which drafts were refused by their embedder when they were
+	// decided: no embedder is asked again whether it refuses. nil when deciding for the first time.
+	recorded func(offset int64, ordinal int) bool
 }
 
 // NewSequencer returns a sequencer.
@@ -100,6 +102,9 @@ func (s *Sequencer) mapOne(m *mapped) {
 		mapper = Default{}
 	}
 	drafts, err := mapper.Map(m.record)
+	if err != nil {
+		err = coded(freshet.CodeMappingFailed, err)
+	}
 	if err != nil && len(drafts) == 0 {
 		m.err = staged("map", err)
 		return
@@ -126,129 +131,70 @@ func (s *Sequencer) mapOne(m *mapped) {
 	}
 }
 
-// embedAll gives every touched entity its points. It returns the drafts whose content can't
-// be embedded; an error means that the whole batch is to be tried again.
-func (s *Sequencer) embedAll(ctx context.Context, p *plan, batch []mapped) ([]Decision, map[spot]error, error) {
-	decisions := make([]Decision, 0, len(p.order))
-	jobs := map[string]*embedJob{}
-	for _, e := range p.order {
-		if !e.touched {
-			continue
-		}
-		decisions = append(decisions, Decision{Change: e.head, Replaces: e.stored})
-		d := &decisions[len(decisions)-1]
-		draft := &batch[e.content.record].drafts[e.content.draft]
-		switch {
-		case e.head.Op == freshet.OpDelete:
-		case e.stored != nil && e.stored.Change.Op == freshet.OpUpsert && e.stored.Change.Content == e.head.Content:
-			if err := reuse(d, e.stored); err != nil {
-				return nil, nil, err
-			}
-		case draft.Vector != nil:
-			d.Change.Points = []freshet.Point{{Slot: "0", Vector: draft.Vector}}
-		default:
-			col, _ := s.collections.Get(e.key.Collection)
-			job := jobs[col.Model]
-			if job == nil {
-				job = &embedJob{}
-				jobs[col.Model] = job
-			}
-			job.add(len(decisions)-1, e.content, draft.Embed, chunk.Split(draft.Embed, s.splitter))
-		}
-	}
-	refused := map[spot]error{}
-	for model, job := range jobs {
-		if err := job.run(ctx, s.embedders[model], decisions, refused); err != nil {
-			return nil, nil, fmt.Errorf("embed with %s: %w", model, err)
-		}
-	}
-	return decisions, refused, nil
-}
-
-func reuse(d *Decision, stored *Entity) (err error) {
-	d.PointsDigest = stored.PointsDigest
-	if stored.Points != nil {
-		d.Change.Points, err = stored.Points()
-	}
-	return err
-}
-
-// embedJob is the texts of a batch that one model embeds.
-type embedJob struct {
-	inputs []freshet.Input
-	owners []embedOwner
-}
-
-type embedOwner struct {
-	decision   int
-	content    spot
-	start, end int
-}
-
-func (j *embedJob) add(decision int, content spot, text string, spans []chunk.Span) {
-	if len(spans) == 0 {
-		spans = []chunk.Span{{Start: 0, End: len(text)}} // only white space: the model says what is wrong
-	}
-	for _, sp := range spans {
-		j.inputs = append(j.inputs, freshet.Input{Text: text[sp.Start:sp.End]})
-		j.owners = append(j.owners, embedOwner{decision, content, sp.Start, sp.End})
-	}
-}
-
-func (j *embedJob) run(ctx context.Context, e freshet.Embedder, decisions []Decision, refused map[spot]error) error {
-	out, err := e.Embed(ctx, j.inputs)
-	if err != nil {
-		return err
-	}
-	model := e.Model().Name
-	for i, o := range j.owners {
-		if err := out[i].Err; err != nil {
-			refused[o.content] = staged("embed", err)
-			continue
-		}
-		c := &decisions[o.decision].Change
-		c.Points = append(c.Points, freshet.Point{Model: model, Slot: strconv.Itoa(len(c.Points)),
-			Vector: out[i].Vector, Start: o.start, End: o.end})
-	}
-	return nil
-}
-
 // Decide maps, sequences and embeds a batch. An error means that nothing is decided and the
 // batch is to be tried again.
 func (s *Sequencer) Decide(ctx context.Context, records []Record, t *Timing) (*Decided, error) {
 	t.begin()
 	batch := s.mapAll(records)
 	t.lap(&t.Map)
-	refused := map[spot]error{}
+	m := s.begin(batch)
 	for {
-		p, err := s.sequence(batch, refused)
-		if err != nil {
-			return nil, err
-		}
+		p, err := s.sequence(batch, m.refused)
 		t.lap(&t.Sequence)
-		decisions, more, err := s.embedAll(ctx, p, batch)
 		if err != nil {
 			return nil, err
 		}
-		if len(more) > 0 {
-			for at, err := range more {
-				refused[at] = err
-			}
+		again, err := s.embed(ctx, p, batch, m)
+		if err != nil {
+			return nil, err
+		}
+		if again {
 			t.lap(&t.Embed)
 			continue // without the drafts that can't be embedded
 		}
-		digest(decisions)
+		decisions, err := decisions(p, batch, m)
 		t.lap(&t.Embed)
+		if err != nil {
+			return nil, err
+		}
 		return &Decided{Changes: decisions, Seen: p.seen, Dead: p.dead, Outcomes: p.outcomes}, nil
 	}
 }
 
-func digest(decisions []Decision) {
-	for i := range decisions {
-		d := &decisions[i]
+// decisions gives every touched entity its points and digests.
+func decisions(p *plan, batch []mapped, m *made) ([]Decision, error) {
+	out := make([]Decision, 0, len(p.order))
+	for _, e := range p.order {
+		if !e.touched {
+			continue
+		}
+		d := Decision{Change: e.head, Replaces: e.stored}
+		draft := &batch[e.content.record].drafts[e.content.draft]
+		switch {
+		case e.head.Op == freshet.OpDelete:
+		case e.keeps(e.head.Content):
+			if err := reuse(&d, e.stored); err != nil {
+				return nil, err
+			}
+		case draft.Vector != nil:
+			d.Change.Points = []freshet.Point{{Slot: "0", Vector: draft.Vector}}
+		default:
+			d.Change.Points = m.points[e.content]
+		}
 		if len(d.Change.Points) > 0 {
 			d.PointsDigest = wire.PointsDigest(d.Change.Points)
 		}
 		d.Change.Digest = wire.StateDigest(&d.Change, d.PointsDigest)
+		out = append(out, d)
 	}
+	return out, nil
+}
+
+// reuse gives the entity the points that it has.
+func reuse(d *Decision, stored *Entity) (err error) {
+	d.PointsDigest = stored.PointsDigest
+	if stored.Points != nil {
+		d.Change.Points, err = stored.Points()
+	}
+	return err
 }

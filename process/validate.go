@@ -29,17 +29,17 @@ func (s *Sequencer) collection(name string, offset int64) (control.Collection, e
 // admit checks a draft again that named an unknown collection, which may exist by now, or be
 // made. It runs in the order of the log.
 func (s *Sequencer) admit(d *mappedDraft, offset int64) error {
-	_, err := s.collection(d.Key.Collection, offset)
-	if err != nil && !s.autoCreate {
-		return &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection",
-			Message: fmt.Sprintf("%q does not exist; declare it in the configuration, or set auto_create", clip(d.Key.Collection))}
-	}
-	if err != nil {
+	if _, err := s.collection(d.Key.Collection, offset); err != nil && s.autoCreate {
 		if _, err := s.collections.CreateLike(d.Key.Collection, freshet.DefaultCollection, offset); err != nil {
 			return err
 		}
 	}
-	return s.validate(d, offset)
+	err := s.validate(d, offset)
+	if errors.Is(err, errUnknown) {
+		return &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection",
+			Message: fmt.Sprintf("%q does not exist; declare it in the configuration, or set auto_create", clip(d.Key.Collection))}
+	}
+	return err
 }
 
 // validate checks what can be known of a draft alone.
@@ -58,12 +58,17 @@ func (s *Sequencer) validate(d *mappedDraft, offset int64) error {
 		}
 		return nil
 	}
-	if len(d.Vector) != col.Dim {
+	return checkVector(d.Vector, col)
+}
+
+// checkVector reports, as a *freshet.Error, why a collection can't take a vector.
+func checkVector(v []float32, col control.Collection) error {
+	if len(v) != col.Dim {
 		return &freshet.Error{Code: freshet.CodeWrongDimension, Field: "vector",
-			Message: fmt.Sprintf("has %d dimensions, collection %q has %d", len(d.Vector), col.Name, col.Dim)}
+			Message: fmt.Sprintf("has %d dimensions, collection %q has %d", len(v), col.Name, col.Dim)}
 	}
 	var norm float64
-	for i, f := range d.Vector {
+	for i, f := range v {
 		if f != f || f-f != 0 {
 			return &freshet.Error{Code: freshet.CodeBadVector, Field: "vector", Message: fmt.Sprintf("element %d is %v; every element must be finite", i, f)}
 		}
