@@ -82,7 +82,6 @@ func (l *life) checkLog(ctx context.Context) error {
 	if m.applied >= log.RawEnd() {
 		return fmt.Errorf("events.raw ends at %d, an answer counted what is at %d", log.RawEnd(), m.applied)
 	}
-	m.report.Records = len(m.placed)
 	return nil
 }
 
@@ -177,7 +176,10 @@ func (l *life) checkEntities(ctx context.Context, st *state) error {
 		if !ok {
 			return fmt.Errorf("%+v is not there, events.raw gives version %+v", key, want.version)
 		}
-		if err := errors.Join(want.compare(&have, wire.Partition(key, l.cfg.Partitions)), want.comparePoints(ctx, &have, model)); err != nil {
+		if err := want.compare(&have, wire.Partition(key, l.cfg.Partitions)); err != nil {
+			return fmt.Errorf("%+v: %w", key, err)
+		}
+		if err := want.comparePoints(ctx, &have, model); err != nil {
 			return fmt.Errorf("%+v: %w", key, err)
 		}
 	}
@@ -247,13 +249,11 @@ func (l *life) checkDead(st *state) error {
 		return fmt.Errorf("there are %d dead letters, events.raw gives %d", len(letters), len(st.dead))
 	}
 	for i, want := range st.dead {
-		have, key, id := letters[i], want.key, want.id
-		if want.unnamed {
-			key, id = freshet.Key{}, ""
-		}
-		if have.Position.Offset != want.offset || have.Class != want.class || have.Key != key || have.EventID != id ||
+		have := letters[i]
+		if have.Position.Offset != want.offset || have.Class != want.class || have.Key != want.key || have.EventID != want.id ||
 			want.raw != nil && string(have.Value) != string(want.raw) {
-			return fmt.Errorf("a dead letter is %+v, events.raw gives %s of %+v at %d", have, want.class, want.key, want.offset)
+			return fmt.Errorf("a dead letter is %s of %+v at %d: %.100q, events.raw gives %s of %+v at %d",
+				have.Class, have.Key, have.Position.Offset, have.Value, want.class, want.key, want.offset)
 		}
 	}
 	return nil

@@ -172,7 +172,7 @@ type operator struct {
 
 // run goes on until the writers are done or the power is off.
 func (o *operator) run(ctx context.Context, done <-chan struct{}) error {
-	for o.outlet.on() {
+	for n := 30; n > 0 && o.outlet.on(); n-- {
 		var err error
 		switch p := o.rng.IntN(20); {
 		case p < 3:

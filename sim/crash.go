@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"errors"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,14 +20,14 @@ type outlet struct {
 
 	mu       sync.Mutex // guards what follows
 	rng      *rand.Rand
-	left     int        // operations until the cut; negative: only by hand
+	left     int        // operations until the cut; not above zero: only by hand
+	syncs    bool       // only syncs are counted
 	survives int        // percent of what was not synced that survives a cut
 	after    *vfs.MemFS // the disk after the cut, nil before
 }
 
-// newOutlet cuts the power of mem before the operation number left that changes something.
-func newOutlet(mem *vfs.MemFS, rng *rand.Rand, left int) *outlet {
-	o := &outlet{mem: mem, rng: rng, left: left}
+func newOutlet(mem *vfs.MemFS, rng *rand.Rand) *outlet {
+	o := &outlet{mem: mem, rng: rng}
 	switch rng.IntN(5) {
 	case 0:
 		o.survives = 0
@@ -36,6 +38,20 @@ func newOutlet(mem *vfs.MemFS, rng *rand.Rand, left int) *outlet {
 	}
 	return o
 }
+
+// arm chooses the operation before which the power is cut, among about the next most that
+// change something; often it is a sync, so that what was written is there in part.
+func (o *outlet) arm(most int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.syncs = o.rng.IntN(2) == 0; o.syncs {
+		most /= syncOneIn
+	}
+	o.left = 1 + o.rng.IntN(most)
+}
+
+// syncOneIn says how many of the operations that change something are syncs, about.
+const syncOneIn = 4
 
 // fs is the node's file system.
 func (o *outlet) fs() vfs.FS {
@@ -55,8 +71,10 @@ func (o *outlet) before(op errorfs.Op) error {
 	}
 	var wait time.Duration
 	o.mu.Lock()
-	if o.left--; o.left == 0 {
-		o.cutLocked()
+	if isSync(op.Kind) || !o.syncs {
+		if o.left--; o.left == 0 {
+			o.cutLocked()
+		}
 	}
 	if isSync(op.Kind) && o.after == nil && o.rng.IntN(slowOneIn) == 0 {
 		wait = time.Duration(o.rng.Int64N(int64(slowMost)))
@@ -105,11 +123,35 @@ func (o *outlet) witness(f func()) {
 	}
 }
 
-// guarded is a MemFS whose CrashClone can be called at any time: Link and ReuseForWrite take
-// its lock for reading twice, which never ends when CrashClone asks for it in between.
+// guarded is a MemFS that can be cloned at any time, and that Pebble can live on.
+//
+// Link and ReuseForWrite of a MemFS take its lock for reading twice, which never ends when
+// CrashClone asks for it in between: they hold the gate.
+//
+// Pebble relies on one thing that a MemFS does not give: that the entry of a file that was
+// synced is on the disk before one that is made later in the same folder, as on every file
+// system with a journal. It makes a marker that names a MANIFEST only after the sync of that
+// MANIFEST, and syncs the folder after both. Our own code relies on no such thing, so this is
+// granted to markers alone.
 type guarded struct {
 	*vfs.MemFS
 	gate *sync.RWMutex // held for writing by who calls CrashClone
+}
+
+const markerPrefix = "marker."
+
+// Create implements vfs.FS.
+func (g guarded) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasPrefix(g.PathBase(name), markerPrefix) {
+		dir, err := g.OpenDir(g.PathDir(name))
+		if err != nil {
+			return nil, err
+		}
+		if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
+			return nil, err
+		}
+	}
+	return g.MemFS.Create(name, c)
 }
 
 // Link implements vfs.FS.

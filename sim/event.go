@@ -33,8 +33,8 @@ type event struct {
 	vector   []float32
 	// dead says why it can't be applied, whatever came before; "" when it can.
 	dead freshet.Code
-	// unnamed says that it is so damaged that its dead letter names no entity.
-	unnamed bool
+	// huge says that its vector holds a number that no float32 can.
+	huge bool
 	// again says that its id was submitted before.
 	again bool
 }
@@ -176,7 +176,7 @@ func (a *author) spoil(e *event) {
 	case a.rng.IntN(2) == 0:
 		e.vector, e.dead = append(e.vector, 1), freshet.CodeWrongDimension
 	default:
-		e.dead, e.unnamed = freshet.CodeBadVector, true // see encode
+		e.dead, e.huge = freshet.CodeBadVector, true
 	}
 }
 
@@ -204,8 +204,8 @@ func (e *event) encode() []byte {
 	if e.time > 0 {
 		field("timestamp", strconv.AppendInt(nil, e.time, 10))
 	}
-	if e.unnamed {
-		field("vector", []byte("[1,2,3,1e999]")) // no float32: found only when it is read whole
+	if e.huge {
+		field("vector", []byte("[1,2,3,1e999]")) // found only when the event is read whole
 	} else if e.vector != nil {
 		field("vector", must(json.Marshal(e.vector)))
 	}

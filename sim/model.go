@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 
 	"github.com/freshet-io/freshet"
@@ -153,6 +154,23 @@ func (m *model) acknowledged(rng *rand.Rand) *batch {
 		return b
 	}
 	return nil
+}
+
+// summary completes the report at the end.
+func (m *model) summary() Report {
+	r := m.report
+	r.Records = len(m.placed)
+	for _, s := range m.marks {
+		if s.offset == unplaced {
+			r.Lost++
+		}
+	}
+	for name := range m.collections {
+		if strings.HasPrefix(name, autoPrefix) {
+			r.Made++
+		}
+	}
+	return r
 }
 
 // unanswered returns the batches that nobody was told the outcome of, each once.

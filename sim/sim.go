@@ -38,6 +38,23 @@ type Report struct {
 	Dead       int // dead letters
 	Entities   int // at the end, tombstones included
 	Snapshots  int // completed while the power was on
+	Made       int // collections that events made
+}
+
+// Add adds up two reports.
+func (r *Report) Add(o Report) {
+	r.Lives += o.Lives
+	r.Cut += o.Cut
+	r.CutOpening += o.CutOpening
+	r.Records += o.Records
+	r.Kept += o.Kept
+	r.Lost += o.Lost
+	r.Torn += o.Torn
+	r.Repeated += o.Repeated
+	r.Dead += o.Dead
+	r.Entities += o.Entities
+	r.Snapshots += o.Snapshots
+	r.Made += o.Made
 }
 
 const (
@@ -45,11 +62,13 @@ const (
 	waitMost = time.Minute
 	dataDir  = "/srv/freshet/data"
 	// cacheBytes and segmentBytes are small: segments end often, and nodes open fast.
-	cacheBytes      = 1 << 20
-	segmentBytes    = 20_000
-	partitionsMost  = 16
-	operationsOfAll = 400 // of the file system, about, in a long life
-	operationsOpen  = 60  // while a node comes up
+	cacheBytes     = 1 << 20
+	segmentBytes   = 20_000
+	partitionsMost = 16
+	// How many operations of the file system a new node needs to come up, and how many follow
+	// while clients are busy; about.
+	operationsOpening = 80
+	operationsRunning = 120
 )
 
 // world is a data folder with those who use it.
@@ -74,7 +93,7 @@ func Run(seed uint64, o Options) (Report, error) {
 			return w.model.report, fmt.Errorf("seed %d, life %d: %w", seed, n, err)
 		}
 	}
-	return w.model.report, nil
+	return w.model.summary(), nil
 }
 
 // configure chooses a configuration, and makes the folder above the data folder.
@@ -113,8 +132,10 @@ type life struct {
 func (w *world) live(number int, last bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), waitMost)
 	defer cancel()
-	l := &life{world: w, rng: w.rng, number: number, outlet: newOutlet(w.mem, w.fork(), w.cutAt(last)),
-		promised: w.model.snapshot}
+	l := &life{world: w, rng: w.rng, number: number, outlet: newOutlet(w.mem, w.fork()), promised: w.model.snapshot}
+	if !last && w.rng.IntN(4) == 0 {
+		l.outlet.arm(operationsOpening)
+	}
 	var err error
 	l.node, err = node.Open(ctx, node.Options{Config: w.cfg, FS: disk.New(l.outlet.fs(), w.skip), SegmentBytes: w.bytes,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
@@ -125,6 +146,8 @@ func (w *world) live(number int, last bool) error {
 	w.model.report.Lives++
 	if !l.outlet.on() {
 		w.model.report.CutOpening++
+	} else if !last && w.rng.IntN(6) > 0 {
+		l.outlet.arm(operationsRunning)
 	}
 	if err := l.check(ctx); err != nil {
 		return fmt.Errorf("after the start: %w", err)
@@ -136,17 +159,6 @@ func (w *world) live(number int, last bool) error {
 		return err
 	}
 	return l.end(ctx)
-}
-
-// cutAt chooses the operation before which the power is cut.
-func (w *world) cutAt(last bool) int {
-	switch p := w.rng.IntN(10); {
-	case last || p < 2:
-		return -1
-	case p < 4:
-		return 1 + w.rng.IntN(operationsOpen)
-	}
-	return 1 + w.rng.IntN(operationsOfAll)
 }
 
 // fork returns a random source of its own for a goroutine.

@@ -1,17 +1,129 @@
 package sim_test
 
 import (
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 
+	"github.com/freshet-io/freshet/disk"
 	"github.com/freshet-io/freshet/sim"
 )
 
-func TestCrash(t *testing.T) {
-	for seed := range uint64(20) {
-		r, err := sim.Run(seed, sim.Options{})
-		t.Logf("%+v", r)
+// Seeds of a test, and of a short one or one under the race detector.
+const (
+	seeds      = 1000
+	seedsShort = 50
+)
+
+// seedVariable names the environment variable that repeats one seed.
+const seedVariable = "FRESHET_SIM_SEED"
+
+func chosen(t *testing.T) (first, n uint64) {
+	if v, ok := os.LookupEnv(seedVariable); ok {
+		seed, err := strconv.ParseUint(v, 10, 64)
 		if err != nil {
-			t.Error(err)
+			t.Fatalf("%s: %v", seedVariable, err)
+		}
+		return seed, 1
+	}
+	if testing.Short() || raceEnabled {
+		return 0, seedsShort
+	}
+	return 0, seeds
+}
+
+// each runs seeds on all cores until run returns false.
+func each(first, n uint64, run func(seed uint64) bool) {
+	var next atomic.Uint64
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < n; i = next.Add(1) - 1 {
+				if !run(first + i) {
+					next.Store(n)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Whatever the moment of the crash: nothing acknowledged is lost, and nothing counts twice.
+func TestCrash(t *testing.T) {
+	first, n := chosen(t)
+	var mu sync.Mutex
+	var total sim.Report
+	failed := 0
+	each(first, n, func(seed uint64) bool {
+		r, err := sim.Run(seed, sim.Options{})
+		mu.Lock()
+		defer mu.Unlock()
+		total.Add(r)
+		if err != nil {
+			failed++
+			t.Errorf("%v\nrepeat with: %s=%d go test ./sim -run TestCrash -count=100", err, seedVariable, seed)
+		}
+		return failed < 5
+	})
+	t.Logf("%d seeds: %+v", n, total)
+	if n == seeds && failed == 0 {
+		if problem := tame(total); problem != "" {
+			t.Errorf("the simulation has grown too tame to prove anything: %s", problem)
 		}
 	}
+}
+
+// tame says what happens too seldom in all seeds together.
+func tame(r sim.Report) string {
+	for _, c := range []struct {
+		what  string
+		n, at int
+	}{
+		{"records", r.Records, 40 * seeds}, {"cuts", r.Cut, seeds}, {"cuts while a node came up", r.CutOpening, seeds / 4},
+		{"records kept though never acknowledged", r.Kept, seeds / 2}, {"events lost before their acknowledgement", r.Lost, seeds / 2},
+		{"torn bytes", r.Torn, 10 * seeds}, {"repeated events", r.Repeated, 3 * seeds}, {"dead letters", r.Dead, 4 * seeds},
+		{"entities", r.Entities, 20 * seeds}, {"snapshots", r.Snapshots, seeds}, {"collections made on the way", r.Made, seeds},
+	} {
+		if c.n < c.at {
+			return fmt.Sprintf("%d %s, at least %d are wanted", c.n, c.what, c.at)
+		}
+	}
+	return ""
+}
+
+// Without any one of our own syncs a promise is broken, and the simulation notices.
+func TestEverySyncIsNeeded(t *testing.T) {
+	for _, site := range disk.Sites() {
+		t.Run(string(site), func(t *testing.T) {
+			if reason, ok := elsewhere[site]; ok {
+				t.Skip(reason)
+			}
+			var mu sync.Mutex
+			var broken error
+			ran := 0
+			each(0, seeds, func(seed uint64) bool {
+				_, err := sim.Run(seed, sim.Options{Skip: func(s disk.Site) bool { return s == site }})
+				mu.Lock()
+				defer mu.Unlock()
+				ran++
+				if broken == nil {
+					broken = err
+				}
+				return broken == nil
+			})
+			if broken == nil {
+				t.Fatalf("%s does nothing, and none of %d seeds noticed", site, ran)
+			}
+			t.Logf("found after %d seeds: %.300v", ran, broken)
+		})
+	}
+}
+
+// elsewhere are the sites that a simulated node does not reach, and where they are proved.
+var elsewhere = map[disk.Site]string{
+	disk.SourceFilesDone: "the files source reads a real folder; source/files has this test of its own",
 }
