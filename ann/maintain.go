@@ -25,6 +25,7 @@ type maintainer struct {
 	retired  []uint32   // dead slots whose neighbours are repaired
 	limbo    []released // slots that are freed when all readers have passed a sequence
 	sweeping bool
+	unswept  int           // points linked since the last sweep
 	begun    uint64        // jobs taken so far: the number of the newest
 	active   []uint64      // numbers of the jobs at hand
 	progress chan struct{} // closed, and forgotten, after every job when someone waits
@@ -151,10 +152,11 @@ func (m *maintainer) takeLocked() job {
 	if m.ix.graph == nil {
 		return job{}
 	}
-	if list := m.takeRetiredLocked(); len(list) > 0 {
-		return job{kind: jobSweep, list: list}
+	if m.sweepDueLocked() {
+		return job{kind: jobSweep, list: m.takeRetiredLocked()}
 	}
 	if slot := m.takePendingLocked(); slot != noSlot {
+		m.unswept++
 		return job{kind: jobLink, slot: slot}
 	}
 	return job{}
@@ -198,13 +200,19 @@ func (m *maintainer) takeLimboLocked() (list []uint32) {
 	return list
 }
 
-// takeRetiredLocked returns the slots to sweep, when it is time. The entry point, which is among them only when nothing
-// alive could take over, stays.
+// sweepDueLocked reports whether it is time to sweep: enough slots are retired, or enough points were linked, each of
+// which may have pushed another one's last link out of a row.
+func (m *maintainer) sweepDueLocked() bool {
+	nodes := m.ix.graph.nodes.Load()
+	n := len(m.retired)
+	return !m.sweeping && (n >= sweepMinimum && float64(n) >= sweepFraction*float64(nodes) ||
+		m.unswept >= sweepLinks && float64(m.unswept) >= sweepLinkFraction*float64(nodes))
+}
+
+// takeRetiredLocked returns the slots to sweep. The entry point, which is among them only when nothing alive could take
+// over, stays.
 func (m *maintainer) takeRetiredLocked() []uint32 {
-	n, g := len(m.retired), m.ix.graph
-	if m.sweeping || n < sweepMinimum || float64(n) < sweepFraction*float64(g.nodes.Load()) {
-		return nil
-	}
+	g := m.ix.graph
 	entry, _ := g.entryPoint()
 	list := m.retired
 	m.retired = nil
@@ -216,6 +224,7 @@ func (m *maintainer) takeRetiredLocked() []uint32 {
 		}
 	}
 	m.sweeping = true
+	m.unswept = 0
 	return list
 }
 
@@ -274,7 +283,9 @@ func (m *maintainer) do(j job) {
 // sweep cleans the graph of links to the retired slots in list, and links again what has become unreachable.
 func (m *maintainer) sweep(r *reader, list []uint32) {
 	ix, g := m.ix, m.ix.graph
-	g.sweep(newSlotSet(list, ix.slots.end.Load()))
+	if len(list) > 0 {
+		g.sweep(newSlotSet(list, ix.slots.end.Load()))
+	}
 	for _, slot := range g.unreachable(r) {
 		g.connect(r, slot, 0, ix.opt.EfConstruction)
 		ix.relinks.Add(1)

@@ -14,11 +14,13 @@ package ann
 //
 // So a slot that is used again has no links to it left over, and can't find itself while it is linked.
 
-// sweepFraction and sweepMinimum say when to sweep: when the retired are more than this share of all nodes. A sweep looks
-// at every row, so the share bounds its cost per deleted slot.
+// When to sweep: when this share of all nodes is retired, or was linked since the last sweep, and this many at least. A
+// sweep looks at every row, so the shares bound its cost per point.
 const (
-	sweepFraction = 1.0 / 16
-	sweepMinimum  = 8
+	sweepFraction     = 1.0 / 16
+	sweepMinimum      = 8
+	sweepLinkFraction = 1.0 / 8
+	sweepLinks        = 1024
 )
 
 // slotSet is a set of slots with constant-time look-up.
