@@ -43,7 +43,8 @@ type Summary struct {
 	Changes  int      // of the demo's own that were looked for
 	Missed   int      // of those, not found in time
 	Median   time.Duration
-	Clean    bool
+	Audited  bool  // false if the audit took too long
+	Clean    bool  // log, table and indexes agree
 	Found    int64 // differences that the audit found
 }
 
@@ -228,6 +229,7 @@ func (d *runner) print(s stats, rate float64) {
 
 // finish waits until all is decided, and audits.
 func (d *runner) finish(ctx context.Context) (s Summary, err error) {
+	fmt.Fprint(d.opts.Out, "\nWaiting for the last events, then auditing all of them …\n")
 	ctx, cancel := context.WithTimeout(ctx, finishWait)
 	defer cancel()
 	token, _ := d.token.Load().(string)
@@ -240,7 +242,8 @@ func (d *runner) finish(ctx context.Context) (s Summary, err error) {
 	}
 	s = Summary{Accepted: last.Accepted, Lag: last.LagRecords, Entities: last.Entities, P50: last.FreshnessMs.P50, P99: last.FreshnessMs.P99,
 		Changes: d.count, Missed: d.missed, Median: median(d.probes)}
-	if s.Clean, s.Found, err = d.api.audit(ctx); err != nil {
+	s.Clean, s.Found, err = d.api.audit(ctx)
+	if s.Audited = err == nil; err != nil && ctx.Err() == nil {
 		return s, fmt.Errorf("audit: %w", err)
 	}
 	_, err = io.WriteString(d.opts.Out, s.text())

@@ -79,10 +79,13 @@ func (s Summary) text() string {
 	row("entities searchable", "%s", grouped(s.Entities))
 	row("accepted → searchable", "p50 %s, p99 %s, over the last seconds", figure(s.P50), figure(s.P99))
 	row("own changes", "%d found, %d not; %s from sending to the first search with it (median)", s.Changes-s.Missed, s.Missed, inMs(s.Median))
-	if s.Clean {
+	switch {
+	case !s.Audited:
+		row("audit", "not finished within %.0f s; `freshet audit --data DIR` takes its time", finishWait.Seconds())
+	case s.Clean:
 		row("audit", "clean: log, table and indexes agree")
-	} else {
-		row("audit", "%s differences; see `freshet audit`", grouped(s.Found))
+	default:
+		row("audit", "%s differences", grouped(s.Found))
 	}
 	return sb.String()
 }

@@ -115,7 +115,7 @@ func runDemo(ctx context.Context, cfg config.Config, o demo.Options) error {
 			return err
 		}
 	}
-	if !summary.Clean && summary.Accepted > 0 {
+	if summary.Audited && !summary.Clean {
 		return exitError(1)
 	}
 	return nil
