@@ -8,8 +8,7 @@ import (
 
 // The defaults and limits of [Options].
 const (
-	// DefaultMaxBytes is about 200 tokens of English, 12 lines of text.
-	DefaultMaxBytes  = 1000
+	DefaultMaxBytes  = 600 // the package says why
 	DefaultMaxChunks = 1024
 	MinMaxBytes      = 64 // a smaller MaxBytes counts as this
 )

@@ -165,12 +165,12 @@ func TestOptions(t *testing.T) {
 		describe string
 		wrong    string // what the error names
 	}{
-		{chunk.Options{}, "chunk/1 max_bytes=1000 overlap_bytes=0 max_chunks=1024", ""},
-		{chunk.Options{MaxBytes: 1000, MaxChunks: 1024}, "chunk/1 max_bytes=1000 overlap_bytes=0 max_chunks=1024", ""},
+		{chunk.Options{}, "chunk/1 max_bytes=600 overlap_bytes=0 max_chunks=1024", ""},
+		{chunk.Options{MaxBytes: 600, MaxChunks: 1024}, "chunk/1 max_bytes=600 overlap_bytes=0 max_chunks=1024", ""},
 		{chunk.Options{MaxBytes: 2000, OverlapBytes: 200}, "chunk/1 max_bytes=2000 overlap_bytes=200 max_chunks=1024", ""},
 		{chunk.Options{MaxBytes: 10}, "chunk/1 max_bytes=64 overlap_bytes=0 max_chunks=1024", "max_bytes is 10"},
-		{chunk.Options{OverlapBytes: 900}, "chunk/1 max_bytes=1000 overlap_bytes=250 max_chunks=1024", "overlap_bytes is 900"},
-		{chunk.Options{MaxChunks: -3}, "chunk/1 max_bytes=1000 overlap_bytes=0 max_chunks=1", "max_chunks is -3"},
+		{chunk.Options{OverlapBytes: 900}, "chunk/1 max_bytes=600 overlap_bytes=150 max_chunks=1024", "overlap_bytes is 900"},
+		{chunk.Options{MaxChunks: -3}, "chunk/1 max_bytes=600 overlap_bytes=0 max_chunks=1", "max_chunks is -3"},
 	}
 	for _, tt := range tests {
 		if got := tt.opt.Describe(); got != tt.describe {

@@ -28,9 +28,16 @@
 //
 // # The defaults
 //
-// The built-in model is a mean over token vectors. The longer the text, the more its mean
-// loses what one sentence says: documentation on that is in [DefaultMaxBytes]. Because such a
-// model doesn't see the order of words, an overlap only repeats tokens, and the default is
-// none; for a model with attention, a sentence or two (100 to 200 bytes) keeps what refers
-// back.
+// The built-in model is a mean over token vectors, and the longer a text, the more its mean
+// loses of what one sentence says. Joining 16 abstracts of the Vaswani collection (290 bytes
+// each) to a document and looking for the documents that hold the answers, nDCG@10 is 0.318
+// with chunks of 400 bytes, 0.291 with 600, 0.240 with 1000, 0.190 with 2000 and 0.161 with
+// none, for 13, 9, 6, 3 and 1 points a document. These documents change their subject every
+// three lines; most texts don't, so the default is 600: about 120 tokens of English. The test
+// TestQuality prints the figures.
+//
+// Such a model doesn't see the order of words, so an overlap only repeats tokens. It made no
+// difference beyond noise there, and the default is none. For a model with attention,
+// MaxBytes of its context (1000 to 2000) and an overlap of a sentence or two, 100 to 200
+// bytes, keep what refers back.
 package chunk
