@@ -1,8 +1,9 @@
 package ann
 
-// repairLinks is the most links that a node gets for one that it loses (c of IP-DiskANN, Xu et al. 2025). They are chosen
-// like all links: a node that was a bridge leaves heirs on both sides.
-const repairLinks = 3
+// repairLinks is the most links that a node gets for one that it loses (c of IP-DiskANN, Xu et al. 2025, which takes the 3
+// nearest). They are chosen like all links, so that a node that was a bridge leaves heirs on both sides, and mostly fewer
+// pass: on 10,000 words of glove_50d, after three turns, recall@10 at ef 40 was 0.9795 with 6, 0.9762 with 3.
+const repairLinks = 6
 
 // repair takes dead node slot out of the ways of walks: every node that links to it, as far as it can be found within two
 // hops, gets links to some of slot's neighbours instead. Links that are missed stay valid, since the row of slot
