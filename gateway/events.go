@@ -168,9 +168,8 @@ func (s *Server) fillChunk(c *chunk, ev events, headers []journal.Header, index 
 			return true
 		case errors.Is(err, codec.ErrLineTooLong):
 			err = &freshet.Error{Code: freshet.CodeTooLarge, Message: "the event is longer than the limit event_bytes"}
-		case err != nil:
-			c.err = bodyError(err)
-			return true
+		case err != nil: // the events before it stand; the one that broke off is refused
+			end, err = true, bodyError(err)
 		default:
 			err = b.Add(raw, headers...)
 		}
@@ -185,7 +184,9 @@ func (s *Server) fillChunk(c *chunk, ev events, headers []journal.Header, index 
 			c.err = err
 			return true
 		}
-		*index++
+		if *index++; end {
+			return true
+		}
 	}
 	return false
 }
@@ -255,8 +256,8 @@ func (a *answer) add(c *chunk) {
 func (s *Server) finish(w http.ResponseWriter, r *http.Request, a *answer, failure error) {
 	a.total.Token = wire.TokenString(a.token)
 	switch {
-	case a.started && failure != nil:
-		_ = a.lines.Encode(map[string]any{"error": failure.Error(), "accepted": 0})
+	case a.started && failure != nil: // the status is gone, the last line is the problem document
+		_ = a.lines.Encode(s.problemOf(r, failure))
 	case a.started:
 	case failure != nil:
 		s.fail(w, r, failure, &a.total)
@@ -264,7 +265,12 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request, a *answer, failu
 		s.fail(w, r, &freshet.Error{Code: freshet.CodeMissingField, Message: "the body holds no event"}, nil)
 	case a.total.Accepted == 0:
 		first := a.total.Rejected[0]
-		s.fail(w, r, &freshet.Error{Code: first.Code, Message: "no event was accepted; the first: " + first.Message}, &a.total)
+		p := s.problemOf(r, &freshet.Error{Code: first.Code, Message: "no event was accepted; the first: " + first.Message})
+		if p.Status != http.StatusRequestEntityTooLarge { // 404 would speak of the route
+			p.Status, p.Title = http.StatusBadRequest, http.StatusText(http.StatusBadRequest)
+		}
+		p.ingestResult = &a.total
+		s.answer(w, p)
 	default:
 		reply(w, a.total)
 	}

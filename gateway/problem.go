@@ -54,9 +54,16 @@ type problem struct {
 	*ingestResult
 }
 
-// fail answers with a problem document. Errors without a code are the server's own fault;
-// they are logged and answered without their text.
+// fail answers with a problem document.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error, result *ingestResult) {
+	p := s.problemOf(r, err)
+	p.ingestResult = result
+	s.answer(w, p)
+}
+
+// problemOf gives an error the form in which it is answered. Errors without a code are the
+// server's own fault; they are logged and answered without their text.
+func (s *Server) problemOf(r *http.Request, err error) problem {
 	var e *freshet.Error
 	switch {
 	case errors.As(err, &e):
@@ -68,15 +75,18 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error, result 
 		s.opts.Logger.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 		e = &freshet.Error{Code: freshet.CodeInternal, Message: "the server failed; its log says why"}
 	}
-	code := status(e.Code)
-	if code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable {
+	s.metrics.problems.WithLabelValues(string(e.Code)).Inc()
+	return problem{Type: "about:blank", Title: http.StatusText(status(e.Code)), Status: status(e.Code),
+		Detail: e.Error(), Code: e.Code, Field: e.Field}
+}
+
+func (s *Server) answer(w http.ResponseWriter, p problem) {
+	if p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfterSeconds))
 	}
-	s.metrics.problems.WithLabelValues(string(e.Code)).Inc()
 	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(problem{Type: "about:blank", Title: http.StatusText(code), Status: code,
-		Detail: e.Error(), Code: e.Code, Field: e.Field, ingestResult: result})
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p)
 }
 
 func invalid(field, message string) error {
