@@ -3,7 +3,6 @@ package embedded
 import (
 	"context"
 	"fmt"
-	"math"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/ann"
@@ -14,280 +13,221 @@ import (
 
 const (
 	maxDifferences = 100
-	// maxSuspects is how many differences are looked at again; more than that are no race.
+	// maxSuspects is how many differences may wait to be looked at again. At high rates most of
+	// them are entities that changed while the table was read.
 	maxSuspects = 10_000
-	recheck     = 3 // how often
+	// recheckRounds is how often a difference is looked at again before it is reported.
+	recheckRounds = 3
 )
 
 // Audit compares vector.sync with what searches use: documents, vectors, filter index and
 // graph. Traffic goes on: what differs is looked at again once wait has returned, which
 // blocks until the store has everything that was committed when it was called.
+//
+// An entity that changes without pause is compared too, but for its entry in the filter
+// index: that is read in one pass over all, and counts for entities that did not change
+// during the pass.
 func (s *Store) Audit(ctx context.Context, wait func(context.Context) error, report *freshet.AuditReport) error {
+	a := &auditor{s: s, wait: wait, report: report,
+		suspects: map[freshet.Key]suspect{}, digester: filter.NewDigester()}
 	if err := wait(ctx); err != nil {
 		return err
 	}
-	for _, sh := range s.all() {
-		for _, p := range sh.index.Check() {
-			report.Note(maxDifferences, freshet.Difference{Part: "graph", Kind: "damaged", Key: sh.keyOf(p.Key), Detail: p.String()})
-		}
-	}
+	damage := a.graphs()
 	orphans := map[*shard][]uint64{}
 	for _, sh := range s.all() {
 		orphans[sh] = sh.orphans()
 	}
-	suspects, err := s.suspects(ctx)
-	if err != nil {
+	if err := a.compareAll(ctx); err != nil {
 		return err
 	}
-	if err := wait(ctx); err != nil {
+	if err := a.settle(ctx); err != nil {
 		return err
 	}
-	for _, sh := range s.all() {
-		sh.reportOrphans(orphans[sh], report)
+	for sh, keys := range orphans {
+		sh.reportOrphans(keys, report)
 	}
-	for round := 0; round < recheck && len(suspects) > 0 && len(suspects) <= maxSuspects; round++ {
-		if round > 0 {
-			if err := wait(ctx); err != nil {
-				return err
-			}
-		}
-		for key := range suspects {
-			if suspects[key], err = s.inspect(key); err != nil {
-				return err
-			}
-			if suspects[key] == nil {
-				delete(suspects, key)
-			}
-		}
-	}
-	for _, d := range suspects {
-		report.Note(maxDifferences, *d)
-	}
+	a.reportGraphs(damage)
 	return nil
 }
 
-// suspects compares everything once, and returns what differed at that moment.
-func (s *Store) suspects(ctx context.Context) (map[freshet.Key]*freshet.Difference, error) {
-	out := map[freshet.Key]*freshet.Difference{}
-	filters := map[*shard]map[uint32]uint64{}
-	for _, sh := range s.all() {
-		digests := make(map[uint32]uint64, sh.filter.Len())
-		sh.filter.Each(func(doc uint32, digest uint64) bool {
-			digests[doc] = digest
-			return true
-		})
-		filters[sh] = digests
+// auditor is an audit under way.
+type auditor struct {
+	s        *Store
+	wait     func(context.Context) error
+	report   *freshet.AuditReport
+	suspects map[freshet.Key]suspect
+	digester *filter.Digester
+}
+
+// suspect is an entity that differed when it was looked at.
+type suspect struct {
+	// committed is the version that vector.sync had then, zero when it had none. Once wait has
+	// returned, the indexes have it or a newer one.
+	committed freshet.Version
+	diff      *freshet.Difference // nil: it was changing, and nothing can be said
+}
+
+func (a *auditor) suspect(ctx context.Context, committed freshet.Version, d *freshet.Difference) error {
+	if d == nil {
+		return nil
 	}
-	digester := filter.NewDigester()
-	records := map[*shard]int{}
-	err := s.log.Scan(freshet.TopicSync, nil, nil, func(r broker.Record) error {
+	a.suspects[d.Key] = suspect{committed, d}
+	if len(a.suspects) < maxSuspects {
+		return nil
+	}
+	return a.settle(ctx)
+}
+
+// compareAll compares everything once; what differs becomes a suspect.
+func (a *auditor) compareAll(ctx context.Context) error {
+	filters := map[*shard]map[uint32]uint64{}
+	present := map[*shard][]bool{} // by document: vector.sync has it
+	for _, sh := range a.s.all() {
+		filters[sh] = sh.filterDigests(nil)
+		present[sh] = make([]bool, sh.size())
+	}
+	err := a.s.log.Scan(freshet.TopicSync, nil, nil, func(r broker.Record) error {
 		key, err := wire.ParseKey(r.Key)
 		if err != nil {
-			return err
+			a.report.Note(maxDifferences, *differ("documents", "damaged", key, err.Error()))
+			return nil
+		}
+		sh := a.s.shard(key.Shard())
+		if sh == nil {
+			sh = &shard{} // without documents: whatever is in the table is missing
+		}
+		if doc, ok := sh.document(key.Entity); ok && int(doc) < len(present[sh]) {
+			present[sh][doc] = true
 		}
 		c, err := wire.DecodeChange(key, r.Value, wire.Points)
 		if err != nil {
-			return err
-		}
-		sh := s.shard(key.Shard())
-		if sh == nil {
-			out[key] = differ("documents", "missing", key, "its shard has no index")
+			a.report.Note(maxDifferences, *differ("documents", "damaged", key, err.Error()))
 			return nil
 		}
-		records[sh]++
-		if d, err := sh.compare(&c, filters[sh], digester); err != nil {
+		if err := a.suspect(ctx, c.Version, sh.compare(&c, filters[sh], a.digester)); err != nil {
 			return err
-		} else if d != nil {
-			out[key] = d
 		}
 		return ctx.Err()
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for _, sh := range s.all() {
-		sh.extras(s, filters[sh], out)
-	}
-	return out, nil
-}
-
-// inspect compares one entity, all parts of it, while nothing is applied to its shard. An
-// entity that is committed but not yet applied is no difference.
-func (s *Store) inspect(key freshet.Key) (*freshet.Difference, error) {
-	sh := s.shard(key.Shard())
-	if sh == nil {
-		return differ("documents", "missing", key, "its shard has no index"), nil
-	}
-	sh.applying.Lock()
-	defer sh.applying.Unlock()
-	c, ok, err := s.Get(context.Background(), key)
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		if doc, live := sh.docs.find(key.Entity); live && sh.docs.info[doc] != (docInfo{}) {
-			return differ("documents", "extra", key, "it is indexed, vector.sync does not have it"), nil
-		}
-		return nil, nil
-	}
-	digests := map[uint32]uint64{}
-	if doc, ok := sh.docs.find(key.Entity); ok {
-		if c.Version.After(sh.docs.info[doc].version) && sh.docs.info[doc].version != (freshet.Version{}) {
-			return nil, nil // being brought up at this moment
-		}
-		sh.filter.Each(func(d uint32, digest uint64) bool {
-			if d == doc {
-				digests[d] = digest
+	for sh := range present {
+		for _, d := range sh.extras(present[sh], filters[sh], a.report) {
+			if err := a.suspect(ctx, freshet.Version{}, d); err != nil {
+				return err
 			}
-			return d != doc
-		})
-	}
-	return sh.compare(&c, digests, filter.NewDigester())
-}
-
-// compare holds a record of vector.sync against the indexes.
-func (s *shard) compare(c *freshet.Change, filters map[uint32]uint64, digester *filter.Digester) (*freshet.Difference, error) {
-	s.mu.RLock()
-	doc, ok := s.docs.find(c.Key.Entity)
-	var info docInfo
-	if ok {
-		info = s.docs.info[doc]
-	}
-	s.mu.RUnlock()
-	digest, filtered := filters[doc]
-	switch {
-	case !ok:
-		return differ("documents", "missing", c.Key, "vector.sync has it, the index does not"), nil
-	case info.version != c.Version:
-		return differ("documents", "stale", c.Key, fmt.Sprintf("indexed is version %+v, vector.sync has %+v", info.version, c.Version)), nil
-	case info.digest != c.Digest || info.revision != c.Revision:
-		return differ("documents", "stale", c.Key, fmt.Sprintf("indexed is revision %d, digest %x; vector.sync has %d, %x", info.revision, info.digest, c.Revision, c.Digest)), nil
-	case int(info.points) != len(c.Points):
-		return differ("documents", "stale", c.Key, fmt.Sprintf("%d points are indexed, vector.sync has %d", info.points, len(c.Points))), nil
-	case c.Deleted():
-		if filtered {
-			return differ("filters", "extra", c.Key, "it is deleted, filters find it"), nil
-		}
-		return nil, nil
-	case !filtered:
-		return differ("filters", "missing", c.Key, "filters don't find it"), nil
-	}
-	want, err := digester.Digest(c.Metadata)
-	if err != nil {
-		return nil, err
-	}
-	if want != digest {
-		return differ("filters", "stale", c.Key, "filters find it by other metadata than it has"), nil
-	}
-	return s.compareVectors(c, doc), nil
-}
-
-func (s *shard) compareVectors(c *freshet.Change, doc uint32) *freshet.Difference {
-	var have []float32
-	for slot, p := range c.Points {
-		var ok bool
-		if have, ok = s.index.Vector(pointKey(doc, slot), have[:0]); !ok {
-			return differ("vectors", "missing", c.Key, fmt.Sprintf("point %d is not in the index", slot))
-		}
-		if !sameVector(s.metric, have, p.Vector) {
-			return differ("vectors", "stale", c.Key, fmt.Sprintf("point %d has another vector in the index than in vector.sync", slot))
 		}
 	}
 	return nil
 }
 
-// sameVector compares a vector of the index with that of a record. Under cosine the index
-// keeps the direction, rounded to float32.
-func sameVector(m ann.Metric, have, want []float32) bool {
-	if len(have) != len(want) {
-		return false
-	}
-	scale := 1.0
-	if m == ann.Cosine {
-		var norm float64
-		for _, f := range want {
-			norm += float64(f) * float64(f)
+// settle looks at the suspects again, several times, and reports those that still differ.
+func (a *auditor) settle(ctx context.Context) error {
+	for round := 0; round < recheckRounds && len(a.suspects) > 0; round++ {
+		if err := a.wait(ctx); err != nil {
+			return err
 		}
-		if norm = math.Sqrt(norm); math.Abs(norm-1) > 1e-5 {
-			scale = 1 / norm
+		byShard := map[freshet.Shard][]freshet.Key{}
+		for key := range a.suspects {
+			byShard[key.Shard()] = append(byShard[key.Shard()], key)
 		}
-	}
-	for i := range have {
-		diff := math.Abs(float64(have[i]) - scale*float64(want[i]))
-		if diff > 1e-5*math.Max(1, math.Abs(float64(have[i]))) {
-			return false
-		}
-	}
-	return true
-}
-
-// orphans are the points of the vector index that no entity has.
-func (s *shard) orphans() []uint64 {
-	var keys []uint64
-	s.index.Each(func(key uint64, _ []float32) bool {
-		if s.orphan(key) {
-			keys = append(keys, key)
-		}
-		return true
-	})
-	return keys
-}
-
-func (s *shard) orphan(key uint64) bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	doc := docOf(key)
-	return int(doc) >= s.docs.len() || slotOf(key) >= int(s.docs.info[doc].points)
-}
-
-// reportOrphans notes those of the points that are orphans while nothing is applied, too.
-func (s *shard) reportOrphans(keys []uint64, report *freshet.AuditReport) {
-	s.applying.Lock()
-	defer s.applying.Unlock()
-	for _, key := range keys {
-		if _, there := s.index.Vector(key, nil); there && s.orphan(key) {
-			report.Note(maxDifferences, *differ("vectors", "extra", s.keyOf(key),
-				fmt.Sprintf("point %d is in the index, its entity does not have it", slotOf(key))))
+		for name, keys := range byShard {
+			sh := a.s.shard(name)
+			if sh == nil {
+				continue // they are missing still
+			}
+			done, digests := sh.done.Load(), sh.filterDigests(keys)
+			for _, key := range keys {
+				now, err := a.inspect(sh, key, done, digests)
+				if err != nil {
+					return err
+				}
+				if now == nil {
+					delete(a.suspects, key)
+				} else {
+					a.suspects[key] = *now
+				}
+			}
 		}
 	}
-}
-
-// extras finds entities that the indexes have and vector.sync does not.
-func (s *shard) extras(st *Store, filters map[uint32]uint64, out map[freshet.Key]*freshet.Difference) {
-	s.mu.RLock()
-	n := s.docs.len()
-	s.mu.RUnlock()
-	for doc := range uint32(n) {
-		s.mu.RLock()
-		known := s.docs.info[doc] != (docInfo{})
-		s.mu.RUnlock()
-		_, filtered := filters[doc]
-		if !known && !filtered {
-			continue
-		}
-		k := s.keyOf(pointKey(doc, 0))
-		if _, seen := out[k]; seen {
-			continue
-		}
-		if _, ok, err := st.record(k, wire.Head); err == nil && !ok {
-			out[k] = differ("documents", "extra", k, "it is indexed, vector.sync does not have it")
+	for _, p := range a.suspects {
+		if p.diff != nil {
+			a.report.Note(maxDifferences, *p.diff)
 		}
 	}
+	clear(a.suspects)
+	return nil
 }
 
-// keyOf names the entity of a point.
-func (s *shard) keyOf(point uint64) freshet.Key {
-	k := freshet.Key{Collection: s.name.Collection, Namespace: s.name.Namespace}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if doc := docOf(point); int(doc) < s.docs.len() {
-		k.Entity = string(s.docs.id(doc))
-	} else {
-		k.Entity = fmt.Sprintf("(document %d)", doc)
+// inspect compares one suspect while nothing is applied to its shard. digests are of the
+// filter index, read after batch done was finished. The result is nil when all is well.
+func (a *auditor) inspect(sh *shard, key freshet.Key, done uint64, digests map[uint32]uint64) (*suspect, error) {
+	sh.applying.Lock()
+	defer sh.applying.Unlock()
+	before := a.suspects[key]
+	doc, numbered := sh.docs.find(key.Entity)
+	var info docInfo
+	if numbered {
+		info = sh.docs.info[doc]
 	}
-	return k
+	c, ok, err := a.s.Get(context.Background(), key)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("audit of entity %q: %w", key.Entity, err)
+	case !ok && info.known():
+		return &suspect{diff: differ("documents", "extra", key, "it is indexed, vector.sync does not have it")}, nil
+	case !ok:
+		if _, filtered := digests[doc]; filtered && numbered {
+			return &suspect{diff: differ("filters", "extra", key, "filters find it, vector.sync does not have it")}, nil
+		}
+		return nil, nil
+	case c.Version.After(info.version) && !before.committed.After(info.version):
+		return &suspect{committed: c.Version}, nil // committed, and about to be applied
+	}
+	d := sh.compare(&c, digests, a.digester)
+	if d == nil {
+		return nil, nil
+	}
+	if d.Part == partFilters && info.batch > done {
+		return &suspect{committed: c.Version}, nil // digests may be of the version before
+	}
+	return &suspect{before.committed, d}, nil
 }
 
-func differ(part, kind string, key freshet.Key, detail string) *freshet.Difference {
-	return &freshet.Difference{Part: "vector.sync→" + part, Kind: kind, Key: key, Detail: detail}
+// graphs returns what the vector indexes find wrong with themselves.
+func (a *auditor) graphs() map[*shard][]ann.Problem {
+	found := map[*shard][]ann.Problem{}
+	for _, sh := range a.s.all() {
+		if problems := sh.index.Check(); len(problems) > 0 {
+			found[sh] = problems
+		}
+	}
+	return found
+}
+
+// reportGraphs reports the problems that are there still. Points that no walk finds come and
+// go while a graph changes: the index links them again.
+func (a *auditor) reportGraphs(before map[*shard][]ann.Problem) {
+	for sh, problems := range before {
+		type place struct {
+			code string
+			key  uint64
+		}
+		now := map[place]bool{}
+		for _, p := range sh.index.Check() {
+			now[place{p.Code, p.Key}] = true
+		}
+		for _, p := range problems {
+			if !now[place{p.Code, p.Key}] {
+				continue
+			}
+			key := freshet.Key{Collection: sh.name.Collection, Namespace: sh.name.Namespace}
+			if p.Code != ann.ProblemCount {
+				key = sh.keyOf(docOf(p.Key))
+			}
+			a.report.Note(maxDifferences, freshet.Difference{Part: "graph", Kind: "damaged", Key: key, Detail: p.String()})
+		}
+	}
 }

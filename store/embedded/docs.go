@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"unsafe"
+
 	"github.com/zeebo/xxh3"
 
 	"github.com/freshet-io/freshet"
@@ -15,7 +17,8 @@ type docs struct {
 	ends  []uint64 // where the id of each document ends in arena
 	info  []docInfo
 	live  int
-	multi int // documents with more than one point
+	extra int // points of all documents beyond the first of each
+	most  int // points that one document has, or once had, at most
 }
 
 // docInfo is the state of an entity that the indexes stand for.
@@ -25,7 +28,11 @@ type docInfo struct {
 	points   uint16 // 0: deleted
 	content  [16]byte
 	digest   [16]byte
+	batch    uint64 // the batch of changes that made it so; 0 when it came from a snapshot
 }
+
+// known reports whether the entity has a state: one that is numbered and not applied has none.
+func (i *docInfo) known() bool { return i.version != (freshet.Version{}) }
 
 func (d *docs) len() int { return len(d.info) }
 
@@ -84,19 +91,19 @@ func (d *docs) place(doc uint32) {
 // set replaces what is known of a document.
 func (d *docs) set(doc uint32, info docInfo) {
 	old := d.info[doc]
-	d.live += b2i(info.points > 0) - b2i(old.points > 0)
-	d.multi += b2i(info.points > 1) - b2i(old.points > 1)
-	d.info[doc] = info
-}
-
-func b2i(b bool) int {
-	if b {
-		return 1
+	if old.points > 0 {
+		d.live--
+		d.extra -= int(old.points) - 1
 	}
-	return 0
+	if info.points > 0 {
+		d.live++
+		d.extra += int(info.points) - 1
+	}
+	d.most = max(d.most, int(info.points))
+	d.info[doc] = info
 }
 
 // bytes is the memory that the table holds.
 func (d *docs) bytes() int64 {
-	return int64(4*cap(d.slots) + cap(d.arena) + 8*cap(d.ends) + 72*cap(d.info))
+	return int64(4*cap(d.slots)+cap(d.arena)+8*cap(d.ends)) + int64(cap(d.info))*int64(unsafe.Sizeof(docInfo{}))
 }

@@ -12,8 +12,11 @@ import (
 	"github.com/freshet-io/freshet/wire"
 )
 
-// loadBatch is how many records are applied at once while a store comes up.
-const loadBatch = 2048
+// How much is applied at once while a store comes up.
+const (
+	loadBatch = 2048     // records
+	loadBytes = 32 << 20 // bytes of records
+)
 
 // load fills the indexes: from snapshots, then from vector.sync.
 func (s *Store) load(ctx context.Context) error {
@@ -62,6 +65,7 @@ func (s *Store) loadSnapshots() error {
 type loader struct {
 	s       *Store
 	changes []freshet.Change
+	bytes   int               // of the records of changes
 	visited map[*shard][]bool // documents of a snapshot that vector.sync has
 }
 
@@ -87,7 +91,7 @@ func (l *loader) record(ctx context.Context, r broker.Record) error {
 	}
 	whole.Metadata = append([]byte(nil), whole.Metadata...) // r is valid during the call only
 	l.changes = append(l.changes, whole)
-	if len(l.changes) < loadBatch {
+	if l.bytes += len(r.Value); len(l.changes) < loadBatch && l.bytes < loadBytes {
 		return nil
 	}
 	return l.flush(ctx)
@@ -103,13 +107,8 @@ func (l *loader) known(sh *shard, c *freshet.Change) (bool, error) {
 	if marks := l.visited[sh]; int(doc) < len(marks) {
 		marks[doc] = true
 	}
-	info := sh.docs.info[doc]
-	if info.version != c.Version || info.digest != c.Digest {
-		// A version that the table does not have can't come from this log: forget it, so that
-		// the table's own is applied whatever its version.
-		if !c.Version.After(info.version) {
-			sh.docs.set(doc, docInfo{points: info.points})
-		}
+	if info := sh.docs.info[doc]; info.version != c.Version || info.digest != c.Digest || info.revision != c.Revision {
+		sh.docs.set(doc, l.distrust(info, c))
 		return false, nil
 	}
 	if c.Deleted() {
@@ -121,6 +120,18 @@ func (l *loader) known(sh *shard, c *freshet.Change) (bool, error) {
 	return true, nil
 }
 
+// distrust is what remains of a document whose record is another one. The vectors in the
+// snapshot may be of any version between the two, for the index is written after the
+// documents; so they are written again even if the content is what it was (it may have
+// changed and changed back). And a version that the table does not have can't come from this
+// log: it is forgotten, so that the table's own is applied whatever its version.
+func (l *loader) distrust(info docInfo, c *freshet.Change) docInfo {
+	if !c.Version.After(info.version) {
+		info.version = freshet.Version{}
+	}
+	return docInfo{version: info.version, points: info.points}
+}
+
 func (l *loader) flush(ctx context.Context) error {
 	if len(l.changes) == 0 {
 		return ctx.Err()
@@ -129,7 +140,7 @@ func (l *loader) flush(ctx context.Context) error {
 		return err
 	}
 	l.s.loaded.Applied += len(l.changes)
-	l.changes = l.changes[:0]
+	l.changes, l.bytes = l.changes[:0], 0
 	return nil
 }
 

@@ -1,55 +1,58 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/ann"
 	"github.com/freshet-io/freshet/wire"
 )
 
-// maxRounds bounds how often a search is widened because entities that it found were deleted
+// maxRounds bounds how often a search is widened because entities that it found have changed
 // between the index and the table.
 const maxRounds = 4
 
-// Search implements freshet.Store. A shard without entities has no hits.
+// Search implements freshet.Store. A shard without entities has no hits. A bare hit names the
+// place of its point too; Model stays empty, since records are read without their points.
 func (s *Store) Search(ctx context.Context, q freshet.Query) ([]freshet.Hit, error) {
 	sh := s.shard(q.Shard)
 	if sh == nil {
-		return nil, nil
+		return nil, ctx.Err()
 	}
 	k := q.K
 	for round := 1; ; round++ {
-		list, err := sh.search(q, k)
+		f, err := sh.find(q, k)
 		if err != nil {
 			return nil, err
 		}
-		hits, err := s.hits(sh, q, list)
-		if err != nil {
-			return nil, err
+		hits, sure, err := s.hits(sh, q, f)
+		if err != nil || ctx.Err() != nil {
+			return nil, errors.Join(err, ctx.Err())
 		}
-		if len(hits) >= q.K || len(list) < k || round == maxRounds || ctx.Err() != nil {
-			return hits[:min(len(hits), q.K)], ctx.Err()
+		if sure >= q.K || !f.more || round == maxRounds {
+			return hits[:min(len(hits), q.K)], nil
 		}
-		k += 2 * (q.K - len(hits)) // some of what was found is gone by now
+		k += 2 * (q.K - sure) // some of what was found is gone or worse by now
 	}
 }
 
-// hits gives what was found its records.
-func (s *Store) hits(sh *shard, q freshet.Query, list []found) ([]freshet.Hit, error) {
-	hits := make([]freshet.Hit, 0, len(list))
+// hits gives what was found its records, best first. Of the hits the first sure ones are
+// better than anything that was not found.
+func (s *Store) hits(sh *shard, q freshet.Query, f finding) (hits []freshet.Hit, sure int, err error) {
+	hits = make([]freshet.Hit, 0, len(f.list))
 	resort := false
-	for _, f := range list {
-		h := freshet.Hit{Key: freshet.Key{Collection: q.Shard.Collection, Namespace: q.Shard.Namespace, Entity: f.entity},
-			Score: f.score, Slot: strconv.Itoa(f.slot), Version: f.version}
-		if !q.Bare {
-			keep, moved, err := s.fill(sh, q, f, &h)
+	for _, e := range f.list {
+		h := freshet.Hit{Key: freshet.Key{Collection: q.Shard.Collection, Namespace: q.Shard.Namespace, Entity: e.entity},
+			Score: e.score, Slot: strconv.Itoa(e.slot), Version: e.version}
+		if !q.Bare || f.moving || e.version == (freshet.Version{}) {
+			keep, moved, err := s.fill(sh, q, e.version, &h)
 			if err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 			if !keep {
 				continue
@@ -58,52 +61,53 @@ func (s *Store) hits(sh *shard, q freshet.Query, list []found) ([]freshet.Hit, e
 		}
 		hits = append(hits, h)
 	}
-	if resort {
-		slices.SortStableFunc(hits, func(a, b freshet.Hit) int {
-			switch {
-			case a.Score > b.Score:
-				return -1
-			case a.Score < b.Score:
-				return 1
-			}
-			return strings.Compare(a.Key.Entity, b.Key.Entity)
-		})
+	if !resort {
+		return hits, len(hits), nil
 	}
-	return hits, nil
+	slices.SortStableFunc(hits, func(a, b freshet.Hit) int { return cmp.Compare(b.Score, a.Score) })
+	worst := f.list[len(f.list)-1].score
+	for sure < len(hits) && hits[sure].Score >= worst {
+		sure++
+	}
+	return hits, sure, nil
 }
 
-// fill completes a hit from its record. When the record is newer than what the index found,
-// the hit is judged anew by it: filter and score.
-func (s *Store) fill(sh *shard, q freshet.Query, f found, h *freshet.Hit) (keep, moved bool, err error) {
-	c, ok, err := s.record(h.Key, wire.Head)
+// fill completes a hit from its record. When that has another version than the one that the
+// index found, the hit is judged anew by it: filter, score and slot.
+func (s *Store) fill(sh *shard, q freshet.Query, indexed freshet.Version, h *freshet.Hit) (keep, moved bool, err error) {
+	parts := wire.Head
+	if indexed == (freshet.Version{}) {
+		parts = wire.Points
+	}
+	c, ok, err := s.record(h.Key, parts)
 	if err != nil || !ok || c.Deleted() {
 		return false, false, err
 	}
-	h.Metadata, h.Text, h.Revision = c.Metadata, c.Text, c.Revision
-	h.AcceptedAt, h.SourceEventID = c.AcceptedAt, c.SourceEventID
-	if c.Version == f.version {
-		return true, false, nil
+	if c.Version != indexed && parts == wire.Head {
+		if c, ok, err = s.record(h.Key, wire.Points); err != nil || !ok || c.Deleted() {
+			return false, false, err
+		}
 	}
-	if c, ok, err = s.record(h.Key, wire.Points); err != nil || !ok || c.Deleted() || len(c.Points) == 0 {
-		return false, false, err
+	h.Version, h.Metadata, h.Text, h.Revision = c.Version, c.Metadata, c.Text, c.Revision
+	h.AcceptedAt, h.SourceEventID = c.AcceptedAt, c.SourceEventID
+	if c.Version == indexed {
+		return true, false, nil
 	}
 	if q.Filter != nil {
 		if match, err := q.Filter.Match(c.Metadata); err != nil || !match {
 			return false, false, err
 		}
 	}
-	h.Version, h.Metadata, h.Text, h.Revision = c.Version, c.Metadata, c.Text, c.Revision
-	h.AcceptedAt, h.SourceEventID = c.AcceptedAt, c.SourceEventID
 	h.Score = float32(math.Inf(-1))
-	for _, p := range c.Points {
+	for slot, p := range c.Points {
 		if score := similarity(sh.metric, q.Vector, p.Vector); score > h.Score {
-			h.Score, h.Slot, h.Model = score, p.Slot, p.Model
+			h.Score, h.Slot = score, strconv.Itoa(slot)
 		}
 	}
-	return true, true, nil
+	return len(c.Points) > 0, true, nil
 }
 
-// similarity scores two vectors as package ann does.
+// similarity scores two vectors of one dimension as package ann does, up to rounding.
 func similarity(m ann.Metric, a, b []float32) float32 {
 	var dot, aa, bb, dist float64
 	for i := range a {
@@ -119,5 +123,5 @@ func similarity(m ann.Metric, a, b []float32) float32 {
 	case ann.L2:
 		return float32(1 / (1 + math.Sqrt(dist)))
 	}
-	return float32(dot / math.Sqrt(aa*bb))
+	return float32(min(1, max(-1, dot/math.Sqrt(aa*bb))))
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 
 	"github.com/zeebo/xxh3"
 
@@ -102,22 +103,37 @@ func (s *Store) write(sh *shard, w io.Writer) error {
 	return s.log.Sync(disk.StateSnapshot)
 }
 
+// encodeStep is how many documents are encoded under one lock, so that changes and searches
+// never wait for the whole table. Documents are then of different moments, which does no
+// harm: all of them are before the moment of the index.
+const encodeStep = 1024
+
 func (s *shard) encodeDocs() []byte {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	b := make([]byte, 0, 64+len(s.docs.arena)+s.docs.len()*64)
+	count := s.docs.len()
+	b := make([]byte, 0, 64+len(s.docs.arena)+count*64)
+	s.mu.RUnlock()
 	b = appendString(b, s.name.Collection)
 	b = appendString(b, s.name.Namespace)
-	b = binary.AppendUvarint(b, uint64(s.docs.len()))
-	for doc, info := range s.docs.info {
-		b = appendString(b, string(s.docs.id(uint32(doc))))
-		b = wire.AppendVersion(b, info.version)
-		b = binary.AppendUvarint(b, uint64(info.revision))
-		b = binary.AppendUvarint(b, uint64(info.points))
-		b = append(b, info.content[:]...)
-		b = append(b, info.digest[:]...)
+	b = binary.AppendUvarint(b, uint64(count))
+	for from := 0; from < count; from += encodeStep {
+		s.mu.RLock()
+		for doc := from; doc < min(count, from+encodeStep); doc++ {
+			b = appendDoc(b, s.docs.id(uint32(doc)), &s.docs.info[doc])
+		}
+		s.mu.RUnlock()
 	}
 	return b
+}
+
+func appendDoc(b, id []byte, info *docInfo) []byte {
+	b = binary.AppendUvarint(b, uint64(len(id)))
+	b = append(b, id...)
+	b = wire.AppendVersion(b, info.version)
+	b = binary.AppendUvarint(b, uint64(info.revision))
+	b = binary.AppendUvarint(b, uint64(info.points))
+	b = append(b, info.content[:]...)
+	return append(b, info.digest[:]...)
 }
 
 func appendString(b []byte, v string) []byte {
@@ -150,6 +166,9 @@ func (s *Store) readSnapshot(name string) (*shard, error) {
 	if sh.index, err = ann.Load(r, opt); err != nil {
 		return nil, err
 	}
+	if _, err := r.ReadByte(); err != io.EOF {
+		return nil, errors.Join(errors.New("bytes follow its end"), sh.close())
+	}
 	sh.metric, sh.dim, sh.filter = opt.Metric, opt.Dim, filter.NewIndex()
 	if err := sh.dropOrphans(); err != nil {
 		return nil, errors.Join(err, sh.close())
@@ -168,6 +187,8 @@ func (s *Store) readSection(r io.Reader) ([]byte, error) {
 		return nil, errors.New("it is no snapshot")
 	case head[4] != snapshotFormat:
 		return nil, fmt.Errorf("it has format %d, this version reads %d", head[4], snapshotFormat)
+	case !bytes.Equal(head[5:8], make([]byte, 3)):
+		return nil, errors.New("its header is malformed")
 	case !bytes.Equal(head[8:16], id[:]):
 		return nil, errors.New("it is of another log")
 	case binary.LittleEndian.Uint32(head[24:]) != 0:
@@ -194,22 +215,26 @@ func decodeDocs(b []byte) (*shard, error) {
 	count := d.Uvarint()
 	for i := uint64(0); i < count && !d.Bad(); i++ {
 		id := d.String()
-		info := docInfo{version: d.Version(), revision: uint32(d.Uvarint()), points: uint16(d.Uvarint())}
+		info := docInfo{version: d.Version()}
+		revision, points := d.Uvarint(), d.Uvarint()
 		copy(info.content[:], d.Take(16))
 		copy(info.digest[:], d.Take(16))
-		if d.Bad() {
-			break
+		if d.Bad() || id == "" || revision > math.MaxUint32 || points >= MaxPoints {
+			return nil, errDocs
 		}
+		info.revision, info.points = uint32(revision), uint16(points)
 		if _, ok := sh.docs.find(id); ok {
 			return nil, fmt.Errorf("its documents name entity %q twice", id)
 		}
 		sh.docs.set(sh.docs.add(id), info)
 	}
 	if d.Bad() || !d.Done() {
-		return nil, errors.New("its documents' section is malformed")
+		return nil, errDocs
 	}
 	return sh, nil
 }
+
+var errDocs = errors.New("its documents' section is malformed")
 
 // dropOrphans removes points that the documents don't have: the index was written a moment
 // later than they were.

@@ -24,6 +24,7 @@ type IndexOptions struct {
 	M              int
 	EfConstruction int
 	Ef             int
+	FlatBelow      int // points up to which an index stays an exact list; see ann.Options
 }
 
 // Options are the settings of a store.
@@ -96,7 +97,7 @@ func (s *Store) annOptions(collection string) (ann.Options, error) {
 		return ann.Options{}, err
 	}
 	return ann.Options{Dim: col.Dim, Metric: metric, Kind: s.index.Kind, M: s.index.M,
-		EfConstruction: s.index.EfConstruction, Ef: s.index.Ef}, nil
+		EfConstruction: s.index.EfConstruction, Ef: s.index.Ef, FlatBelow: s.index.FlatBelow}, nil
 }
 
 // ParseMetric reads the name of a metric as configurations have it.
