@@ -207,8 +207,15 @@ func (a *auditor) graphs() map[*shard][]ann.Problem {
 	return found
 }
 
-// reportGraphs reports the problems that are there still. Points that no walk finds come and
-// go while a graph changes: the index links them again.
+// A graph may have points that no walk finds: up to toleratedUnreachable, or the fraction of
+// its points, whichever is more. They come and go while entities change; exact searches find
+// them, and the index links them again when it next sweeps.
+const (
+	toleratedUnreachable         = 16
+	toleratedUnreachableFraction = 0.01
+)
+
+// reportGraphs reports the problems that are there still.
 func (a *auditor) reportGraphs(before map[*shard][]ann.Problem) {
 	for sh, problems := range before {
 		type place struct {
@@ -216,11 +223,16 @@ func (a *auditor) reportGraphs(before map[*shard][]ann.Problem) {
 			key  uint64
 		}
 		now := map[place]bool{}
+		unreachable := 0
 		for _, p := range sh.index.Check() {
 			now[place{p.Code, p.Key}] = true
+			if p.Code == ann.ProblemUnreachable {
+				unreachable++
+			}
 		}
+		tolerated := unreachable <= max(toleratedUnreachable, int(toleratedUnreachableFraction*float64(sh.index.Len())))
 		for _, p := range problems {
-			if !now[place{p.Code, p.Key}] {
+			if !now[place{p.Code, p.Key}] || p.Code == ann.ProblemUnreachable && tolerated {
 				continue
 			}
 			key := freshet.Key{Collection: sh.name.Collection, Namespace: sh.name.Namespace}

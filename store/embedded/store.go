@@ -97,8 +97,19 @@ func (s *Store) annOptions(collection string) (ann.Options, error) {
 		return ann.Options{}, err
 	}
 	return ann.Options{Dim: col.Dim, Metric: metric, Kind: s.index.Kind, M: s.index.M,
-		EfConstruction: s.index.EfConstruction, Ef: s.index.Ef, FlatBelow: s.index.FlatBelow}, nil
+		EfConstruction: s.index.EfConstruction, Ef: s.index.Ef, FlatBelow: s.index.FlatBelow, BufferSize: bufferFor(col.Dim)}, nil
 }
+
+// bufferFor is how many vectors may wait for their links before changes wait. Searches scan
+// them, about half a millisecond for the codes of bufferBytes; so long a burst can be
+// searched at the speed of the pipeline, not of the graph.
+func bufferFor(dim int) int { return min(maxBuffer, max(minBuffer, bufferBytes/dim)) }
+
+const (
+	bufferBytes = 4 << 20
+	minBuffer   = 1024
+	maxBuffer   = 16384
+)
 
 // ParseMetric reads the name of a metric as configurations have it.
 func ParseMetric(name string) (ann.Metric, error) {
