@@ -13,7 +13,9 @@
 // files with a NUL byte in the first 8 KiB or with invalid UTF-8, files of white space alone,
 // and paths that can't be an id (see [freshet.MaxIDBytes]). A file that was sent and falls
 // under one of these later is deleted from the index, as one that vanished. What can't be
-// read, because of permissions or of a fault, is left as it is and tried again.
+// read, because of permissions or of a fault, is left as it is and tried again. That goes for
+// the watched folder too: nothing is deleted because it can't be read. An empty one, though, is
+// taken at its word; mount what belongs there before freshet starts.
 //
 // # Exactly once
 //

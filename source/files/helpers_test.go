@@ -2,6 +2,7 @@ package files_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,8 +14,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-
-	"encoding/json"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/broker/embedded"
@@ -56,6 +55,7 @@ func newBench(t testing.TB) *bench {
 func newCrashBench(t testing.TB, skip func(disk.Site) bool) (*bench, *vfs.MemFS) {
 	mem := vfs.NewCrashableMem()
 	b := &bench{t: t, root: t.TempDir(), dir: "/data", fs: disk.New(mem, skip)}
+	b.must(disk.New(mem, nil).MakeDir(b.dir, disk.FolderDir)) // the tests are about what is in it
 	b.open()
 	return b, mem
 }

@@ -2,7 +2,6 @@ package files
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -22,6 +21,7 @@ const (
 	tooLarge   verdict = "larger than max_bytes"
 	binary     verdict = "not UTF-8 text"
 	blank      verdict = "empty"
+	unsettled  verdict = "being written"
 )
 
 // nulWithin is how far into a file a NUL byte makes it binary.
@@ -32,6 +32,10 @@ const nulWithin = 8 << 10
 // again and keep time and size.
 const settledAfter = 2 * time.Second
 
+// clockSkew is how far in the future the time of a file may lie for it to count as written
+// just now; beyond, it was set, or comes from another machine's clock.
+const clockSkew = time.Second
+
 // reader reads files of text. It is for one goroutine.
 type reader struct {
 	root     string
@@ -40,30 +44,34 @@ type reader struct {
 }
 
 // read returns the content of a file, valid until the next call, what is to be remembered of
-// it, and the time of its last change in ms. The content is there only if the verdict is text.
-func (r *reader) read(path string) (content []byte, f sentFile, modified int64, v verdict, err error) {
+// it, and the time of its last change in ms. All that is there only if the verdict is text.
+//
+// Someone may be writing a file while it is read. One that was written just now, by the time
+// that it has after it was read, is judged as unsettled, unless the caller knows that it has
+// settled.
+func (r *reader) read(path string, settled bool) (content []byte, f sentFile, modified int64, v verdict, err error) {
+	begun := time.Now()
 	file, err := os.Open(filepath.Join(r.root, filepath.FromSlash(path)))
 	if err != nil {
 		return nil, f, 0, text, err
 	}
 	defer file.Close()
-	now := time.Now()
+	if v, err = r.fill(file); err != nil {
+		return nil, f, 0, text, err
+	}
 	info, err := file.Stat()
 	if err != nil {
-		return nil, f, 0, text, fmt.Errorf("stat %s: %w", path, err)
+		return nil, f, 0, text, err
 	}
-	if v := r.judge(info); v != text {
-		return nil, f, 0, v, nil
+	age := begun.Sub(info.ModTime())
+	if !settled && age < quietFor && age > -clockSkew {
+		return nil, f, 0, unsettled, nil
 	}
-	if v, err := r.fill(file); v != text || err != nil {
-		return nil, f, 0, v, err
-	}
-	content = r.buf.Bytes()
-	f = sentFile{hash: digestOf(content), size: info.Size()}
-	if now.Sub(info.ModTime()) > settledAfter {
+	f = sentFile{hash: digestOf(r.buf.Bytes()), size: info.Size()}
+	if age > settledAfter {
 		f.mtime = info.ModTime().UnixNano()
 	}
-	return content, f, max(0, info.ModTime().UnixMilli()), text, nil
+	return r.buf.Bytes(), f, max(0, info.ModTime().UnixMilli()), v, nil
 }
 
 // fill reads a file into the buffer and judges it. Of most binary files it reads the beginning

@@ -209,14 +209,18 @@ func (f *follower) file(ctx context.Context, path string, info fs.FileInfo, cert
 	var modified int64
 	if v == text {
 		var err error
-		if content, now, modified, v, err = f.reader.read(path); missing(err) {
+		if content, now, modified, v, err = f.reader.read(path, certain); missing(err) {
 			return f.forget(ctx, path, vanished)
 		} else if err != nil {
 			f.unreadable(path, err, sw)
 			return nil
 		}
 	}
-	if v != text {
+	switch {
+	case v == unsettled || v == blank && sent && !known.emptied:
+		f.later(path, known, sent, v, sw)
+		return nil
+	case v != text:
 		sw.verdicts[v]++
 		return f.forget(ctx, path, v)
 	}
@@ -232,10 +236,22 @@ func (f *follower) file(ctx context.Context, path string, info fs.FileInfo, cert
 	return nil
 }
 
+// later has a file looked at again once it has settled. Programs empty a file before they
+// write it anew, and for a moment it then still has its old time (ext4 sets that last): so a
+// file is taken for empty only when it is found so twice.
+func (f *follower) later(path string, known sentFile, sent bool, v verdict, sw *sweep) {
+	f.watch.touch(path)
+	if sent {
+		sw.files++
+		known.round, known.emptied = f.round, v == blank
+		f.state.files[path] = known
+	}
+}
+
 // found notes that a file is there as it is known.
 func (f *follower) found(path string, known sentFile, sw *sweep) {
 	sw.files++
-	known.round = f.round
+	known.round, known.emptied = f.round, false
 	f.state.files[path] = known
 }
 

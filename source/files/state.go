@@ -28,6 +28,8 @@ type sentFile struct {
 	size  int64
 	mtime int64  // ns; 0 when equal size and time would not prove that the content is unchanged
 	round uint32 // the last round that found the file; not stored
+	// emptied says that the file was found empty where it had content, once so far. Not stored.
+	emptied bool
 }
 
 // unchanged reports whether size and time prove that a file has the content that was sent.

@@ -91,6 +91,11 @@ func (w *watcher) add(folder string) {
 	}
 }
 
+// touch has a path looked at once it has settled, as if there had been an event.
+func (w *watcher) touch(path string) {
+	w.note(func(d *dirty) { d.touch(path, false, time.Now()) })
+}
+
 // take returns the paths that have settled and when the next one will have, and whether
 // events were lost since the last call.
 func (w *watcher) take(now time.Time) (settled []touched, next time.Time, lost bool) {
