@@ -19,9 +19,9 @@ type Tracker struct {
 	partitions int
 	end        func() int64 // offset behind the last record of the log
 
-	mu      sync.Mutex // guards decided and advanced
-	decided int64      // every record up to this offset is decided
-	moved   chan struct{}
+	mu      sync.Mutex    // guards decided and moved
+	decided int64         // every record up to this offset is decided
+	moved   chan struct{} // closed, and replaced, when decided rises
 }
 
 // NewTracker returns a tracker for a topic of a log, decided up to the given offset. end
@@ -97,7 +97,7 @@ func (t *Tracker) check(token freshet.Token) (last freshet.Span, err error) {
 			wire.LogIDString(token.Log), wire.LogIDString(t.log))
 	}
 	for _, s := range token.Spans {
-		if s.Topic != t.topic || int(s.Partition) >= t.partitions || s.Last >= t.end() {
+		if s.Topic != t.topic || s.Partition < 0 || int(s.Partition) >= t.partitions || s.Last < 0 || s.Last >= t.end() {
 			return foreign("the token names %s/%d@%d, which is no record of this log", s.Topic, s.Partition, s.Last)
 		}
 		if s.Last >= last.Last {

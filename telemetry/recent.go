@@ -3,6 +3,7 @@
 package telemetry
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -22,9 +23,10 @@ type sample struct {
 	value time.Duration
 }
 
-// NewRecent keeps at most n values that are no older than period.
+// NewRecent keeps at most n values, the last ones, that are no older than period. n is 1 at
+// least.
 func NewRecent(n int, period time.Duration) *Recent {
-	return &Recent{period: period, values: make([]sample, 0, n)}
+	return &Recent{period: period, values: make([]sample, 0, max(1, n))}
 }
 
 // Add notes a value.
@@ -47,7 +49,7 @@ func (r *Recent) Quantiles(qs ...float64) (out []time.Duration, ok bool) {
 	r.mu.Lock()
 	sorted := make([]time.Duration, 0, len(r.values))
 	for _, s := range r.values {
-		if s.at.After(since) {
+		if !s.at.Before(since) {
 			sorted = append(sorted, s.value)
 		}
 	}
@@ -57,7 +59,14 @@ func (r *Recent) Quantiles(qs ...float64) (out []time.Duration, ok bool) {
 	}
 	slices.Sort(sorted)
 	for _, q := range qs {
-		out = append(out, sorted[min(len(sorted)-1, int(q*float64(len(sorted))))])
+		out = append(out, sorted[rank(q, len(sorted))])
 	}
 	return out, true
+}
+
+// rank is the place of the nearest rank of q among n sorted values: the first one that at
+// least q·n values do not exceed.
+func rank(q float64, n int) int {
+	const rounding = 1e-9 // 0.07 * 100 is a little more than 7
+	return max(0, min(n, int(math.Ceil(q*float64(n)-rounding)))-1)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -14,8 +15,10 @@ import (
 const (
 	// queueBatches is how many committed batches may wait for the store; then processing waits.
 	queueBatches = 16
-	// maxApply is how many changes go to the store at once where that many wait.
+	// maxApply is how many changes may wait behind a batch to be joined with it; the last one
+	// that is joined may exceed it.
 	maxApply   = 8192
+	minBackoff = 10 * time.Millisecond
 	maxBackoff = 5 * time.Second
 )
 
@@ -70,8 +73,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 }
 
-// gather joins what waits behind b to one batch.
+// gather joins what waits behind b to one batch. The changes of b may have room behind them
+// that belongs to who delivered them, so they are copied when something is joined.
 func (w *Worker) gather(b Batch) Batch {
+	b.Changes = slices.Clip(b.Changes)
 	for len(b.Changes) < maxApply {
 		select {
 		case next := <-w.queue:
@@ -86,7 +91,7 @@ func (w *Worker) gather(b Batch) Batch {
 
 func (w *Worker) apply(ctx context.Context, b Batch) error {
 	start := time.Now()
-	backoff := 10 * time.Millisecond
+	backoff := minBackoff
 	for {
 		results, err := w.store.Apply(ctx, b.Changes)
 		w.Stats.Paused.Store(err != nil)
@@ -94,6 +99,9 @@ func (w *Worker) apply(ctx context.Context, b Batch) error {
 			w.note(results, time.Since(start))
 			w.decided(b)
 			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 		w.log.Error("store does not take changes; they are applied again", "changes", len(b.Changes), "error", err, "wait", backoff)
 		select {
