@@ -1,6 +1,7 @@
 package ann
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -100,6 +101,7 @@ func (m *maintainer) startLocked() {
 func (m *maintainer) work(j job) {
 	for j.kind != jobNone {
 		m.do(j)
+		runtime.Gosched() // searches and changes go first: nobody waits for a link
 		m.mu.Lock()
 		m.active = slices.DeleteFunc(m.active, func(n uint64) bool { return n == j.number })
 		if m.progress != nil {

@@ -51,6 +51,106 @@ warmBlock:
 	DECQ R11
 	JNZ  warm
 
+	CMPQ CX, $4
+	JL   record
+	VBROADCASTSS X11, X11
+	VBROADCASTSS X14, X14
+	VBROADCASTSS X15, X15
+	VMOVD R12, X10
+	VPBROADCASTD X10, X10
+
+// Four records at a time share the loads of the query and the sums across lanes.
+four:
+	MOVQ CX, AX
+	SUBQ $4, AX
+	JZ   aheadDone
+	CMPQ AX, $4
+	JLE  aheadCount
+	MOVQ $4, AX
+aheadCount:
+	LEAQ 32(DI), R13
+aheadRecord:
+	MOVQ (R13), R8
+	CMPQ BX, $4
+	JNE  aheadOther
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	PREFETCHT0 256(R8)
+	JMP  aheadNext
+aheadOther:
+	MOVQ BX, R10
+aheadLine:
+	PREFETCHT0 (R8)
+	ADDQ $64, R8
+	DECQ R10
+	JGE  aheadLine
+aheadNext:
+	ADDQ $8, R13
+	DECQ AX
+	JNZ  aheadRecord
+aheadDone:
+	MOVQ (DI), R8
+	MOVQ 8(DI), R9
+	MOVQ 16(DI), R10
+	MOVQ 24(DI), R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	XORQ R13, R13
+	MOVQ BX, AX
+fourBlocks:
+	VMOVDQU64 (SI)(R13*1), Z4
+	VMOVDQU64 8(R8)(R13*1), Z5
+	VMOVDQU64 8(R9)(R13*1), Z6
+	VMOVDQU64 8(R10)(R13*1), Z7
+	VMOVDQU64 8(R11)(R13*1), Z8
+	VPDPBUSD Z4, Z5, Z0
+	VPDPBUSD Z4, Z6, Z1
+	VPDPBUSD Z4, Z7, Z2
+	VPDPBUSD Z4, Z8, Z3
+	ADDQ $64, R13
+	DECQ AX
+	JNZ  fourBlocks
+	VEXTRACTI64X4 $1, Z0, Y4
+	VEXTRACTI64X4 $1, Z1, Y5
+	VEXTRACTI64X4 $1, Z2, Y6
+	VEXTRACTI64X4 $1, Z3, Y7
+	VPADDD Y4, Y0, Y0
+	VPADDD Y5, Y1, Y1
+	VPADDD Y6, Y2, Y2
+	VPADDD Y7, Y3, Y3
+	VPHADDD Y1, Y0, Y0
+	VPHADDD Y3, Y2, Y2
+	VPHADDD Y2, Y0, Y0
+	VEXTRACTI128 $1, Y0, X1
+	VPADDD X1, X0, X0
+	VPSUBD X10, X0, X0          // the four dots
+	VCVTDQ2PS X0, X4
+	VMOVQ (R8), X5              // scale and bias of each
+	VMOVQ (R9), X6
+	VMOVQ (R10), X7
+	VMOVQ (R11), X8
+	VUNPCKLPS X6, X5, X5
+	VUNPCKLPS X8, X7, X7
+	VMOVLHPS X7, X5, X6         // scales
+	VMOVHLPS X5, X7, X8         // biases
+	VMULPS X11, X8, X8
+	VADDPS X14, X8, X8
+	VMULPS X15, X6, X6
+	VMULPS X4, X6, X6
+	VSUBPS X6, X8, X8
+	VMOVUPS X8, (DX)
+	ADDQ $16, DX
+	ADDQ $32, DI
+	SUBQ $4, CX
+	CMPQ CX, $4
+	JGE  four
+	TESTQ CX, CX
+	JZ   done
+
 record:
 	CMPQ CX, $AHEAD
 	JLE  nothingAhead
@@ -102,6 +202,7 @@ sum:
 	ADDQ $8, DI
 	DECQ CX
 	JNZ  record
+done:
 	VZEROUPPER
 	RET
 
