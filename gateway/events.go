@@ -128,7 +128,9 @@ func (s *Server) ingest(w http.ResponseWriter, r *http.Request, ev events) {
 		c.batch.Release()
 		if failure != nil {
 			cancel()
-			// The reader may wait for a peer that waits for the answer.
+			// The reader may wait for a peer that waits for the answer. What is left of the body, and
+			// the failed read, make the connection useless for another request.
+			w.Header().Set("Connection", "close")
 			_ = http.NewResponseController(w).SetReadDeadline(s.now())
 		}
 	}
@@ -148,9 +150,9 @@ func headersOf(r *http.Request) []journal.Header {
 func (s *Server) readChunks(ctx context.Context, ev events, headers []journal.Header, out chan<- *chunk) {
 	defer close(out)
 	var index int64
-	for end := false; !end && ctx.Err() == nil; {
-		c := &chunk{batch: s.opts.Intake.NewBatch()}
-		end = s.fillChunk(c, ev, headers, &index)
+	for end := false; !end; {
+		c := &chunk{batch: s.opts.Intake.NewBatch(), err: ctx.Err()}
+		end = c.err != nil || s.fillChunk(c, ev, headers, &index)
 		out <- c
 	}
 }
@@ -224,7 +226,8 @@ func newAnswer(w http.ResponseWriter, r *http.Request) *answer {
 	a := &answer{total: ingestResult{Rejected: []rejected{}}}
 	if strings.Contains(r.Header.Get("Accept"), "application/x-ndjson") {
 		rc := http.NewResponseController(w)
-		_ = rc.EnableFullDuplex() // HTTP/2 has it anyway
+		_ = rc.EnableFullDuplex()             // HTTP/2 has it anyway
+		w.Header().Set("Connection", "close") // it may end before its body does
 		a.lines = json.NewEncoder(w)
 		a.flush = rc.Flush
 	}

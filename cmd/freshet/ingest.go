@@ -93,6 +93,7 @@ type ingestAnswer struct {
 	} `json:"rejected"`
 	RejectedCount int64  `json:"rejected_count"`
 	Token         string `json:"token"`
+	Detail        string `json:"detail"` // of a problem document
 }
 
 func (s *sender) sendAll(ctx context.Context, in io.Reader) error {
@@ -137,14 +138,16 @@ func (s *sender) send(ctx context.Context, body []byte, ends []int) error {
 			return fmt.Errorf("%d events were acknowledged, then: %w", s.accepted, err)
 		}
 		s.note(&a)
-		done += int(a.Accepted + a.RejectedCount)
+		if n := int(a.Accepted + a.RejectedCount); n > 0 {
+			done, try = done+n, 0
+		}
 		s.progress.add(int64(ends[max(0, done-1)]-start), a.Accepted)
 		if done >= len(ends) {
 			return nil
 		}
 		if status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable && status != http.StatusInsufficientStorage ||
 			try == ingestRetries {
-			return fmt.Errorf("%d events were acknowledged, then the server answered with status %d", s.accepted, status)
+			return fmt.Errorf("%d events were acknowledged, then the server answered with status %d: %s", s.accepted, status, a.Detail)
 		}
 		select {
 		case <-time.After(wait):
