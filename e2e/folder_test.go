@@ -128,6 +128,15 @@ func TestConfigRefused(t *testing.T) {
 		{"mapping: {changes: [{entity: event.a, when: '\"yes\"'}]}\n", "mapping.changes[0].when"},
 		{"listen: ${NO_SUCH_VARIABLE}\n", "NO_SUCH_VARIABLE"},
 		{"\tlisten: x\n", "1"},
+		{"splitter: {max_bytes: 5}\n", "max_bytes"},
+		{"partitions: -1\n", "partitions"},
+		{"partitions: 1000000\n", "partitions"},
+		{"cache_bytes: -1\n", "cache_bytes"},
+		{"index: {m: -5}\n", "index.m"},
+		{"index: {ef: -5}\n", "index.ef"},
+		{"index: {ef_construction: 100000000}\n", "index.ef_construction"},
+		{"dedupe: {window: -1h}\n", "-1h"},
+		{"mapping: {changes: [{entity: event.a}], max_cost: 1}\n", "max_cost"},
 	} {
 		s := newServer(t, c.yaml)
 		if out := s.refused(); !strings.Contains(out, c.says) {
