@@ -63,7 +63,7 @@ type Dedupe struct {
 type Index struct {
 	Kind           string `yaml:"kind,omitempty"` // hnsw (default), flat
 	M              int    `yaml:"m,omitempty"`
-	EfConstruction int    `yaml:"ef_construction,omitempty"`
+	EfConstruction int    `yaml:"ef_construction,omitempty"` // default 100
 	Ef             int    `yaml:"ef,omitempty"`
 }
 
@@ -124,6 +124,7 @@ func (c *Config) fill() {
 	setDefault(&c.Dedupe.Window, Duration(24*time.Hour))
 	setDefault(&c.Dedupe.MaxIDs, 10_000_000)
 	setDefault(&c.Index.Kind, "hnsw")
+	setDefault(&c.Index.EfConstruction, 100)
 	setDefault(&c.Snapshot.Interval, Duration(5*time.Minute))
 	setDefault(&c.CacheBytes, 256<<20)
 	all := map[string]Collection{freshet.DefaultCollection: {Model: BuiltinModel}}
