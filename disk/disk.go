@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -79,10 +80,13 @@ func (fs FS) SyncDir(dir string, site Site) error {
 }
 
 // MakeDir makes a folder and those above it that are missing, and makes its entry durable, also
-// when the folder is there already: a process that was killed may have left it without.
+// when the folder is there already: a process that was killed may have left it without. So may
+// the folder above a missing one; the ones above that were durable before it was made.
 func (fs FS) MakeDir(dir string, site Site) error {
 	parent := fs.PathDir(dir)
-	if _, err := fs.Stat(parent); parent != dir && errors.Is(err, os.ErrNotExist) {
+	_, err := fs.Stat(dir)
+	missing := errors.Is(err, os.ErrNotExist)
+	if missing && parent != dir {
 		if err := fs.MakeDir(parent, site); err != nil {
 			return err
 		}
@@ -90,7 +94,11 @@ func (fs FS) MakeDir(dir string, site Site) error {
 	if err := fs.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make folder %s: %w", dir, err)
 	}
-	return fs.SyncDir(parent, site)
+	err = fs.SyncDir(parent, site)
+	if !missing && (errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EROFS)) {
+		return nil // a place where no process like this one has made the folder
+	}
+	return err
 }
 
 // Replace writes a file so that after a crash either the old or the new content is there,

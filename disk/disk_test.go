@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -71,17 +73,42 @@ func TestSyncsSurviveCrash(t *testing.T) {
 	}
 }
 
-// A folder that a killed process made, but did not sync, is made durable by the next.
+// A folder that a killed process made, but did not sync, is made durable by the next, also when
+// it stands above the one that is wanted.
 func TestMakeDirAgain(t *testing.T) {
-	mem := vfs.NewCrashableMem()
-	if err := mem.MkdirAll("a", 0o755); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{"a", "a/b", "a/b/c"} {
+		mem := vfs.NewCrashableMem()
+		if err := mem.MkdirAll("a", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := disk.New(mem, nil).MakeDir(dir, disk.FolderDir); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := mem.CrashClone(vfs.CrashCloneCfg{}).Stat(dir); err != nil {
+			t.Errorf("after a crash: %v", err)
+		}
 	}
-	if err := disk.New(mem, nil).MakeDir("a", disk.FolderDir); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := mem.CrashClone(vfs.CrashCloneCfg{}).Stat("a"); err != nil {
-		t.Errorf("after a crash: %v", err)
+}
+
+// Where the entry of a folder that is there can't be synced, nothing was lost by it.
+func TestMakeDirInForeignPlace(t *testing.T) {
+	for _, refusal := range []error{os.ErrPermission, syscall.EINVAL, syscall.EROFS} {
+		mem := vfs.NewMem()
+		if err := mem.MkdirAll("a", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		fs := disk.New(errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind == errorfs.OpOpenDir && op.Path == "." {
+				return refusal
+			}
+			return nil
+		})), nil)
+		if err := fs.MakeDir("a/b", disk.FolderDir); err != nil {
+			t.Errorf("%v above a folder that is there: %v", refusal, err)
+		}
+		if err := fs.MakeDir("c", disk.FolderDir); !errors.Is(err, refusal) {
+			t.Errorf("%v above a new folder: %v", refusal, err)
+		}
 	}
 }
 
