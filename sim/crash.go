@@ -1,61 +1,58 @@
 package sim
 
 import (
-	"errors"
 	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
-// outlet is where a node's disk gets its power. It cuts it before a chosen operation of the
-// file system, or by hand: what the disk holds then is cloned. The node is not told: it goes
-// on, on a disk that nobody will look at again, and what it says from then on is not heard.
+// outlet is where the process of a node gets its power. Before a chosen operation of the file
+// system, or by hand, one of two things happens: the power of the machine is cut, and of what
+// was not synced a random part is lost; or the process is killed, and the page cache stays,
+// as much in danger as before. The node is not told: it goes on, on a disk that nobody will
+// look at again, and what it says from then on is not heard.
 type outlet struct {
-	mem  *vfs.MemFS
-	gate sync.RWMutex // see guarded
+	mem *vfs.MemFS // the disk while the power is on
 
-	mu       sync.Mutex // guards what follows
-	rng      *rand.Rand
-	left     int        // operations until the cut; not above zero: only by hand
-	syncs    bool       // only syncs are counted
-	survives int        // percent of what was not synced that survives a cut
-	after    *vfs.MemFS // the disk after the cut, nil before
+	mu    sync.Mutex // guards the next four
+	rng   *rand.Rand
+	left  int                  // operations until the end; not above zero: only by hand
+	aim   func(operation) bool // the ones that are counted
+	after *vfs.MemFS           // the disk after the end, nil before
+
+	// gate is held for reading by each operation that changes mem, and for writing by the end;
+	// it also guards afterlife.
+	gate      sync.RWMutex
+	afterlife *vfs.MemFS // where the killed process goes on
 }
 
-func newOutlet(mem *vfs.MemFS, rng *rand.Rand) *outlet {
-	o := &outlet{mem: mem, rng: rng}
-	switch rng.IntN(5) {
-	case 0:
-		o.survives = 0
-	case 1:
-		o.survives = 100 // the process alone is killed: the page cache stays
-	default:
-		o.survives = rng.IntN(101)
-	}
-	return o
+// operation is one operation of a file system that changes something.
+type operation struct {
+	path string
+	sync bool
 }
 
-// arm chooses the operation before which the power is cut, among about the next most that
-// change something; often it is a sync, so that what was written is there in part.
+func newOutlet(mem *vfs.MemFS, rng *rand.Rand) *outlet { return &outlet{mem: mem, rng: rng} }
+
+// arm chooses the operation before which it ends, among about the next most. Half of the time
+// that is a sync, so that what was written may be there in part.
 func (o *outlet) arm(most int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.syncs = o.rng.IntN(2) == 0; o.syncs {
-		most /= syncOneIn
+	switch o.rng.IntN(4) {
+	case 0:
+		o.aim = func(op operation) bool { return op.sync }
+		most /= 4
+	case 1:
+		o.aim = func(op operation) bool { return op.sync && strings.HasSuffix(op.path, ".seg") }
+		most /= 8
+	default:
+		o.aim = func(operation) bool { return true }
 	}
 	o.left = 1 + o.rng.IntN(most)
-}
-
-// syncOneIn says how many of the operations that change something are syncs, about.
-const syncOneIn = 4
-
-// fs is the node's file system.
-func (o *outlet) fs() vfs.FS {
-	return errorfs.Wrap(guarded{o.mem, &o.gate}, errorfs.InjectorFunc(o.before))
 }
 
 // Syncs are slow now and then, so that others get ahead of what waits for them.
@@ -64,47 +61,51 @@ const (
 	slowMost  = 200 * time.Microsecond
 )
 
-// before is called before every operation of the file system.
-func (o *outlet) before(op errorfs.Op) error {
-	if op.Kind.ReadOrWrite() != errorfs.OpIsWrite {
-		return nil
-	}
+// before is called before every operation that changes something.
+func (o *outlet) before(op operation) {
 	var wait time.Duration
 	o.mu.Lock()
-	if isSync(op.Kind) || !o.syncs {
+	if o.left > 0 && o.aim(op) {
 		if o.left--; o.left == 0 {
-			o.cutLocked()
+			o.endLocked()
 		}
 	}
-	if isSync(op.Kind) && o.after == nil && o.rng.IntN(slowOneIn) == 0 {
+	if op.sync && o.after == nil && o.rng.IntN(slowOneIn) == 0 {
 		wait = time.Duration(o.rng.Int64N(int64(slowMost)))
 	}
 	o.mu.Unlock()
 	if wait > 0 {
 		time.Sleep(wait)
 	}
-	return nil
 }
 
-func isSync(k errorfs.OpKind) bool { return k == errorfs.OpFileSync || k == errorfs.OpFileSyncData }
-
-// cut cuts the power now, if it is still on.
-func (o *outlet) cut() {
+// end ends the life of the process now, if it still has one.
+func (o *outlet) end() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.cutLocked()
+	o.endLocked()
 }
 
-func (o *outlet) cutLocked() {
+func (o *outlet) endLocked() {
 	if o.after != nil {
 		return
 	}
 	o.gate.Lock()
 	defer o.gate.Unlock()
-	o.after = o.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: o.survives, RNG: o.rng})
+	cut := vfs.CrashCloneCfg{RNG: o.rng}
+	switch o.rng.IntN(4) {
+	case 0: // the process is killed
+		cut.UnsyncedDataPercent = 100
+		o.afterlife, o.after = o.mem.CrashClone(cut), o.mem
+		return
+	case 1: // the power is cut, and all that was not synced is lost
+	default:
+		cut.UnsyncedDataPercent = o.rng.IntN(101)
+	}
+	o.after = o.mem.CrashClone(cut)
 }
 
-// disk is the disk after the cut, nil while the power is on.
+// disk is the disk after the end, nil while the power is on.
 func (o *outlet) disk() *vfs.MemFS {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -121,49 +122,4 @@ func (o *outlet) witness(f func()) {
 	if o.after == nil {
 		f()
 	}
-}
-
-// guarded is a MemFS that can be cloned at any time, and that Pebble can live on.
-//
-// Link and ReuseForWrite of a MemFS take its lock for reading twice, which never ends when
-// CrashClone asks for it in between: they hold the gate.
-//
-// Pebble relies on one thing that a MemFS does not give: that the entry of a file that was
-// synced is on the disk before one that is made later in the same folder, as on every file
-// system with a journal. It makes a marker that names a MANIFEST only after the sync of that
-// MANIFEST, and syncs the folder after both. Our own code relies on no such thing, so this is
-// granted to markers alone.
-type guarded struct {
-	*vfs.MemFS
-	gate *sync.RWMutex // held for writing by who calls CrashClone
-}
-
-const markerPrefix = "marker."
-
-// Create implements vfs.FS.
-func (g guarded) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if strings.HasPrefix(g.PathBase(name), markerPrefix) {
-		dir, err := g.OpenDir(g.PathDir(name))
-		if err != nil {
-			return nil, err
-		}
-		if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
-			return nil, err
-		}
-	}
-	return g.MemFS.Create(name, c)
-}
-
-// Link implements vfs.FS.
-func (g guarded) Link(oldname, newname string) error {
-	g.gate.RLock()
-	defer g.gate.RUnlock()
-	return g.MemFS.Link(oldname, newname)
-}
-
-// ReuseForWrite implements vfs.FS.
-func (g guarded) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	g.gate.RLock()
-	defer g.gate.RUnlock()
-	return g.MemFS.ReuseForWrite(oldname, newname, c)
 }

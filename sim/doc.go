@@ -2,8 +2,9 @@
 // twice, whatever the moment at which the power fails. A seed is the life of one data folder:
 // a whole node (package node) runs on a file system in memory, clients write, search and take
 // snapshots, the power is cut before some operation of the file system, and a new node opens
-// what the disk held at that moment: all that was synced, and of the rest a random part. That
-// goes on for several lives.
+// what the disk held at that moment: all that was synced, and of the rest a random part. Or
+// the process alone is killed, and the next one finds what was not synced in the page cache.
+// That goes on for several lives.
 //
 // The reference is a model that knows what was submitted and what was acknowledged. It reads
 // events.raw back, where what was acknowledged must stand at its offset and no batch may be
@@ -20,13 +21,16 @@
 //
 // # Files
 //
-//	sim.go     a seed: configuration, lives, how they end
-//	crash.go   the disk, and the switch that cuts its power
-//	event.go   random events, and what each of them means
-//	client.go  writers and an operator: the random operations
-//	model.go   what was submitted, what was promised
-//	fold.go    what events.raw means
-//	check.go   a node against the model
+//	sim.go       a seed: configuration, lives, how they end
+//	crash.go     the end of a process: the power is cut, or it is killed
+//	memory.go    its file system
+//	event.go     random events, and what each of them means
+//	client.go    writers: they send batches and look what became of them
+//	operator.go  searches, snapshots, pauses, audits at random
+//	model.go     what was submitted, what was promised
+//	fold.go      what events.raw means
+//	check.go     a node against the model: log, start, catalog
+//	answers.go   a node against the model: entities, dead letters, searches, tokens
 //
 // It does not test I/O errors (package broker/journal does), nor a real disk (e2e does).
 package sim

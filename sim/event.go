@@ -128,8 +128,8 @@ func (a *author) blank() *event {
 func (a *author) content(e *event) {
 	e.color = colors[a.rng.IntN(len(colors))]
 	e.metadata = fmt.Sprintf(`{"n":%d,"color":%q}`, a.rng.IntN(5), e.color)
-	if a.rng.IntN(20) == 0 { // longer than a block of the disk
-		e.metadata = fmt.Sprintf(`{"color":%q,"pad":%q}`, e.color, strings.Repeat("x", a.rng.IntN(12_000)))
+	if a.rng.IntN(12) == 0 { // longer than a block of the disk
+		e.metadata = fmt.Sprintf(`{"color":%q,"pad":%q}`, e.color, strings.Repeat("x", a.rng.IntN(9000)))
 	}
 	if a.rng.IntN(20) == 0 {
 		e.metadata, e.color = "", ""

@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/disk"
 	"github.com/freshet-io/freshet/embed/chunk"
 	"github.com/freshet-io/freshet/node"
@@ -28,12 +30,12 @@ type Options struct {
 // something.
 type Report struct {
 	Lives      int // how often a node was opened
-	Cut        int // lives that ended before some operation of the file system
+	Cut        int // lives that a cut or a kill ended before some operation of the file system
 	CutOpening int // of these, before the node had come up
 	Records    int // of events.raw at the end
 	Kept       int // of these, never acknowledged
 	Lost       int // events that were never acknowledged and are not there
-	Torn       int // bytes of frames that were cut off
+	Torn       int // starts that found a frame cut off
 	Repeated   int // events that were recognised as repeats
 	Dead       int // dead letters
 	Entities   int // at the end, tombstones included
@@ -68,7 +70,7 @@ const (
 	// How many operations of the file system a new node needs to come up, and how many follow
 	// while clients are busy; about.
 	operationsOpening = 80
-	operationsRunning = 120
+	operationsRunning = 240
 )
 
 // world is a data folder with those who use it.
@@ -125,6 +127,8 @@ type life struct {
 	node   *node.Node
 	// promised is what completed snapshots of earlier lives promise.
 	promised saved
+	// held says that processing is paused while clients are busy: nobody can wait for it.
+	held bool
 }
 
 // live opens a node, checks everything that was ever promised, lets the clients loose, and
@@ -133,13 +137,16 @@ func (w *world) live(number int, last bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), waitMost)
 	defer cancel()
 	l := &life{world: w, rng: w.rng, number: number, outlet: newOutlet(w.mem, w.fork()), promised: w.model.snapshot}
-	if !last && w.rng.IntN(4) == 0 {
-		l.outlet.arm(operationsOpening)
+	if number > 0 && w.rng.IntN(4) == 0 {
+		if err := l.refuseChanges(ctx); err != nil {
+			return err
+		}
+	}
+	if first := number == 0; !last && (first || w.rng.IntN(4) == 0) {
+		l.outlet.arm(operationsOpening >> (2 * w.rng.IntN(2))) // early, or at any time
 	}
 	var err error
-	l.node, err = node.Open(ctx, node.Options{Config: w.cfg, FS: disk.New(l.outlet.fs(), w.skip), SegmentBytes: w.bytes,
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	if err != nil {
+	if l.node, err = w.open(ctx, w.cfg, memory{w.mem, l.outlet}); err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
 	defer l.node.Kill()
@@ -161,6 +168,37 @@ func (w *world) live(number int, last bool) error {
 	return l.end(ctx)
 }
 
+// open opens a node on a disk.
+func (w *world) open(ctx context.Context, cfg config.Config, fs vfs.FS) (*node.Node, error) {
+	return node.Open(ctx, node.Options{Config: cfg, FS: disk.New(fs, w.skip), SegmentBytes: w.bytes,
+		Logger: slog.New(slog.DiscardHandler)})
+}
+
+// refuseChanges tries, on a copy of the disk, a configuration by which the same events would
+// mean something else: once a node has come up, it must be refused.
+func (l *life) refuseChanges(ctx context.Context) error {
+	if l.model.log == (freshet.LogID{}) {
+		return nil
+	}
+	cfg := l.cfg
+	splitter := l.rng.IntN(2) == 0
+	if splitter {
+		cfg.Splitter.MaxBytes = 2 * chunk.MinMaxBytes
+	} else {
+		cfg.Collections = maps.Clone(cfg.Collections)
+		cfg.Collections[collectionVectors] = config.Collection{Dim: dim + 1, Metric: cfg.Collections[collectionVectors].Metric}
+	}
+	n, err := l.open(ctx, cfg, l.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: l.rng}))
+	if err == nil {
+		n.Kill()
+		return errors.New("a configuration with another splitter or dimension was not refused")
+	}
+	if splitter != errors.Is(err, control.ErrRevision) || !splitter && !isCode(err, freshet.CodeInvalidField) {
+		return fmt.Errorf("open with another splitter or dimension: %w", err)
+	}
+	return nil
+}
+
 // fork returns a random source of its own for a goroutine.
 func (w *world) fork() *rand.Rand { return rand.New(rand.NewPCG(w.rng.Uint64(), w.rng.Uint64())) }
 
@@ -174,6 +212,9 @@ func (l *life) clients(ctx context.Context) error {
 	}
 	if l.rng.IntN(4) > 0 { // clients that retry what they never got an answer to
 		writers[0].retry = l.model.unanswered()
+	}
+	if l.held = l.rng.IntN(8) == 0; l.held { // a backlog grows
+		l.node.Processor().Pause()
 	}
 	op := &operator{life: l, rng: l.fork()}
 	errs := make([]error, len(writers)+1)
@@ -193,6 +234,7 @@ func (l *life) clients(ctx context.Context) error {
 // stop, which a cut may follow.
 func (l *life) end(ctx context.Context) error {
 	if l.outlet.on() && l.rng.IntN(3) == 0 {
+		l.node.Processor().Resume()
 		if err := l.check(ctx); err != nil {
 			return fmt.Errorf("before the end: %w", err)
 		}
@@ -210,7 +252,7 @@ func (l *life) end(ctx context.Context) error {
 	if !l.outlet.on() {
 		l.model.report.Cut++
 	}
-	l.outlet.cut()
+	l.outlet.end()
 	l.node.Kill()
 	l.mem = l.outlet.disk()
 	return nil
