@@ -75,3 +75,17 @@ func TestSeenOutlivesARestart(t *testing.T) {
 	}
 	b.mustBeClean()
 }
+
+// An id that is too old stays so over a restart though it is not swept yet and the server's
+// clock has been set back.
+func TestTheClockOfTheWindowOutlivesARestart(t *testing.T) {
+	b := newBench(t, withWindow(process.Window{MaxAgeMs: 20_000, MaxIDs: 100}))
+	b.send([]string{"a red #1 %1000", "a red #2", "a red #3", "a red #4", "a red #5"}, []string{"b red #6 %1021"})
+	b.close()
+	b.open()
+	b.send([]string{"a blue #5 %1005"})
+	if got := b.outcomes(); got != "applied 1" {
+		t.Error("outcomes since the last start are", got)
+	}
+	b.mustBeClean()
+}
