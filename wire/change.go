@@ -76,7 +76,9 @@ func DecodeChange(key freshet.Key, b []byte, parts Parts) (freshet.Change, error
 		return c, fmt.Errorf("change of %q has format %d, this version reads %d", key.Entity, f, changeFormat)
 	}
 	c.Op = freshet.Op(d.Byte())
-	d.Take(2)
+	if flags := d.Take(2); !d.bad && (flags[0] != 0 || flags[1] != 0) {
+		return c, fmt.Errorf("change of %q has flags %x, which this version does not know", key.Entity, flags)
+	}
 	c.Revision = d.Uint32()
 	if id := d.Uint32(); id != 0 {
 		return c, fmt.Errorf("change of %q is encrypted with key %d, which this version can't read", key.Entity, id)
@@ -120,9 +122,12 @@ func (d *Decoder) extensions() error {
 	return nil
 }
 
+// minPointBytes is the size of a point whose fields are all empty.
+const minPointBytes = 5
+
 func (d *Decoder) points() []freshet.Point {
 	n := d.Uvarint()
-	if d.bad || n > uint64(len(d.rest)) { // a point has several bytes at least
+	if d.bad || n > uint64(len(d.rest))/minPointBytes {
 		d.bad = true
 		return nil
 	}
@@ -131,9 +136,11 @@ func (d *Decoder) points() []freshet.Point {
 	}
 	points := make([]freshet.Point, 0, n)
 	for ; n > 0 && !d.bad; n-- {
-		p := freshet.Point{Model: d.String(), Slot: d.String(), Start: int(d.Uvarint()), End: int(d.Uvarint())}
+		p := freshet.Point{Model: d.String(), Slot: d.String()}
+		start, end := d.Uvarint(), d.Uvarint()
+		p.Start, p.End = int(start), int(end)
 		dim := d.Uvarint()
-		if dim > uint64(len(d.rest))/4 {
+		if start > end || end > math.MaxInt32 || dim > uint64(len(d.rest))/4 {
 			d.bad = true
 			return nil
 		}

@@ -52,6 +52,9 @@ func DecodeDeadLetter(b []byte) (freshet.DeadLetter, error) {
 	if v.Format != deadFormat {
 		return freshet.DeadLetter{}, fmt.Errorf("dead letter has format %d, this version reads %d", v.Format, deadFormat)
 	}
+	if v.KeyID != 0 {
+		return freshet.DeadLetter{}, fmt.Errorf("dead letter is encrypted with key %d, which this version can't read", v.KeyID)
+	}
 	return freshet.DeadLetter{
 		Position: freshet.Position{Topic: v.Topic, Partition: v.Partition, Offset: v.Offset}, Ordinal: v.Ordinal,
 		Stage: v.Stage, Class: v.Class, Message: v.Message, Attempts: v.Attempts, At: v.At,

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/base32"
 	"encoding/binary"
 	"errors"
@@ -31,7 +32,8 @@ func appendShard(b []byte, s freshet.Shard) []byte {
 	return appendString(b, s.Namespace)
 }
 
-// ParseKey is the inverse of AppendKey.
+// ParseKey is the inverse of AppendKey. It refuses what AppendKey does not write, so that no
+// entity has two keys.
 func ParseKey(b []byte) (freshet.Key, error) {
 	if len(b) == 0 {
 		return freshet.Key{}, errors.New("entity key is empty")
@@ -42,7 +44,8 @@ func ParseKey(b []byte) (freshet.Key, error) {
 	d := Decoder{rest: b[1:]}
 	k := freshet.Key{Collection: d.String(), Namespace: d.String()}
 	k.Entity = string(d.rest)
-	if d.bad || k.Collection == "" || k.Namespace == "" || k.Entity == "" {
+	var room [256]byte
+	if d.bad || k.Collection == "" || k.Namespace == "" || k.Entity == "" || !bytes.Equal(AppendKey(room[:0], k), b) {
 		return freshet.Key{}, fmt.Errorf("entity key %x is malformed", b)
 	}
 	return k, nil

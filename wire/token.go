@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -58,14 +59,17 @@ func ParseToken(s string) (freshet.Token, error) {
 		if name := d.String(); name != "" {
 			topic = name
 		}
-		sp := freshet.Span{Topic: topic, Partition: int32(d.Uvarint()), Last: int64(d.Uvarint())}
-		sp.First = sp.Last - int64(d.Uvarint())
-		if sp.Partition < 0 || sp.First < 0 || sp.Last < sp.First {
+		partition, last, back := d.Uvarint(), d.Uvarint(), d.Uvarint()
+		if partition > math.MaxInt32 || last > math.MaxInt64 || back > last {
+			d.bad = true
+		}
+		sp := freshet.Span{Topic: topic, Partition: int32(partition), First: int64(last - back), Last: int64(last)}
+		if n := len(t.Spans); n > 0 && compareSpan(t.Spans[n-1], sp) >= 0 {
 			d.bad = true
 		}
 		t.Spans = append(t.Spans, sp)
 	}
-	if d.bad || !slices.IsSortedFunc(t.Spans, compareSpan) {
+	if d.bad {
 		return freshet.Token{}, errors.New("the token is cut off or altered; pass it on as it came")
 	}
 	return t, nil
