@@ -84,8 +84,10 @@ func Open(log *embedded.Log) (*Catalog, error) {
 		switch key := string(r.Key); {
 		case key == "revision":
 			c.revision = rec.Revision
-		case strings.HasPrefix(key, "collection/"):
+		case key == "collection/"+rec.Collection.Name:
 			all[rec.Collection.Name] = *rec.Collection
+		case strings.HasPrefix(key, "collection/"):
+			return fmt.Errorf("control record %q speaks of collection %q: it is damaged", key, rec.Collection.Name)
 		default:
 			return fmt.Errorf("control record %q is not known to this version of freshet; use the one that wrote it", key)
 		}

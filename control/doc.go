@@ -4,7 +4,7 @@
 // Records are JSON with a format number, keyed by what they speak of:
 //
 //	revision           → {"format":1,"number":1,"mapping":…,"splitter":…}
-//	collection/NAME    → {"format":1,"name":…,"model":…,"dim":…,"metric":…,"order":…,"origin":…}
+//	collection/NAME    → {"format":1,"name":…,"model":…,"dim":…,"metric":…,"order":…,"origin":…,"since":…}
 //
 // Epochs, generations and switches get records of their own in the same topic.
 package control
