@@ -44,7 +44,6 @@ func newRoot() *cobra.Command {
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 	}
 	root.AddCommand(newRun(), newIngest(), newAudit(), newDLQ(), newBench(), newDemo())
 	return root
