@@ -19,9 +19,9 @@ import (
 
 // The kills of TestKill, by the moment that they aim at.
 const (
-	killsInStream   = 84
-	killsInSnapshot = 10
-	killsInStart    = 6
+	killsInStream   = 86
+	killsInSnapshot = 9
+	killsInStart    = 5
 	streamProducers = 4
 )
 
@@ -34,8 +34,8 @@ func TestKill(t *testing.T) {
 	k := newKiller(t, h, seed(t))
 	start := time.Now()
 	k.run()
-	t.Logf("%d kills in %v: %d with events in flight, %d while a snapshot was asked for, %d into a start; %d left a snapshot unfinished",
-		k.kills, since(start), k.inStream, k.inSnapshot, k.inStart, k.unfinished)
+	t.Logf("%d kills in %v (slowest start %v): %d with events in flight, %d while a snapshot was asked for, %d into a start; %d left a snapshot unfinished",
+		k.kills, since(start), k.slowest.Round(time.Millisecond), k.inStream, k.inSnapshot, k.inStart, k.unfinished)
 	if k.inStream < 80 || k.inSnapshot < 5 {
 		t.Errorf("%d kills fell into the stream, want 80 at least; %d into a snapshot, want 5 at least", k.inStream, k.inSnapshot)
 	}
@@ -55,44 +55,40 @@ type killer struct {
 	api    *api
 	events []event
 
+	waiting atomic.Int64  // requests sent and not answered
+	started time.Time     // of the latest start
+	slowest time.Duration // start
+
+	mu      sync.Mutex // guards what follows and the streams
+	changed sync.Cond  // told of changes
 	streams []*stream
-	waiting atomic.Int64 // requests sent and not answered
-	started time.Time    // of the latest start
+	acked   int // events acknowledged
+	broken  int // requests that reached a server and ended without an answer
+	limit   int // no request is begun once so many events are acknowledged
 
 	kills, inStream, inSnapshot, inStart, unfinished int
 }
 
-// stream is one producer's part of the events.
+// stream is how far one producer has come.
 type stream struct {
-	mu     sync.Mutex // guards what follows
-	sent   int        // events acknowledged
-	last   event      // the last one of them
-	token  string     // of the last answer
-	broken int        // requests that reached a server and ended without an answer
+	last  event  // the last event that was acknowledged
+	token string // with this
 }
 
 func newKiller(t *testing.T, h *history, choices uint64) *killer {
 	k := &killer{t: t, random: random(choices, "kills"), events: h.events("k", "", false)}
+	k.changed.L = &k.mu
 	k.server, k.api = startServer(t, "snapshot: {interval: 200ms}\n")
 	return k
-}
-
-// acked returns how many events are acknowledged, and how many requests broke off.
-func (k *killer) acked() (events, broken int) {
-	for _, s := range k.streams {
-		s.mu.Lock()
-		events += s.sent
-		broken += s.broken
-		s.mu.Unlock()
-	}
-	return events, broken
 }
 
 // run sends all events and kills meanwhile.
 func (k *killer) run() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	defer cancel()
 	var producers sync.WaitGroup
+	defer producers.Wait()
+	defer k.allow(len(k.events) + 1)
+	defer cancel()
 	for _, part := range byEntity(k.events, streamProducers) {
 		s := &stream{}
 		k.streams = append(k.streams, s)
@@ -104,23 +100,46 @@ func (k *killer) run() {
 	k.random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 	moments := make([]int, len(kinds)) // in events acknowledged
 	for i := range moments {
-		moments[i] = k.random.IntN(len(k.events) * 98 / 100)
+		moments[i] = k.random.IntN(len(k.events) * 95 / 100)
 	}
 	slices.Sort(moments)
 	for i, kind := range kinds {
 		k.strike(kind, moments[i])
 		if k.t.Failed() {
-			cancel()
-			break
+			return
 		}
 		k.started = time.Now()
 		k.server.start()
+		k.slowest = max(k.slowest, time.Since(k.started))
 		k.checkAcked()
 		if i%25 == 24 {
 			k.api.audit() // while the stream goes on
 		}
 	}
+	k.allow(len(k.events) + 1)
 	producers.Wait()
+}
+
+// allow lets requests begin until so many events are acknowledged.
+func (k *killer) allow(limit int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.limit = max(k.limit, limit)
+	k.changed.Broadcast()
+}
+
+// reach blocks until so many events are acknowledged; false when that takes too long.
+func (k *killer) reach(moment int) bool {
+	late := time.AfterFunc(deadline, k.changed.Broadcast)
+	defer late.Stop()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for end := time.Now().Add(deadline); k.acked < moment; k.changed.Wait() {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 // produce sends one part of the events, in small requests.
@@ -128,32 +147,44 @@ func (k *killer) produce(ctx context.Context, s *stream, part []event, random *r
 	// Connections are not kept: one to a killed server would only fail once more.
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	p := &producer{url: k.server.url, http: client, random: random, most: 12, wait: 2 * time.Millisecond, waiting: &k.waiting}
+	p.pace = func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		for k.acked >= k.limit && ctx.Err() == nil {
+			k.changed.Wait()
+		}
+	}
 	p.acked = func(batch []event, token string) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.sent += len(batch)
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.acked += len(batch)
 		s.last, s.token = batch[len(batch)-1], token
+		k.changed.Broadcast()
 	}
 	p.failed = func(err error) {
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			return // sent to no one
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.broken++
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.broken++
+		k.changed.Broadcast()
 	}
 	if err := p.send(ctx, part); err != nil {
 		k.t.Errorf("producer: %v", err)
 	}
 }
 
+// ahead is how many events may be acknowledged beyond the moment of a kill.
+const ahead = 60
+
 // strike waits until so many events are acknowledged and kills the server.
 func (k *killer) strike(kind string, moment int) {
 	k.t.Helper()
-	eventually(k.t, fmt.Sprintf("%d events acknowledged", moment), func() bool {
-		n, _ := k.acked()
-		return n >= moment
-	})
+	k.allow(moment + ahead)
+	if !k.reach(moment) {
+		k.t.Fatalf("%d events are not acknowledged within %v", moment, deadline)
+	}
 	stopAsking := func() bool { return false }
 	switch kind {
 	case "snapshot":
@@ -166,9 +197,9 @@ func (k *killer) strike(kind string, moment int) {
 		time.Sleep(time.Duration(k.random.IntN(int(300 * time.Millisecond))))
 	}
 	if kind != "start" {
-		eventually(k.t, "a request in flight", func() bool { return k.waiting.Load() > 0 })
+		k.allowUntilWaiting()
 	}
-	_, before := k.acked()
+	before := k.brokenOff()
 	k.server.kill()
 	k.kills++
 	switch {
@@ -199,10 +230,30 @@ func (k *killer) leftUnfinished() bool {
 	})
 }
 
+// allowUntilWaiting lets more requests begin until one is in flight.
+func (k *killer) allowUntilWaiting() {
+	for end := time.Now().Add(deadline); k.waiting.Load() == 0; time.Sleep(100 * time.Microsecond) {
+		k.mu.Lock()
+		acked := k.acked
+		k.mu.Unlock()
+		k.allow(acked + 1)
+		if time.Now().After(end) {
+			k.t.Fatalf("no request was in flight within %v", deadline)
+		}
+	}
+}
+
+// brokenOff returns how many requests reached a server and ended without an answer so far.
+func (k *killer) brokenOff() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.broken
+}
+
 // brokeOff reports whether a request that was in flight at a kill ended without an answer.
 func (k *killer) brokeOff(before int) bool {
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if _, now := k.acked(); now > before {
+		if k.brokenOff() > before {
 			return true
 		}
 	}
@@ -245,9 +296,9 @@ func (k *killer) askForSnapshots() (stop func() bool) {
 func (k *killer) checkAcked() {
 	k.t.Helper()
 	for _, s := range k.streams {
-		s.mu.Lock()
+		k.mu.Lock()
 		last, token := s.last, s.token
-		s.mu.Unlock()
+		k.mu.Unlock()
 		if token == "" {
 			continue
 		}

@@ -23,6 +23,8 @@ type producer struct {
 	most   int           // events of a request
 	wait   time.Duration // before a request is sent again
 
+	// pace blocks before every new request; may be nil.
+	pace func()
 	// acked is told of every answer; may be nil.
 	acked func(batch []event, token string)
 	// failed is told of every request that ended without an answer; may be nil.
@@ -37,6 +39,9 @@ type producer struct {
 // send sends all events, until ctx ends. The error says what an answer refused for good.
 func (p *producer) send(ctx context.Context, events []event) error {
 	for len(events) > 0 {
+		if p.pace != nil {
+			p.pace()
+		}
 		batch := events[:min(1+p.random.IntN(p.most), len(events))]
 		token, err := p.insist(ctx, batch)
 		if err != nil {
