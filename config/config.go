@@ -187,29 +187,44 @@ func Parse(raw []byte, lookup func(string) (string, bool)) (Config, error) {
 
 var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(?::([^}]*))?\}`)
 
+// expand replaces the variables of every line but those that are comments.
 func expand(raw []byte, lookup func(string) (string, bool)) ([]byte, error) {
+	lines := bytes.SplitAfter(raw, []byte("\n"))
 	var missing error
-	out := variable.ReplaceAllFunc(raw, func(m []byte) []byte {
-		part := variable.FindSubmatch(m)
-		if v, ok := lookup(string(part[1])); ok {
-			return []byte(v)
+	for i, line := range lines {
+		if bytes.HasPrefix(bytes.TrimSpace(line), []byte("#")) {
+			continue
 		}
-		if part[2] == nil && !bytes.Contains(m, []byte(":")) && missing == nil {
-			missing = fmt.Errorf("%s: the environment has no such variable; set it, or write ${%s:default}", m, part[1])
-		}
-		return part[2]
-	})
-	return out, missing
+		lines[i] = variable.ReplaceAllFunc(line, func(m []byte) []byte {
+			part := variable.FindSubmatch(m)
+			if v, ok := lookup(string(part[1])); ok {
+				return []byte(v)
+			}
+			if part[2] == nil && missing == nil {
+				missing = fmt.Errorf("line %d: %s: the environment has no such variable; set it, or write ${%s:default}", i+1, m, part[1])
+			}
+			return part[2]
+		})
+	}
+	return bytes.Join(lines, nil), missing
 }
 
-// Validate checks what the parts themselves can't: names and values of collections and
-// sources. Errors name the field, its value and the remedy.
+// Validate checks all that can be checked without opening anything; the log and the indexes
+// check their own numbers. Errors name the field, its value and the remedy.
 func (c Config) Validate() error {
 	for _, name := range slices.Sorted(maps.Keys(c.Collections)) {
 		if problem := codec.IDProblem(name); problem != "" {
 			return fmt.Errorf("collections: the name %q %s", name, problem)
 		}
 		if err := c.Collections[name].validate("collections." + name); err != nil {
+			return err
+		}
+	}
+	if err := c.Splitter.Validate(); err != nil {
+		return fmt.Errorf("splitter.%w", err)
+	}
+	if c.Mapping != nil {
+		if err := c.Mapping.Validate(); err != nil {
 			return err
 		}
 	}
@@ -221,11 +236,18 @@ func (c Config) Validate() error {
 		if f.Path == "" {
 			return fmt.Errorf("%s.path: is missing; name the folder to watch", field)
 		}
-		if _, ok := c.Collections[f.Collection]; !ok {
-			return fmt.Errorf("%s.collection: %q is not declared under collections", field, f.Collection)
+		col, ok := c.Collections[f.Collection]
+		if !ok {
+			return fmt.Errorf("%s.collection: %q is not declared; declare it under collections", field, f.Collection)
+		}
+		if col.Model == "" {
+			return fmt.Errorf("%s.collection: %q has no model, but files are texts; name a collection with one", field, f.Collection)
+		}
+		if problem := codec.IDProblem(f.Namespace); problem != "" {
+			return fmt.Errorf("%s.namespace: %q %s", field, f.Namespace, problem)
 		}
 		if f.MaxBytes < 0 {
-			return fmt.Errorf("%s.max_bytes: %d is negative", field, f.MaxBytes)
+			return fmt.Errorf("%s.max_bytes: %d is negative; leave it out for 256 KiB", field, f.MaxBytes)
 		}
 	}
 	return source.Limits(c.Limits).Validate()

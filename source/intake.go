@@ -49,9 +49,9 @@ func (l Limits) Validate() error {
 	case l.EventBytes < 0 || l.EventBytes > MaxEventBytes:
 		return fmt.Errorf("limits.event_bytes: %d is out of range; give 1 to %d", l.EventBytes, MaxEventBytes)
 	case l.BacklogBytes < 0:
-		return fmt.Errorf("limits.backlog_bytes: %d is negative", l.BacklogBytes)
+		return fmt.Errorf("limits.backlog_bytes: %d is negative; leave it out for 4 GiB", l.BacklogBytes)
 	case l.FreeDiskBytes < 0:
-		return fmt.Errorf("limits.free_disk_bytes: %d is negative", l.FreeDiskBytes)
+		return fmt.Errorf("limits.free_disk_bytes: %d is negative; leave it out for 512 MiB", l.FreeDiskBytes)
 	}
 	return nil
 }
