@@ -39,6 +39,9 @@ func TestKill(t *testing.T) {
 	if k.inStream < 80 || k.inSnapshot < 5 {
 		t.Errorf("%d kills fell into the stream, want 80 at least; %d into a snapshot, want 5 at least", k.inStream, k.inSnapshot)
 	}
+	for _, s := range k.streams {
+		k.api.await(s.token)
+	}
 	h.checkFinal(t, k.api, "default", "k", "", h.changes)
 	k.api.audit()
 	k.server.stop()
