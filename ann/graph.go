@@ -74,14 +74,6 @@ func (g *graph) row(slot uint32, level int) links {
 	return unsafe.Slice((*atomic.Uint32)(unsafe.Add(g.upper.at(row), unsafe.Sizeof(upperRow{}))), g.m)
 }
 
-// capacity returns the largest number of links of a row on level.
-func (g *graph) capacity(level int) int {
-	if level == 0 {
-		return g.m0
-	}
-	return g.m
-}
-
 // set makes the row hold exactly these slots. The caller holds the row's lock.
 func (l links) set(to []uint32) {
 	for i := range l {

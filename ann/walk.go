@@ -25,7 +25,6 @@ type scratch struct {
 	aside   []candidate // heap, nearest first, of nodes that may not be returned but lead on
 	results topK
 	cands   []candidate
-	found   []Result
 	link    linkScratch
 	repair  repairScratch
 	scanned bitset // slots of the fresh buffer that the search has scored

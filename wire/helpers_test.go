@@ -39,7 +39,7 @@ func randomVersion(r *rand.Rand) freshet.Version {
 
 func randomChange(r *rand.Rand) freshet.Change {
 	c := freshet.Change{Key: randomKey(r), Version: randomVersion(r), Revision: r.Uint32(), Op: freshet.OpUpsert,
-		Events: uint64(number(r)), EventTime: number(r) - number(r), AcceptedAt: number(r)}
+		Events: uint64(number(r)), EventTime: -number(r), AcceptedAt: number(r)}
 	for i := range c.Content {
 		c.Content[i], c.Digest[i] = byte(r.Uint32()), byte(r.Uint32())
 	}
