@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,6 +43,9 @@ type tokens []string
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (t *tokens) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" { // as if it were not there
+		return nil
+	}
 	var one string
 	if err := json.Unmarshal(b, &one); err == nil {
 		*t = tokens{one}
@@ -223,8 +227,11 @@ func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
 		}
 		return &freshet.Error{Code: freshet.CodeInvalidJSON, Message: "the body could not be read: " + err.Error()}
 	}
-	if err := codec.CheckObject(raw); err != nil {
+	if err := codec.Check(raw); err != nil {
 		return err
+	}
+	if !bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("{")) {
+		return &freshet.Error{Code: freshet.CodeInvalidJSON, Message: "the body is no JSON object"}
 	}
 	if err := checkNames(raw, reflect.TypeOf(into).Elem()); err != nil {
 		return err

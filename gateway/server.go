@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"path"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -78,8 +80,18 @@ func New(o Options) *Server {
 	return s
 }
 
+// entitiesPath is in front of entity ids, whose slashes need not be escaped.
+const entitiesPath = "/v1/entities/"
+
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// The mux would redirect "a//b" to "a/b", which is another entity.
+	if p := r.URL.EscapedPath(); strings.HasPrefix(p, entitiesPath) {
+		if clean := path.Clean(p); clean != p && clean+"/" != p {
+			s.fail(w, r, invalid("entity_id", `stands in the path with an empty part, "." or ".."; escape its slashes as %2F`), nil)
+			return
+		}
+	}
 	if h, pattern := s.mux.Handler(r); pattern == "" {
 		s.noRoute(w, r, h)
 		return

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/freshet-io/freshet"
@@ -64,14 +65,13 @@ func (p *Planner) Search(ctx context.Context, r Request) (*Response, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	col, ok := p.Catalog.Get(r.Shard.Collection)
-	if !ok {
-		return nil, &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection",
-			Message: fmt.Sprintf("%q does not exist; GET /v1/collections lists those that do", r.Shard.Collection)}
-	}
 	ctx, cancel := context.WithTimeout(ctx, r.timeout())
 	defer cancel()
 	warnings, err := p.await(ctx, r.After)
+	if err != nil {
+		return nil, err
+	}
+	col, err := p.collection(r.Shard.Collection) // which an awaited event may have made
 	if err != nil {
 		return nil, err
 	}
@@ -102,9 +102,8 @@ func (p *Planner) Get(ctx context.Context, key freshet.Key, after freshet.Token,
 	if err != nil {
 		return freshet.Change{}, nil, err
 	}
-	if _, ok := p.Catalog.Get(key.Collection); !ok {
-		return freshet.Change{}, nil, &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection",
-			Message: fmt.Sprintf("%q does not exist; GET /v1/collections lists those that do", key.Collection)}
+	if _, err := p.collection(key.Collection); err != nil {
+		return freshet.Change{}, nil, err
 	}
 	c, ok, err := p.Store.Get(ctx, key)
 	if err != nil {
@@ -114,6 +113,15 @@ func (p *Planner) Get(ctx context.Context, key freshet.Key, after freshet.Token,
 		return c, nil, notFound(key)
 	}
 	return c, warnings, nil
+}
+
+func (p *Planner) collection(name string) (control.Collection, error) {
+	col, ok := p.Catalog.Get(name)
+	if !ok {
+		return col, &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection",
+			Message: fmt.Sprintf("%q does not exist; GET /v1/collections lists those that do", name)}
+	}
+	return col, nil
 }
 
 func notFound(key freshet.Key) error {
@@ -215,10 +223,13 @@ func (p *Planner) Embed(ctx context.Context, col control.Collection, text string
 		return nil, err
 	}
 	var bad *freshet.Error
-	if errors.As(out[0].Err, &bad) {
+	switch {
+	case !errors.As(out[0].Err, &bad):
+		return out[0].Vector, out[0].Err
+	case bad.Code == freshet.CodeNoContent:
 		return nil, &freshet.Error{Code: freshet.CodeInvalidField, Field: "text", Message: "is empty; say what to search for"}
 	}
-	return out[0].Vector, out[0].Err
+	return nil, &freshet.Error{Code: freshet.CodeInvalidField, Field: "text", Message: "can't be embedded: " + bad.Message}
 }
 
 // entityVector is the direction of an entity: its point, or the mean of its points.
@@ -244,6 +255,9 @@ func (p *Planner) entityVector(ctx context.Context, r Request, col control.Colle
 		for i, f := range pt.Vector {
 			mean[i] += float32(float64(f) / norm / float64(len(c.Points)))
 		}
+	}
+	if col.Metric == "cosine" && !slices.ContainsFunc(mean, func(f float32) bool { return f != 0 }) {
+		return c.Points[0].Vector, nil // points that cancel out have no direction together
 	}
 	return mean, nil
 }
