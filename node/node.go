@@ -95,6 +95,15 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 
 func (n *Node) open(ctx context.Context) (err error) {
 	cfg := n.opts.Config
+	// What is wrong with the configuration is said before a folder is made.
+	mapper, err := newMapper(cfg)
+	if err != nil {
+		return err
+	}
+	index, err := indexOptions(cfg.Index)
+	if err != nil {
+		return err
+	}
 	n.log, err = broker.Open(cfg.Data, broker.Options{FS: n.opts.FS, Partitions: cfg.Partitions,
 		CacheBytes: cfg.CacheBytes, SegmentBytes: n.opts.SegmentBytes, Now: n.opts.Now})
 	if err != nil {
@@ -103,15 +112,10 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if torn := n.log.TornBytes(); torn > 0 {
 		n.opts.Logger.Info("a write that was never acknowledged was cut off by a crash", "bytes", torn)
 	}
-	if err := n.openCatalog(); err != nil {
+	if err := n.openCatalog(mapper); err != nil {
 		return err
 	}
-	kind, err := ann.ParseKind(cfg.Index.Kind)
-	if err != nil {
-		return err
-	}
-	n.store, err = store.Open(ctx, store.Options{Log: n.log, Catalog: n.catalog, Logger: n.opts.Logger,
-		Index: store.IndexOptions{Kind: kind, M: cfg.Index.M, EfConstruction: cfg.Index.EfConstruction, Ef: cfg.Index.Ef}})
+	n.store, err = store.Open(ctx, store.Options{Log: n.log, Catalog: n.catalog, Logger: n.opts.Logger, Index: index})
 	if err != nil {
 		return err
 	}
@@ -125,7 +129,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 
 // openCatalog declares the configured collections and holds the configuration to what the
 // data was made with.
-func (n *Node) openCatalog() (err error) {
+func (n *Node) openCatalog(mapper process.Mapper) (err error) {
 	cfg := n.opts.Config
 	if n.catalog, err = control.Open(n.log); err != nil {
 		return err
@@ -135,10 +139,6 @@ func (n *Node) openCatalog() (err error) {
 		return err
 	}
 	model := builtin.Model()
-	mapper, err := newMapper(cfg)
-	if err != nil {
-		return err
-	}
 	revision, err := n.catalog.CheckRevision(control.Revision{Mapping: mapper.Describe(), Splitter: cfg.Splitter.Describe()})
 	if err != nil {
 		return err
@@ -179,6 +179,19 @@ func newMapper(cfg config.Config) (process.Mapper, error) {
 		return process.Default{}, nil
 	}
 	return mapping.New(*cfg.Mapping)
+}
+
+// indexOptions checks the settings of indexes, which each shard would only do when it is made.
+func indexOptions(c config.Index) (o store.IndexOptions, err error) {
+	kind, err := ann.ParseKind(c.Kind)
+	if err != nil {
+		return o, err
+	}
+	o = store.IndexOptions{Kind: kind, M: c.M, EfConstruction: c.EfConstruction, Ef: c.Ef}
+	if err := (ann.Options{Dim: ann.MinDim, Kind: kind, M: c.M, EfConstruction: c.EfConstruction, Ef: c.Ef}).Validate(); err != nil {
+		return o, fmt.Errorf("index: %w", err)
+	}
+	return o, nil
 }
 
 func (n *Node) openStages() (err error) {
