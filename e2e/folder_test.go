@@ -132,11 +132,10 @@ func TestConfigRefused(t *testing.T) {
 		{"partitions: -1\n", "partitions"},
 		{"partitions: 1000000\n", "partitions"},
 		{"cache_bytes: -1\n", "cache_bytes"},
-		{"index: {m: -5}\n", "index.m"},
-		{"index: {ef: -5}\n", "index.ef"},
-		{"index: {ef_construction: 100000000}\n", "index.ef_construction"},
+		{"index: {m: -5}\n", "option M is -5"},
+		{"index: {ef: -5}\n", "option Ef is -5"},
+		{"index: {ef_construction: 100000000}\n", "option EfConstruction is 100000000"},
 		{"dedupe: {window: -1h}\n", "-1h"},
-		{"mapping: {changes: [{entity: event.a}], max_cost: 1}\n", "max_cost"},
 	} {
 		s := newServer(t, c.yaml)
 		if out := s.refused(); !strings.Contains(out, c.says) {
