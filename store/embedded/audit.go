@@ -207,15 +207,9 @@ func (a *auditor) graphs() map[*shard][]ann.Problem {
 	return found
 }
 
-// A graph may have points that no walk finds: up to toleratedUnreachable, or the fraction of
-// its points, whichever is more. They come and go while entities change; exact searches find
-// them, and the index links them again when it next sweeps.
-const (
-	toleratedUnreachable         = 16
-	toleratedUnreachableFraction = 0.01
-)
-
-// reportGraphs reports the problems that are there still.
+// reportGraphs reports the problems that are there still. A point that no walk finds is not
+// among them: it is where it belongs, exact searches find it, and how many there may be is a
+// matter of recall, which the index mends when it sweeps.
 func (a *auditor) reportGraphs(before map[*shard][]ann.Problem) {
 	for sh, problems := range before {
 		type place struct {
@@ -223,16 +217,11 @@ func (a *auditor) reportGraphs(before map[*shard][]ann.Problem) {
 			key  uint64
 		}
 		now := map[place]bool{}
-		unreachable := 0
 		for _, p := range sh.index.Check() {
-			now[place{p.Code, p.Key}] = true
-			if p.Code == ann.ProblemUnreachable {
-				unreachable++
-			}
+			now[place{p.Code, p.Key}] = p.Code != ann.ProblemUnreachable
 		}
-		tolerated := unreachable <= max(toleratedUnreachable, int(toleratedUnreachableFraction*float64(sh.index.Len())))
 		for _, p := range problems {
-			if !now[place{p.Code, p.Key}] || p.Code == ann.ProblemUnreachable && tolerated {
+			if !now[place{p.Code, p.Key}] {
 				continue
 			}
 			key := freshet.Key{Collection: sh.name.Collection, Namespace: sh.name.Namespace}

@@ -222,6 +222,31 @@ func TestAuditUnderLoadRaisesNoFalseAlarm(t *testing.T) {
 	b.wantClean()
 }
 
+// At every look one version is committed and not applied. That is no difference, as long as the
+// one before it has come through.
+func TestAuditLeavesTimeToApply(t *testing.T) {
+	b := newBench(t, graph)
+	b.fill(home)
+	var pending []freshet.Change
+	applied := true
+	wait := func(context.Context) error {
+		if applied {
+			b.apply(pending...)
+		}
+		// One entity that changes, one that is new, one that is deleted.
+		pending = []freshet.Change{b.upsert(key("e5"), 1, 1, 2), b.upsert(key(fmt.Sprint("new", b.offset)), 1, 3), b.tombstone(key("e6"))}
+		return b.commit(pending...)
+	}
+	report := &freshet.AuditReport{}
+	if err := b.store.Audit(t.Context(), wait, report); err != nil || !report.Clean() {
+		t.Errorf("%v, found %d: %+v", err, report.Found, report.Differences)
+	}
+	applied = false // from now on changes get lost
+	if err := b.store.Audit(t.Context(), wait, report); err != nil || report.Found < 3 {
+		t.Errorf("changes get lost: %v, found %d: %+v", err, report.Found, report.Differences)
+	}
+}
+
 // Damage among entities that change all the time is found, too.
 func TestAuditFindsDamageOfAHotEntity(t *testing.T) {
 	b := newBench(t, graph)

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"sync"
@@ -20,6 +21,7 @@ type actors struct {
 	*fixture
 	words []atomic.Int64
 	clock atomic.Int64 // offsets
+	known sync.Map     // offset → state of the version
 	ended atomic.Bool  // the writers are through
 }
 
@@ -74,7 +76,8 @@ func (a *actors) write(w, writers, rounds int) error {
 		for range 1 + rng.IntN(6) {
 			i := rng.IntN(len(a.words)/writers)*writers + w
 			offset := a.clock.Add(1)
-			c, _ := draw(rng, a.key(a.entity(i)), offset, 40)
+			c, st := draw(rng, a.key(a.entity(i)), offset, 40)
+			a.known.Store(offset, st)
 			if touched[i] = offset; rng.IntN(4) == 0 {
 				touched[i] = -offset
 				c = remove(c.Key, at(offset))
@@ -172,7 +175,7 @@ func (a *actors) check(k int, each func(*freshet.Hit, state) error, alter ...fun
 	return nil
 }
 
-// searchBare checks what hits without records can be checked for.
+// searchBare checks hits without metadata by what was written at their version.
 func (a *actors) searchBare(rng *rand.Rand) error {
 	before := a.read()
 	hits, err := a.trySearch(1+rng.IntN(20), func(q *freshet.Query) { q.Bare = true })
@@ -180,8 +183,13 @@ func (a *actors) searchBare(rng *rand.Rand) error {
 		return err
 	}
 	for i := range hits {
-		if err := a.alive(&hits[i], before); err != nil {
+		h := &hits[i]
+		if err := a.alive(h, before); err != nil {
 			return err
+		}
+		st, _ := a.known.Load(h.Version.Offset)
+		if st, ok := st.(state); !ok || math.Abs(float64(h.Score)-st.Score) > tolerance {
+			return fmt.Errorf("bare %q at %d: score %v, want that of %+v", h.Key.Entity, h.Version.Offset, h.Score, st)
 		}
 	}
 	return nil

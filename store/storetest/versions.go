@@ -102,6 +102,14 @@ func thereAndBack(f *fixture) {
 	f.apply(remove(f.key("a"), at(8)))
 	f.apply(upsert(f.key("a"), at(9), nil, 0.1))
 	f.wantHits(f.search(5), want("a", 0.1, 0))
+
+	// Without a digest nothing is known of the content.
+	for i, score := range []float64{0.3, 0.6} {
+		c := upsert(f.key("a"), at(int64(10+i)), nil, score)
+		c.Content = [16]byte{}
+		f.apply(c)
+		f.wantHits(f.search(5), want("a", score, 0))
+	}
 }
 
 func severalInBatch(f *fixture) {
