@@ -331,9 +331,9 @@ func (n *Node) Audit(ctx context.Context) (*freshet.AuditReport, error) {
 
 // settled blocks until the store has everything that is committed now.
 func (n *Node) settled(ctx context.Context) error {
-	next := n.processor.Stats.Position.Load()
-	if next == 0 {
-		return nil
+	next, err := n.log.Position(process.Group, freshet.TopicRaw, 0)
+	if err != nil || next == 0 {
+		return err
 	}
 	return n.tracker.Wait(ctx, freshet.Token{Log: n.log.ID(), Spans: []freshet.Span{{Topic: freshet.TopicRaw, First: next - 1, Last: next - 1}}})
 }
