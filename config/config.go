@@ -22,6 +22,9 @@ import (
 	"github.com/freshet-io/freshet/source"
 )
 
+// maxPoints is how many points the embedded store keeps of an entity.
+const maxPoints = 4095
+
 // BuiltinModel names the built-in model in a configuration.
 const BuiltinModel = "builtin"
 
@@ -222,6 +225,9 @@ func (c Config) Validate() error {
 	}
 	if err := c.Splitter.Validate(); err != nil {
 		return fmt.Errorf("splitter.%w", err)
+	}
+	if c.Splitter.MaxChunks > maxPoints {
+		return fmt.Errorf("splitter.max_chunks: %d is out of range; an entity has at most %d points", c.Splitter.MaxChunks, maxPoints)
 	}
 	if c.Mapping != nil {
 		if err := c.Mapping.Validate(); err != nil {

@@ -147,6 +147,7 @@ func TestErrors(t *testing.T) {
 		{"mapping: {changes: [{text: event.t}]}", []string{"mapping.changes[0].entity", "event.id"}},
 		{"splitter: {max_bytes: 5}", []string{"splitter.max_bytes", "5", "64"}},
 		{"splitter: {overlap_bytes: 900}", []string{"splitter.overlap_bytes", "900", "a quarter"}},
+		{"splitter: {max_chunks: 4096}", []string{"splitter.max_chunks", "4096", "4095"}},
 		{"splitter: {max_chunks: -1}", []string{"splitter.max_chunks", "-1", "at least 1"}},
 		{"limits: {event_bytes: -1}", []string{"limits.event_bytes", "-1", "give 1 to"}},
 		{"limits: {event_bytes: 99999999}", []string{"limits.event_bytes", "99999999", "33554432"}},
