@@ -11,7 +11,7 @@ RACE   = $(filter-out $(patsubst ./%,github.com/freshet-io/freshet/%,$(PLAIN)),$
 .PHONY: build demo test check format vet lint bench clean need-go
 
 build: need-go
-	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/freshet ./cmd/freshet
+	go build -ldflags "-X main.version=$(VERSION)" -o bin/freshet ./cmd/freshet
 
 demo: build
 	./bin/freshet demo
