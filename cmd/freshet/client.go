@@ -76,15 +76,6 @@ func (c *client) do(ctx context.Context, method, path, contentType string, body 
 	return json.NewDecoder(res.Body).Decode(out)
 }
 
-// post sends v as JSON.
-func (c *client) post(ctx context.Context, path string, v, out any) error {
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	return c.do(ctx, http.MethodPost, path, "application/json", bytes.NewReader(raw), out)
-}
-
 // clipText shortens an answer for a message.
 func clipText(raw []byte) string {
 	if len(raw) > 300 {
