@@ -18,7 +18,7 @@ func (l *life) check(ctx context.Context) error {
 	if err := l.checkIdentity(); err != nil {
 		return err
 	}
-	if err := l.checkLog(ctx); err != nil {
+	if known, err := l.checkLog(ctx); err != nil || !known {
 		return err
 	}
 	if err := l.node.CatchUp(ctx); err != nil {
@@ -51,56 +51,75 @@ func (l *life) checkIdentity() error {
 }
 
 // checkLog reads events.raw: what was acknowledged or once read stands where it stood, every
-// record is as it was submitted, and every batch is whole.
-func (l *life) checkLog(ctx context.Context) error {
+// record is as it was submitted, and every batch is whole. What it has read has to stay; known
+// is false if the power is off by now, and what a dead node has read proves nothing.
+func (l *life) checkLog(ctx context.Context) (known bool, err error) {
 	m, log := l.model, l.node.Log()
 	if log.TornBytes() > 0 {
 		m.report.Torn++
 	}
-	reader := log.ReadRaw(0)
-	defer reader.Close()
-	var before *submission
-	for reader.Offset() < log.RawEnd() {
-		records, err := reader.Next(ctx, nil, all)
-		if err != nil {
-			return fmt.Errorf("read events.raw: %w", err)
-		}
-		for _, r := range records {
-			if before, err = l.checkRecord(r, before); err != nil {
-				return err
+	read, err := l.readLog(ctx)
+	if err != nil {
+		return false, err
+	}
+	if len(read) < len(m.placed) {
+		return false, fmt.Errorf("events.raw ends at %d, acknowledged or once read was all before %d", len(read), len(m.placed))
+	}
+	if m.applied >= int64(len(read)) {
+		return false, fmt.Errorf("events.raw ends at %d, an answer counted what is at %d", len(read), m.applied)
+	}
+	l.outlet.witness(func() {
+		known = true
+		for offset, s := range read {
+			if s.offset == unplaced {
+				m.report.Kept++
 			}
+			err = errors.Join(err, m.place(s, int64(offset)))
 		}
-	}
-	if before != nil && before.index != len(before.batch.subs)-1 {
-		return fmt.Errorf("events.raw ends within a batch, with submission %s", before.mark)
-	}
-	if end := log.RawEnd(); end < int64(len(m.placed)) {
-		return fmt.Errorf("events.raw ends at %d, acknowledged or once read was all before %d", end, len(m.placed))
-	}
-	if m.applied >= log.RawEnd() {
-		return fmt.Errorf("events.raw ends at %d, an answer counted what is at %d", log.RawEnd(), m.applied)
-	}
-	return nil
+	})
+	return known, err
 }
 
-func (l *life) checkRecord(r journal.Record, before *submission) (*submission, error) {
-	m := l.model
-	s := m.marks[markOf(r)]
-	switch {
-	case s == nil:
-		return nil, fmt.Errorf("events.raw@%d was never submitted: %.60q", r.Offset, r.Value)
-	case s.raw != nil && string(s.raw) != string(r.Value):
-		return nil, fmt.Errorf("events.raw@%d is %.60q, submitted was %.60q", r.Offset, r.Value, s.raw)
-	case r.Partition != wire.Partition(s.key, l.cfg.Partitions):
-		return nil, fmt.Errorf("events.raw@%d of %s is in partition %d", r.Offset, name(s.key), r.Partition)
-	case s.index > 0 && (before == nil || before.batch != s.batch || before.index != s.index-1),
-		s.index == 0 && before != nil && before.index != len(before.batch.subs)-1:
-		return nil, fmt.Errorf("events.raw@%d is submission %s, before it stands another batch", r.Offset, s.mark)
+// readLog returns the submissions that events.raw holds.
+func (l *life) readLog(ctx context.Context) (read []*submission, err error) {
+	reader := l.node.Log().ReadRaw(0)
+	defer reader.Close()
+	for reader.Offset() < l.node.Log().RawEnd() {
+		records, err := reader.Next(ctx, nil, all)
+		if err != nil {
+			return nil, fmt.Errorf("read events.raw: %w", err)
+		}
+		for _, r := range records {
+			if r.Offset != int64(len(read)) {
+				return nil, fmt.Errorf("events.raw goes on at %d behind %d", r.Offset, len(read)-1)
+			}
+			s := l.model.marks[markOf(r)]
+			if s == nil {
+				return nil, fmt.Errorf("events.raw@%d was never submitted: %.60q", r.Offset, r.Value)
+			}
+			if err := l.checkRecord(r, s); err != nil {
+				return nil, err
+			}
+			if begun := len(read) > 0 && !read[len(read)-1].last(); s.index > 0 != begun || begun && read[len(read)-1].next() != s {
+				return nil, fmt.Errorf("events.raw@%d is submission %s, the batch before it is not whole", r.Offset, s.mark)
+			}
+			read = append(read, s)
+		}
 	}
-	if s.offset == unplaced {
-		m.report.Kept++
+	if len(read) > 0 && !read[len(read)-1].last() {
+		return nil, fmt.Errorf("events.raw ends within a batch, with submission %s", read[len(read)-1].mark)
 	}
-	return s, m.place(s, r.Offset)
+	return read, nil
+}
+
+func (l *life) checkRecord(r journal.Record, s *submission) error {
+	if s.raw != nil && string(s.raw) != string(r.Value) {
+		return fmt.Errorf("events.raw@%d is %.60q, submitted was %.60q", r.Offset, r.Value, s.raw)
+	}
+	if r.Partition != wire.Partition(s.key, l.cfg.Partitions) {
+		return fmt.Errorf("events.raw@%d of %s is in partition %d", r.Offset, name(s.key), r.Partition)
+	}
+	return nil
 }
 
 func markOf(r journal.Record) string {

@@ -17,11 +17,12 @@ import (
 type outlet struct {
 	mem *vfs.MemFS // the disk while the power is on
 
-	mu    sync.Mutex // guards the next four
-	rng   *rand.Rand
-	left  int                  // operations until the end; not above zero: only by hand
-	aim   func(operation) bool // the ones that are counted
-	after *vfs.MemFS           // the disk after the end, nil before
+	mu       sync.Mutex // guards the next five
+	rng      *rand.Rand
+	left     int                  // operations until the end; not above zero: only by hand
+	aim      func(operation) bool // the ones that are counted
+	hastened bool
+	after    *vfs.MemFS // the disk after the end, nil before
 
 	// gate is held for reading by each operation that changes mem, and for writing by the end;
 	// it also guards afterlife.
@@ -48,11 +49,25 @@ func (o *outlet) arm(most int) {
 		most /= 4
 	case 1:
 		o.aim = func(op operation) bool { return op.sync && strings.HasSuffix(op.path, ".seg") }
-		most /= 8
+		most /= 16
 	default:
 		o.aim = func(operation) bool { return true }
 	}
 	o.left = 1 + o.rng.IntN(most)
+}
+
+// hasten usually makes the end come within a few operations. Only its first call counts.
+func (o *outlet) hasten() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.hastened {
+		return
+	}
+	o.hastened = true
+	if o.rng.IntN(4) > 0 {
+		o.aim = func(operation) bool { return true }
+		o.left = 1 + o.rng.IntN(4<<o.rng.IntN(4))
+	}
 }
 
 // Syncs are slow now and then, so that others get ahead of what waits for them.
@@ -65,7 +80,7 @@ const (
 func (o *outlet) before(op operation) {
 	var wait time.Duration
 	o.mu.Lock()
-	if o.left > 0 && o.aim(op) {
+	if o.left > 0 && o.after == nil && o.aim(op) {
 		if o.left--; o.left == 0 {
 			o.endLocked()
 		}
@@ -93,12 +108,14 @@ func (o *outlet) endLocked() {
 	o.gate.Lock()
 	defer o.gate.Unlock()
 	cut := vfs.CrashCloneCfg{RNG: o.rng}
-	switch o.rng.IntN(4) {
+	switch o.rng.IntN(5) {
 	case 0: // the process is killed
 		cut.UnsyncedDataPercent = 100
 		o.afterlife, o.after = o.mem.CrashClone(cut), o.mem
 		return
 	case 1: // the power is cut, and all that was not synced is lost
+	case 2:
+		cut.UnsyncedDataPercent = 50
 	default:
 		cut.UnsyncedDataPercent = o.rng.IntN(101)
 	}

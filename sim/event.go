@@ -103,11 +103,11 @@ func (a *author) blank() *event {
 	e := &event{op: freshet.OpUpsert, time: a.rng.Int64N(2) * (1 + a.rng.Int64N(1e12))}
 	e.key = freshet.Key{Collection: freshet.DefaultCollection, Namespace: freshet.DefaultNamespace, Entity: entities[a.rng.IntN(len(entities))]}
 	switch a.rng.IntN(6) {
-	case 0:
+	case 0, 1:
 		e.key.Collection = collectionVectors
-	case 1, 2:
+	case 2, 3:
 		e.key.Collection = collectionOrdered
-	case 3:
+	case 4:
 		e.key.Collection = autoPrefix + strconv.Itoa(a.rng.IntN(autoCollections))
 	}
 	if a.rng.IntN(3) == 0 {
@@ -151,7 +151,7 @@ func (a *author) content(e *event) {
 // sentence is often one that was said before, and now and then so long that it is split.
 func (a *author) sentence() string {
 	n := 1 + a.rng.IntN(4)
-	if a.rng.IntN(8) == 0 {
+	if a.rng.IntN(16) == 0 {
 		n = 10 + a.rng.IntN(30)
 	}
 	s := make([]string, n)

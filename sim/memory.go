@@ -10,9 +10,8 @@ import (
 )
 
 // memory is the file system of a process, in memory. Every operation that changes something
-// passes the outlet. When the process has been killed, it changes nothing of the disk any
-// more: files that it had open forget what is written to them, everything else happens on a
-// copy.
+// passes the outlet. When the process has been killed it goes on on a copy, and changes nothing
+// of the disk any more.
 //
 // Pebble relies on one thing that a MemFS does not give: that the entry of a file that was
 // synced is on the disk before one that is made later in the same folder, as on file systems
@@ -52,12 +51,12 @@ func (m memory) alter(path string, f func(fs *vfs.MemFS) error) error {
 	return err
 }
 
-// file wraps what fs gave.
-func (m memory) file(fs *vfs.MemFS, path string, f vfs.File, err error) (vfs.File, error) {
+// wrap wraps what fs gave.
+func (m memory) wrap(fs *vfs.MemFS, path string, f vfs.File, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &memoryFile{File: f, m: m, fs: fs, path: path}, nil
+	return &file{m: m, path: path, f: f, fs: fs}, nil
 }
 
 // Create implements vfs.FS.
@@ -73,7 +72,7 @@ func (m memory) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 			}
 		}
 		f, err := fs.Create(name, c)
-		return m.file(fs, name, f, err)
+		return m.wrap(fs, name, f, err)
 	})
 }
 
@@ -86,7 +85,7 @@ func (m memory) Link(oldname, newname string) error {
 func (m memory) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	return look(m, func(fs *vfs.MemFS) (vfs.File, error) {
 		f, err := fs.Open(name, opts...)
-		return m.file(fs, name, f, err)
+		return m.wrap(fs, name, f, err)
 	})
 }
 
@@ -94,7 +93,7 @@ func (m memory) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 func (m memory) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
 	return change(m, name, func(fs *vfs.MemFS) (vfs.File, error) {
 		f, err := fs.OpenReadWrite(name, c, opts...)
-		return m.file(fs, name, f, err)
+		return m.wrap(fs, name, f, err)
 	})
 }
 
@@ -102,7 +101,7 @@ func (m memory) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.
 func (m memory) OpenDir(name string) (vfs.File, error) {
 	return look(m, func(fs *vfs.MemFS) (vfs.File, error) {
 		f, err := fs.OpenDir(name)
-		return m.file(fs, name, f, err)
+		return m.wrap(fs, name, f, err)
 	})
 }
 
@@ -125,7 +124,7 @@ func (m memory) Rename(oldname, newname string) error {
 func (m memory) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	return change(m, newname, func(fs *vfs.MemFS) (vfs.File, error) {
 		f, err := fs.ReuseForWrite(oldname, newname, c)
-		return m.file(fs, newname, f, err)
+		return m.wrap(fs, newname, f, err)
 	})
 }
 
@@ -148,42 +147,3 @@ func (m memory) List(dir string) ([]string, error) {
 func (m memory) Stat(name string) (vfs.FileInfo, error) {
 	return look(m, func(fs *vfs.MemFS) (vfs.FileInfo, error) { return fs.Stat(name) })
 }
-
-// memoryFile is a file or folder of a process.
-type memoryFile struct {
-	vfs.File
-	m    memory
-	fs   *vfs.MemFS // that it is on
-	path string
-}
-
-// alter calls f, which changes the file or makes it durable, unless the process is dead.
-func (f *memoryFile) alter(sync bool, change func() error) error {
-	f.m.o.before(operation{f.path, sync})
-	f.m.o.gate.RLock()
-	defer f.m.o.gate.RUnlock()
-	if f.m.now() != f.fs {
-		return nil
-	}
-	return change()
-}
-
-// Write implements vfs.File.
-func (f *memoryFile) Write(p []byte) (n int, err error) {
-	n = len(p)
-	err = f.alter(false, func() (err error) { n, err = f.File.Write(p); return err })
-	return n, err
-}
-
-// WriteAt implements vfs.File.
-func (f *memoryFile) WriteAt(p []byte, at int64) (n int, err error) {
-	n = len(p)
-	err = f.alter(false, func() (err error) { n, err = f.File.WriteAt(p, at); return err })
-	return n, err
-}
-
-// Sync implements vfs.File.
-func (f *memoryFile) Sync() error { return f.alter(true, f.File.Sync) }
-
-// SyncData implements vfs.File.
-func (f *memoryFile) SyncData() error { return f.alter(true, f.File.SyncData) }

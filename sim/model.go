@@ -21,6 +21,11 @@ type submission struct {
 
 const unplaced int64 = -1
 
+// last reports whether it ends its batch; else next follows it.
+func (s *submission) last() bool { return s.index == len(s.batch.subs)-1 }
+
+func (s *submission) next() *submission { return s.batch.subs[s.index+1] }
+
 // batch is the submissions of one append: acknowledged together, and there together or not
 // at all.
 type batch struct {

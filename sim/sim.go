@@ -142,11 +142,11 @@ func (w *world) live(number int, last bool) error {
 			return err
 		}
 	}
-	if first := number == 0; !last && (first || w.rng.IntN(4) == 0) {
+	if first := number == 0; !last && (first && w.rng.IntN(2) == 0 || w.rng.IntN(6) == 0) {
 		l.outlet.arm(operationsOpening >> (2 * w.rng.IntN(2))) // early, or at any time
 	}
 	var err error
-	if l.node, err = w.open(ctx, w.cfg, memory{w.mem, l.outlet}); err != nil {
+	if l.node, err = w.open(ctx, w.cfg, memory{w.mem, l.outlet}, l.skipped); err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
 	defer l.node.Kill()
@@ -168,9 +168,19 @@ func (w *world) live(number int, last bool) error {
 	return l.end(ctx)
 }
 
+// skipped reports whether a sync is taken out. Then the end often comes soon, as that is when
+// the sync is missed most.
+func (l *life) skipped(s disk.Site) bool {
+	if l.skip == nil || !l.skip(s) {
+		return false
+	}
+	l.outlet.hasten()
+	return true
+}
+
 // open opens a node on a disk.
-func (w *world) open(ctx context.Context, cfg config.Config, fs vfs.FS) (*node.Node, error) {
-	return node.Open(ctx, node.Options{Config: cfg, FS: disk.New(fs, w.skip), SegmentBytes: w.bytes,
+func (w *world) open(ctx context.Context, cfg config.Config, fs vfs.FS, skip func(disk.Site) bool) (*node.Node, error) {
+	return node.Open(ctx, node.Options{Config: cfg, FS: disk.New(fs, skip), SegmentBytes: w.bytes,
 		Logger: slog.New(slog.DiscardHandler)})
 }
 
@@ -188,7 +198,7 @@ func (l *life) refuseChanges(ctx context.Context) error {
 		cfg.Collections = maps.Clone(cfg.Collections)
 		cfg.Collections[collectionVectors] = config.Collection{Dim: dim + 1, Metric: cfg.Collections[collectionVectors].Metric}
 	}
-	n, err := l.open(ctx, cfg, l.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: l.rng}))
+	n, err := l.open(ctx, cfg, l.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: l.rng}), l.skip)
 	if err == nil {
 		n.Kill()
 		return errors.New("a configuration with another splitter or dimension was not refused")

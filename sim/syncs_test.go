@@ -41,8 +41,12 @@ var elsewhere = map[disk.Site]string{
 	disk.SourceFilesDone: "the files source reads a real folder; source/files has such a test of its own",
 }
 
-// harmless are the places whose sync nothing depends on, and why it is there.
+// harmless are the places whose sync nothing of a whole node depends on, and why it is there.
 var harmless = map[place]string{
+	{disk.ControlRecord, "control: write < CheckRevision"}: "the first revision of a log is followed by the record of the default " +
+		"collection before the node comes up, and that sync is theirs together; it is synced because all control records are",
+	{disk.JournalDir, "journal: Open"}: "the opening of the state syncs the same folder before the first append; " +
+		"a journal by itself needs it, see broker/journal",
 	{disk.ControlRecord, "control: write < put < SettleOrder"}: "every replay settles the order again, by the same first event; " +
 		"it is synced because all control records are",
 }
