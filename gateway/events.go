@@ -115,6 +115,10 @@ type chunk struct {
 // their order, and what is accepted is always a beginning of what was sent.
 func (s *Server) ingest(w http.ResponseWriter, r *http.Request, ev events) {
 	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	// The reader may wait for a peer that waits for the answer, or for nothing. When ctx ends,
+	// because a chunk failed or the server stops, so does its read.
+	disarm := context.AfterFunc(ctx, func() { _ = http.NewResponseController(w).SetReadDeadline(s.now()) })
 	answer := newAnswer(w, r)
 	chunks := make(chan *chunk, chunksAhead)
 	go s.readChunks(ctx, ev, headersOf(r), chunks)
@@ -128,13 +132,13 @@ func (s *Server) ingest(w http.ResponseWriter, r *http.Request, ev events) {
 		c.batch.Release()
 		if failure != nil {
 			cancel()
-			// The reader may wait for a peer that waits for the answer. What is left of the body, and
-			// the failed read, make the connection useless for another request.
-			w.Header().Set("Connection", "close")
-			_ = http.NewResponseController(w).SetReadDeadline(s.now())
 		}
 	}
-	cancel()
+	if !disarm() {
+		// What is left of the body, and the read that failed, spoil the connection for the next
+		// request.
+		w.Header().Set("Connection", "close")
+	}
 	s.finish(w, r, answer, failure)
 }
 
@@ -152,13 +156,13 @@ func (s *Server) readChunks(ctx context.Context, ev events, headers []journal.He
 	var index int64
 	for end := false; !end; {
 		c := &chunk{batch: s.opts.Intake.NewBatch(), err: ctx.Err()}
-		end = c.err != nil || s.fillChunk(c, ev, headers, &index)
+		end = c.err != nil || s.fillChunk(ctx, c, ev, headers, &index)
 		out <- c
 	}
 }
 
 // fillChunk reads and checks the events of one chunk; end says that no more come.
-func (s *Server) fillChunk(c *chunk, ev events, headers []journal.Header, index *int64) (end bool) {
+func (s *Server) fillChunk(ctx context.Context, c *chunk, ev events, headers []journal.Header, index *int64) (end bool) {
 	b := c.batch
 	for b.Bytes() < chunkBytes && b.Len() < chunkEvents {
 		if (b.Len() > 0 || c.RejectedCount > 0) && !ev.more() {
@@ -170,6 +174,9 @@ func (s *Server) fillChunk(c *chunk, ev events, headers []journal.Header, index 
 			return true
 		case errors.Is(err, codec.ErrLineTooLong):
 			err = &freshet.Error{Code: freshet.CodeTooLarge, Message: "the event is longer than the limit event_bytes"}
+		case err != nil && ctx.Err() != nil:
+			c.err = ctx.Err()
+			return true
 		case err != nil: // the events before it stand; the one that broke off is refused
 			end, err = true, bodyError(err)
 		default:
