@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,8 @@ func TestVaswani(t *testing.T) {
 	t.Logf("%d abstracts searchable after %v", len(events), since(start))
 	got := goldenVaswani{Exact: meanNDCG(a, queries, token, true), Default: meanNDCG(a, queries, token, false)}
 	t.Logf("nDCG@10 over %d queries: %.4f exact, %.4f by the index", len(queries), got.Exact, got.Default)
+
+	checkGraph(a, queries)
 
 	golden := filepath.Join("testdata", "vaswani.json")
 	if os.Getenv("FRESHET_UPDATE_GOLDEN") != "" {
@@ -83,7 +86,7 @@ func loadVaswani(t *testing.T) (events []event, queries map[string]*judged) {
 		})
 	}
 	read("corpus.jsonl", func(l line) {
-		events = append(events, event{EntityID: l.ID, Payload: text(l.Text)})
+		events = append(events, event{EntityID: l.ID, Payload: text(l.Text, "group", len(events)%1000)})
 	})
 	queries = map[string]*judged{}
 	read("queries.jsonl", func(l line) { queries[l.ID] = &judged{l.Text, map[string]bool{}} })
@@ -98,6 +101,40 @@ func loadVaswani(t *testing.T) (events []event, queries map[string]*judged) {
 		t.Fatalf("vaswani has %d abstracts and %d queries: not the data that this test knows", len(events), len(queries))
 	}
 	return events, queries
+}
+
+// checkGraph checks what an index that does not look at everything still owes: nearly all of
+// the nearest, all of what passes a filter, and as many as are asked for.
+func checkGraph(a *api, queries map[string]*judged) {
+	a.t.Helper()
+	const k = 10
+	same := 0
+	for i, id := range keys(queries) {
+		q := queries[id].text
+		near := a.search("text", q, "k", k, "include", []string{}).ids()
+		for _, id := range a.search("text", q, "k", k, "exact", true, "include", []string{}).ids() {
+			if slices.Contains(near, id) {
+				same++
+			}
+		}
+		if i%10 == 0 {
+			group := map[string]any{"eq": map[string]any{"group": i}}
+			f := a.search("text", q, "k", 100, "filter", group, "include", []string{})
+			if want := map[bool]int{true: 12, false: 11}[i < 429]; len(f.Hits) != want {
+				a.t.Errorf("%d hits pass a filter, want all %d", len(f.Hits), want)
+			}
+		}
+		if i%40 == 0 {
+			if n := len(a.search("text", q, "k", 10_000, "include", []string{}).Hits); n != 10_000 {
+				a.t.Errorf("%d hits, want 10000", n)
+			}
+		}
+	}
+	recall := float64(same) / float64(k*len(queries))
+	a.t.Logf("recall@10 of the index: %.4f", recall)
+	if recall < 0.95 {
+		a.t.Errorf("the index finds %.4f of the 10 nearest, want 0.95", recall)
+	}
 }
 
 // meanNDCG is the mean of nDCG@10 with binary gains: Järvelin and Kekäläinen, "Cumulated

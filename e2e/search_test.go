@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -186,4 +187,63 @@ func TestSearch(t *testing.T) {
 		}
 	})
 	a.audit()
+}
+
+// TestMetrics searches collections of ready vectors by each metric: the order is that of an
+// exact computation, and a better hit has a higher score.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	const n, dim = 600, 24
+	scores := map[string]func(q, v []float32) float64{
+		"cosine": func(q, v []float32) float64 { return dot(q, v) / math.Sqrt(dot(q, q)*dot(v, v)) },
+		"ip":     dot,
+		"l2":     func(q, v []float32) float64 { return -(dot(q, q) + dot(v, v) - 2*dot(q, v)) },
+	}
+	yaml := "collections:\n"
+	for metric := range scores {
+		yaml += fmt.Sprintf("  %s: {dim: %d, metric: %s}\n", metric, dim, metric)
+	}
+	_, a := startServer(t, yaml)
+	choices := random(seed(t), "vectors")
+	vectors := make([][]float32, n)
+	for i := range vectors {
+		for range dim {
+			vectors[i] = append(vectors[i], float32(choices.NormFloat64()*(1+float64(i%7))))
+		}
+	}
+	for metric, score := range scores {
+		var all []event
+		for i, v := range vectors {
+			all = append(all, event{EntityID: fmt.Sprint(i), Collection: metric, Vector: v})
+		}
+		token := a.events(all...)
+		for _, q := range vectors[:20] {
+			f := a.search("vector", q, "k", n, "collection", metric, "after", token, "exact", true, "include", []string{})
+			want := make([]int, n)
+			for i := range want {
+				want[i] = i
+			}
+			slices.SortFunc(want, func(x, y int) int { return cmp.Compare(score(q, vectors[y]), score(q, vectors[x])) })
+			for rank, h := range f.Hits {
+				if rank > 0 && h.Score > f.Hits[rank-1].Score {
+					t.Fatalf("%s: hit %d scores %v, the one before it %v", metric, rank, h.Score, f.Hits[rank-1].Score)
+				}
+			}
+			if got := f.ids(); got[0] != fmt.Sprint(want[0]) || got[1] != fmt.Sprint(want[1]) || got[n-1] != fmt.Sprint(want[n-1]) {
+				t.Errorf("%s: found %s, %s, …, %s; want %d, %d, …, %d", metric, got[0], got[1], got[n-1], want[0], want[1], want[n-1])
+			}
+			near := a.search("vector", q, "k", 10, "collection", metric, "include", []string{}).ids()
+			if near[0] != fmt.Sprint(want[0]) {
+				t.Errorf("%s: the index finds %s first, want %d", metric, near[0], want[0])
+			}
+		}
+	}
+	a.audit()
+}
+
+func dot(a, b []float32) (sum float64) {
+	for i := range a {
+		sum += float64(a[i]) * float64(b[i])
+	}
+	return sum
 }

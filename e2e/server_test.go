@@ -22,10 +22,13 @@ type server struct {
 	t      testing.TB
 	data   string // data folder
 	config string // configuration file, or ""
-	cmd    *exec.Cmd
-	out    *output
-	exited chan struct{} // closed when the process has ended
-	code   error         // how it ended, once exited is closed
+	// arguments and folder replace the usual arguments and working folder, where given.
+	arguments []string
+	folder    string
+	cmd       *exec.Cmd
+	out       *output
+	exited    chan struct{} // closed when the process has ended
+	code      error         // how it ended, once exited is closed
 
 	mu   sync.Mutex // guards addr
 	addr string
@@ -67,6 +70,9 @@ func (s *server) configure(yaml string) {
 }
 
 func (s *server) args() []string {
+	if s.arguments != nil {
+		return s.arguments
+	}
 	args := []string{"run", "--data", s.data, "--listen", "127.0.0.1:0"}
 	if s.config != "" {
 		args = append(args, "--config", s.config)
@@ -82,7 +88,7 @@ func (s *server) launch() {
 	}
 	s.out = newOutput()
 	s.cmd = exec.Command(program, s.args()...)
-	s.cmd.Stderr, s.cmd.Stdout = s.out, s.out
+	s.cmd.Stderr, s.cmd.Stdout, s.cmd.Dir = s.out, s.out, s.folder
 	dieWithParent(s.cmd)
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatalf("start %s: %v", program, err)
