@@ -64,6 +64,7 @@ func New(opt Options) (*Index, error) {
 	ix.readers.committed = &ix.committed
 	ix.committed.Store(1)
 	ix.maintainer.ix = ix
+	ix.maintainer.handoff = make(chan job, opt.Workers)
 	if opt.Kind == HNSW {
 		ix.graph = newGraph(&ix.slots, &ix.space, opt)
 		ix.draining.Store(opt.FlatBelow < 0)

@@ -5,11 +5,11 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // maintainer runs the background work of an index: it links points of the fresh buffer into the graph, repairs the
-// graph around dead points, sweeps, and frees slots. Its goroutines exist only while there is something to do, so an idle
-// index costs none.
+// graph around dead points, sweeps, and frees slots. Its goroutines end soon after the last job, so an idle index costs none.
 type maintainer struct {
 	ix       *Index
 	draining atomic.Bool // points of the buffer are to be linked
@@ -18,8 +18,11 @@ type maintainer struct {
 	// quiet is held for reading during every job, and for writing by Check, which needs the graph to stand still.
 	quiet sync.RWMutex
 
+	handoff chan job // jobs for idle workers; there is room for one each
+
 	mu       sync.Mutex // guards the fields below
-	running  int
+	running  int        // workers that do a job
+	idle     int        // workers that wait for one
 	stopped  bool
 	cursor   uint32     // where the search for a pending slot goes on
 	dead     slotQueue  // dead slots, in the order of their deaths
@@ -91,14 +94,65 @@ func (m *maintainer) startLocked() {
 	if m.running >= m.ix.opt.Workers || m.stopped {
 		return
 	}
-	if j := m.nextLocked(); j.kind != jobNone {
-		m.running++
-		go m.work(j)
+	j := m.nextLocked()
+	if j.kind == jobNone {
+		return
+	}
+	m.running++
+	if m.idle > 0 {
+		m.idle--
+		m.handoff <- j
+		return
+	}
+	go m.work(j)
+}
+
+// loweredThreads counts the workers of all indexes that asked for a thread of their own: threads are a resource of the
+// process, and a program with thousands of busy indexes must not run out of them.
+var loweredThreads atomic.Int32
+
+const maxLowered = 16
+
+// linger is how long a worker waits for more work before it ends.
+const linger = 100 * time.Millisecond
+
+// work does jobs until none has come for a while.
+func (m *maintainer) work(j job) {
+	if m.ix.opt.LowPriority && m.draining.Load() {
+		if loweredThreads.Add(1) <= maxLowered {
+			lowerPriority()
+		}
+		defer loweredThreads.Add(-1)
+	}
+	timer := time.NewTimer(linger)
+	defer timer.Stop()
+	for more := true; more; {
+		m.drain(j)
+		timer.Reset(linger)
+		j, more = m.await(timer.C)
 	}
 }
 
-// work does jobs until there are none.
-func (m *maintainer) work(j job) {
+// await returns a job that is handed over before the time is up.
+func (m *maintainer) await(up <-chan time.Time) (j job, ok bool) {
+	select {
+	case j = <-m.handoff:
+		return j, true
+	case <-up:
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	select {
+	case j = <-m.handoff: // just now
+		return j, true
+	default:
+		m.idle--
+		return job{}, false
+	}
+}
+
+// drain does jobs until there are none; the worker is idle then.
+func (m *maintainer) drain(j job) {
 	for j.kind != jobNone {
 		m.do(j)
 		runtime.Gosched() // searches and changes go first: nobody waits for a link
@@ -114,6 +168,7 @@ func (m *maintainer) work(j job) {
 		}
 		if j.kind == jobNone {
 			m.running--
+			m.idle++
 		} else {
 			m.startLocked()
 		}

@@ -118,6 +118,10 @@ type Options struct {
 	// Workers is the largest number of background goroutines that link points into the graph; they run only while
 	// there is work. Default: half the processors, at least one.
 	Workers int
+	// LowPriority runs background work on threads of lower priority, where the system has that (Linux). A thread that
+	// waits for a processor holds one of Go's, so a program that wants this sets GOMAXPROCS to its processors plus
+	// Workers; then linking takes what searches and changes leave over.
+	LowPriority bool
 	// BufferSize is the number of points that may wait for their links; beyond it Apply waits. Default
 	// DefaultBufferSize.
 	BufferSize int

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,6 +71,8 @@ func serve(ctx context.Context, cfg config.Config, level slog.Level, started fun
 		return fmt.Errorf("listen: %w; choose another address with --listen", err)
 	}
 	defer listener.Close()
+	// The vector index links on threads of low priority; see ann.Options.LowPriority.
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + max(1, runtime.NumCPU()/2))
 	n, err := node.Open(ctx, node.Options{Config: cfg, Page: console.Page, Version: version,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))})
 	if err != nil {

@@ -97,7 +97,7 @@ func (s *Store) annOptions(collection string) (ann.Options, error) {
 		return ann.Options{}, err
 	}
 	return ann.Options{Dim: col.Dim, Metric: metric, Kind: s.index.Kind, M: s.index.M,
-		EfConstruction: s.index.EfConstruction, Ef: s.index.Ef, FlatBelow: s.index.FlatBelow, BufferSize: bufferFor(col.Dim)}, nil
+		EfConstruction: s.index.EfConstruction, Ef: s.index.Ef, FlatBelow: s.index.FlatBelow, BufferSize: bufferFor(col.Dim), LowPriority: true}, nil
 }
 
 // bufferFor is how many vectors may wait for their links before changes wait. Searches scan
