@@ -99,7 +99,7 @@ func (a *api) readBack(w write, alone bool) error {
 		return nil
 	}
 	var e entity
-	status, err := a.call("GET", entityPath(w.id(), "after", w.token), nil, &e)
+	status, err := a.call("GET", entityPath(w.id(), "after", w.token, "timeout_ms", "60000"), nil, &e)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (a *api) readBack(w write, alone bool) error {
 		return err
 	}
 	var f found
-	request := fields([]any{"text", w.text(), "k", 1, "after", w.token, "filter", map[string]any{"eq": map[string]any{"writer": w.writer}}})
+	request := fields([]any{"text", w.text(), "k", 1, "after", w.token, "timeout_ms", 60_000, "filter", map[string]any{"eq": map[string]any{"writer": w.writer}}})
 	if status, err = a.call("POST", "/v1/search", request, &f); err != nil {
 		return err
 	}

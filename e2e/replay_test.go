@@ -84,7 +84,7 @@ func replay(t *testing.T, a *api, choices uint64, events []event) string {
 		t.FailNow()
 	}
 	sent := time.Now()
-	applied := a.search("text", "anything", "k", 1, "after", tokens, "timeout_ms", deadline.Milliseconds()).Applied
+	applied := a.search("text", "anything", "k", 1, "after", tokens).Applied
 	t.Logf("%d events durable after %v, searchable %v later", len(events), sent.Sub(start).Round(time.Millisecond), since(sent))
 	return applied
 }
@@ -138,7 +138,7 @@ func TestUnknownOutcomes(t *testing.T) {
 	t.Logf("%d requests acknowledged, %d with unknown outcome, %d connections broken", requests, unknown, proxy.broken())
 	var token string
 	for chunk := range slices.Chunk(tokens, 50) {
-		token = a.search("text", "anything", "k", 1, "after", chunk, "timeout_ms", deadline.Milliseconds()).Applied
+		token = a.search("text", "anything", "k", 1, "after", chunk).Applied
 	}
 	a.settle() // requests that were given up may still be taken in
 	h.checkFinal(t, a, "default", "e", token, h.changes)
