@@ -129,9 +129,9 @@ func TestLive(t *testing.T) {
 func TestManyClients(t *testing.T) {
 	a := start(t)
 	var clients sync.WaitGroup
-	for c := range 8 {
+	for c := range 4 {
 		clients.Go(func() {
-			for i := range 20 {
+			for i := range 10 {
 				entity := fmt.Sprintf("c%d-%d", c, i)
 				var in ingested
 				var f found
