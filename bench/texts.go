@@ -35,7 +35,7 @@ func event(id, entity, text string) []byte {
 
 // sizedEvent is an event of exactly size bytes, newline included.
 func sizedEvent(rng *rand.Rand, id, entity string, size int) []byte {
-	e := event(id, entity, text(rng, 12))
+	e := event(id, entity, text(rng, 2)) // and as many more as fit
 	for len(e)+1 < size {
 		pad := words[rng.IntN(len(words))]
 		room := size - 1 - len(e)
