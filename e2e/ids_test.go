@@ -62,6 +62,16 @@ func TestIDs(t *testing.T) {
 			t.Errorf("in %q: got namespace %q, collection %q, text %q", id, e.Namespace, e.Collection, e.Text)
 		}
 	}
+	// Slashes need not be escaped, as long as no part between them is empty or dots.
+	var e entity
+	if status := a.must("GET", "/v1/entities/a/b/c", nil, &e); status != http.StatusOK || e.EntityID != "a/b/c" {
+		t.Errorf("GET with slashes as they are: status %d, entity %q", status, e.EntityID)
+	}
+	for _, path := range []string{"a//b", "/leading", "trailing//", "./a", "a/../b", ".."} {
+		var p problem
+		status := a.must("GET", "/v1/entities/"+path, nil, &p)
+		refused(t, p, status, http.StatusBadRequest, "invalid_field", "entity_id", "%2F")
+	}
 	for _, id := range ids {
 		a.gone(id, "after", a.delete(id))
 	}

@@ -76,9 +76,7 @@ func TestStopWithOpenRequests(t *testing.T) {
 	open("the live figures", "GET", "/v1/admin/live", nil, func(http.Header) {})
 	eventually(t, "the streamed event is durable", func() bool { return a.stats().Accepted == 2 })
 
-	start := time.Now()
 	s.stop()
-	took := time.Since(start)
 	body.Close() // which the client waits for
 	for range 3 {
 		select {
@@ -89,9 +87,6 @@ func TestStopWithOpenRequests(t *testing.T) {
 	}
 	if streamed.Code != "unavailable" || streamed.Accepted != 1 || streamed.RejectedCount != 0 || streamed.Token == "" {
 		t.Errorf("the stream was answered with %+v, want 1 accepted, and that the server is stopping", streamed)
-	}
-	if took > 8*time.Second {
-		t.Errorf("the server took %v to stop", took)
 	}
 	s.start()
 	a.entity("e")
