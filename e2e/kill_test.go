@@ -1,14 +1,15 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,12 +24,13 @@ const (
 	killsInSnapshot = 9
 	killsInStart    = 5
 	killsShort      = 10 // share of all that a short test makes: one in so many
-	streamProducers = 4
+	streamProducers = 3  // of each of the two
 )
 
-// TestKill replays the history while the server is killed, as kill -9 does, 100 times at
-// random moments, and started again on the same folder. Clients send again what was not
-// acknowledged. At the end nothing is lost, nothing counts twice, and the audit is clean.
+// TestKill replays the history, live and as an ordered dump into a collection that does not
+// exist yet, while the server is killed, as kill -9 does, 100 times at random moments, and
+// started again on the same folder. Clients send again what was not acknowledged. At the end
+// nothing is lost, nothing counts twice, and the audit is clean.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	h := loadHistory(t)
@@ -47,7 +49,8 @@ func TestKill(t *testing.T) {
 	for _, s := range k.streams {
 		k.api.await(s.token)
 	}
-	h.checkFinal(t, k.api, "default", "k", "", h.changes)
+	h.checkFinal(t, k.api, "default", "live", "", h.changes)
+	h.checkFinal(t, k.api, "dump", "dump", "", newest(k.dump))
 	k.api.audit()
 	k.server.stop()
 	if out, errs, status := command(t, nil, "audit", "--data", k.server.data, "--config", k.server.config); status != 0 {
@@ -61,7 +64,8 @@ type killer struct {
 	random *rand.Rand
 	server *server
 	api    *api
-	events []event
+	live   []event
+	dump   []event // the same in random order, with its order
 
 	waiting atomic.Int64  // requests sent and not answered
 	started time.Time     // of the latest start
@@ -84,9 +88,10 @@ type stream struct {
 }
 
 func newKiller(t *testing.T, h *history, choices uint64) *killer {
-	k := &killer{t: t, random: random(choices, "kills"), events: h.events("k", "", false)}
+	k := &killer{t: t, random: random(choices, "kills"), live: h.events("live", "", false), dump: h.events("dump", "dump", true)}
+	k.random.Shuffle(len(k.dump), func(i, j int) { k.dump[i], k.dump[j] = k.dump[j], k.dump[i] })
 	k.changed.L = &k.mu
-	k.server, k.api = startServer(t, "snapshot: {interval: 200ms}\n")
+	k.server, k.api = startServer(t, "snapshot: {interval: 200ms}\nauto_create: true\n")
 	return k
 }
 
@@ -95,9 +100,11 @@ func (k *killer) run(share int) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	var producers sync.WaitGroup
 	defer producers.Wait()
-	defer k.allow(len(k.events) + 1)
+	total := len(k.live) + len(k.dump)
+	defer k.allow(total + 1)
 	defer cancel()
-	for _, part := range byEntity(k.events, streamProducers) {
+	parts := slices.Concat(byEntity(k.live, streamProducers), byEntity(k.dump, streamProducers))
+	for _, part := range parts {
 		s := &stream{}
 		k.streams = append(k.streams, s)
 		seed := k.random.Uint64()
@@ -109,7 +116,7 @@ func (k *killer) run(share int) {
 	kinds = kinds[:len(kinds)/share]
 	moments := make([]int, len(kinds)) // in events acknowledged
 	for i := range moments {
-		moments[i] = k.random.IntN(len(k.events) * 95 / 100)
+		moments[i] = k.random.IntN(total * 95 / 100)
 	}
 	slices.Sort(moments)
 	for i, kind := range kinds {
@@ -125,7 +132,7 @@ func (k *killer) run(share int) {
 			k.api.audit() // while the stream goes on
 		}
 	}
-	k.allow(len(k.events) + 1)
+	k.allow(total + 1)
 	producers.Wait()
 }
 
@@ -311,7 +318,8 @@ func (k *killer) checkAcked() {
 		if token == "" {
 			continue
 		}
-		e, status := k.api.get(last.EntityID, "after", token)
+		collection := cmp.Or(last.Collection, "default")
+		e, status := k.api.get(last.EntityID, "collection", collection, "after", token)
 		acked, now := sequenceOf(k.t, last.EventID), int64(-1)
 		if status == http.StatusOK {
 			now = sequenceOf(k.t, e.SourceEventID)
@@ -326,15 +334,16 @@ func (k *killer) checkAcked() {
 	}
 }
 
-// mayBeGone reports whether an entity is deleted by an event, or by a later one.
+// mayBeGone reports whether an entity is deleted by an event of the history, or by a later one.
 func (k *killer) mayBeGone(id string, from int64) bool {
-	return slices.ContainsFunc(k.events[from:], func(e event) bool { return e.EntityID == id && e.Op == "delete" })
+	return slices.ContainsFunc(k.live[from:], func(e event) bool { return e.EntityID == id && e.Op == "delete" })
 }
 
 // sequenceOf reads the place in the history from an event's id.
-func sequenceOf(t testing.TB, eventID string) (n int64) {
+func sequenceOf(t testing.TB, eventID string) int64 {
 	t.Helper()
-	if _, err := fmt.Sscanf(eventID, "k-%d", &n); err != nil {
+	n, err := strconv.ParseInt(eventID[strings.LastIndexByte(eventID, '-')+1:], 10, 64)
+	if err != nil {
 		t.Fatalf("event id %q: %v", eventID, err)
 	}
 	return n
