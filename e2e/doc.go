@@ -4,13 +4,14 @@
 //
 // What is proved here:
 //
-//   - replay_test.go, clients_test.go, kill_test.go: a real history ends in its known final
-//     state, each event exactly once, whatever clients, connections and kill -9 do;
-//   - token_test.go, hammer_test.go: a token means that the event counts in the answer;
-//   - events_test.go, ids_test.go, order_test.go, search_test.go, routes_test.go: every
-//     outcome that is defined, and the error that says so;
-//   - limits_test.go, stream_test.go, folder_test.go, command_test.go: what the program
-//     refuses, bounds and prints;
+//   - replay_test.go, kill_test.go: a real history ends in its known final state, each event
+//     exactly once, whatever clients, connections and kill -9 do;
+//   - token_test.go, wait_test.go, hammer_test.go: a token means that its events count in the
+//     answer;
+//   - events_test.go, ids_test.go, order_test.go, ingest_test.go, search_test.go,
+//     routes_test.go: every outcome that is defined, and the error that says so;
+//   - limits_test.go, stream_test.go, folder_test.go, life_test.go, command_test.go: what the
+//     program refuses, bounds and prints, and how it starts and stops;
 //   - quality_test.go: nDCG@10 on vaswani, held against testdata/vaswani.json.
 //
 // Tests on real data find it by FRESHET_SHARED, or as "shared" beside the module's root, and
