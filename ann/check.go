@@ -32,10 +32,10 @@ func (ix *Index) Check() []Problem {
 	defer ix.quiet.Unlock()
 	ix.write.Lock()
 	defer ix.write.Unlock()
-	c := checker{ix: ix, keys: make(map[uint64]struct{}, ix.Len())}
+	c := &checker{ix: ix, keys: make(map[uint64]struct{}, ix.Len())}
 	c.points()
-	if ix.graph != nil {
-		c.graph()
+	if ix.structure != nil {
+		ix.structure.check(c)
 	}
 	return c.problems
 }

@@ -9,7 +9,7 @@ import (
 // waitForRoom waits until the buffer takes another batch.
 func (ix *Index) waitForRoom() error {
 	limit := int64(ix.opt.BufferSize + max(0, ix.opt.FlatBelow))
-	for ix.graph != nil && ix.slots.buffered.Load() >= limit {
+	for ix.structure != nil && ix.slots.buffered.Load() >= limit {
 		m := &ix.maintainer
 		m.mu.Lock()
 		m.startLocked()

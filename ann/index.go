@@ -26,7 +26,8 @@ type Index struct {
 	slots     slots
 	keys      keyTable
 	readers   readers
-	graph     *graph        // nil in an index of kind Flat
+	structure structure     // nil in an index of kind Flat
+	graph     *graph        // the structure of kind HNSW, else nil
 	committed atomic.Uint64 // sequence of the newest change; starts at 1
 	live      atomic.Int64  // points at the newest sequence
 	closed    atomic.Bool
@@ -67,6 +68,7 @@ func New(opt Options) (*Index, error) {
 	ix.maintainer.handoff = make(chan job, opt.Workers)
 	if opt.Kind == HNSW {
 		ix.graph = newGraph(&ix.slots, &ix.space, opt)
+		ix.structure = hnsw{ix.graph, ix}
 		ix.draining.Store(opt.FlatBelow < 0)
 	}
 	return ix, nil
@@ -139,7 +141,7 @@ func (ix *Index) commit(ops []Op, norms []float64) {
 		delta++
 	}
 	ix.committed.Store(seq)
-	if live := ix.live.Add(int64(delta)); ix.graph != nil && live > int64(ix.opt.FlatBelow) {
+	if live := ix.live.Add(int64(delta)); ix.structure != nil && live > int64(ix.opt.FlatBelow) {
 		ix.draining.Store(true)
 	}
 	ix.enqueueDead(dead)
@@ -227,8 +229,8 @@ func (ix *Index) Stats() Stats {
 	}
 	st.InGraph = max(0, st.Points-st.InBuffer)
 	st.Deleted = max(0, int(ix.slots.end.Load())-1-st.Points-st.Free)
-	if ix.graph != nil {
-		st.Bytes += ix.graph.bytes()
+	if ix.structure != nil {
+		st.Bytes += ix.structure.bytes()
 	}
 	return st
 }

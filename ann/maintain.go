@@ -206,7 +206,7 @@ func (m *maintainer) takeLocked() job {
 	if repair != noSlot {
 		return job{kind: jobRepair, slot: repair}
 	}
-	if m.ix.graph == nil {
+	if m.ix.structure == nil {
 		return job{}
 	}
 	if m.sweepDueLocked() {
@@ -260,6 +260,9 @@ func (m *maintainer) takeLimboLocked() (list []uint32) {
 // sweepDueLocked reports whether it is time to sweep: enough slots are retired, or enough points were linked, each of
 // which may have pushed another one's last link out of a row.
 func (m *maintainer) sweepDueLocked() bool {
+	if m.ix.graph == nil {
+		return false // nothing leads to a retired slot
+	}
 	nodes := m.ix.graph.nodes.Load()
 	n := len(m.retired)
 	return !m.sweeping && (n >= sweepMinimum && float64(n) >= sweepFraction*float64(nodes) ||
@@ -321,16 +324,20 @@ func (m *maintainer) do(j job) {
 	defer ix.readers.release(r)
 	switch j.kind {
 	case jobLink:
-		ix.graph.insert(r, j.slot, ix.opt.EfConstruction)
+		ix.structure.insert(r, j.slot)
 		ix.slots.header(j.slot).set(linked)
 		ix.slots.leaveBuffer(j.slot)
 		ix.links.Add(1)
 	case jobRepair:
-		ix.graph.repair(r, j.slot)
+		ix.structure.retire(r, j.slot)
 		ix.slots.header(j.slot).set(retired)
 		ix.repairs.Add(1)
 		m.mu.Lock()
-		m.retired = append(m.retired, j.slot)
+		if ix.graph != nil {
+			m.retired = append(m.retired, j.slot)
+		} else {
+			m.limbo = append(m.limbo, released{j.slot, r.seq})
+		}
 		m.mu.Unlock()
 	case jobSweep:
 		m.sweep(r, j.list)
@@ -367,7 +374,7 @@ func (ix *Index) free(list []uint32) {
 	for _, slot := range list {
 		ix.keys.remove(ix.slots.header(slot).key.Load(), slot)
 		if ix.slots.header(slot).is(retired) {
-			ix.graph.dropRows(slot)
+			ix.structure.forget(slot)
 		}
 		ix.slots.release(slot)
 	}

@@ -56,7 +56,7 @@ func (ix *Index) Search(q []float32, k int, opt SearchOptions, dst []Result) ([]
 	if ix.closed.Load() {
 		return dst, ErrClosed
 	}
-	r := ix.readers.acquire(ix.graph != nil)
+	r := ix.readers.acquire(ix.structure != nil)
 	defer ix.unpin(r)
 	ix.searches.Add(1)
 	r.setQuery(ix, q, norm)
@@ -65,7 +65,7 @@ func (ix *Index) Search(q []float32, k int, opt SearchOptions, dst []Result) ([]
 	plan := ix.plan(k, opt)
 	if plan.walk {
 		ix.scanBuffer(r, opt.Filter)
-		complete := ix.walkGraph(r, plan, opt.Filter)
+		complete := ix.structure.search(r, plan, opt.Filter)
 		plan.exact = !complete || len(r.results.heap) < min(k, plan.matches)
 	}
 	if plan.exact {
@@ -80,7 +80,7 @@ func (ix *Index) Search(q []float32, k int, opt SearchOptions, dst []Result) ([]
 func (r *reader) setQuery(ix *Index, q []float32, norm float64) {
 	r.query = slices.Grow(r.query[:0], ix.slots.padded)[:ix.slots.padded]
 	ix.space.prepare(r.query, q, norm)
-	if ix.graph != nil {
+	if ix.structure != nil {
 		r.target.Set(r.query[:len(q)], ix.space.searchForm(r.query))
 	}
 }
@@ -108,11 +108,7 @@ const (
 // time.
 func (ix *Index) plan(k int, opt SearchOptions) searchPlan {
 	points := ix.Len()
-	p := searchPlan{ef: opt.Ef, matches: points, budget: noBudget}
-	if p.ef == 0 {
-		p.ef = ix.opt.Ef
-	}
-	p.ef = max(p.ef, k)
+	p := searchPlan{matches: points, budget: noBudget}
 	cost, selectivity := points*scanCost, 1.0
 	if opt.Filter != nil {
 		count := max(0, opt.Filter.Count())
@@ -123,8 +119,10 @@ func (ix *Index) plan(k int, opt SearchOptions) searchPlan {
 		selectivity = float64(p.matches) / float64(max(1, points))
 		p.budget = max(minWalkCost, cost)
 	}
-	walkCost := max(minWalkCost, float64(p.ef*walkPerEf)/max(selectivity, 1e-9))
-	p.walk = !opt.Exact && ix.graph != nil && ix.graph.nodes.Load() > 0 && float64(cost) > walkCost
+	if ix.structure != nil && !opt.Exact {
+		walkCost, ok := ix.structure.plan(&p, k, opt, selectivity)
+		p.walk = ok && float64(cost) > walkCost
+	}
 	p.exact = !p.walk
 	return p
 }
