@@ -120,8 +120,9 @@ func (ix *Index) plan(k int, opt SearchOptions) searchPlan {
 		p.budget = max(minWalkCost, cost)
 	}
 	if ix.structure != nil && !opt.Exact {
-		walkCost, ok := ix.structure.plan(&p, k, opt, selectivity)
-		p.walk = ok && float64(cost) > walkCost
+		var walkCost float64
+		p, walkCost = ix.structure.plan(p, k, opt, selectivity)
+		p.walk = float64(cost) > walkCost
 	}
 	p.exact = !p.walk
 	return p

@@ -1,5 +1,7 @@
 package ann
 
+import "math"
+
 // structure finds neighbours among the slots that have left the fresh buffer: the graph of an index of kind HNSW, the
 // lists of an inverted-file kind. An index of kind Flat has none. What is the same for all kinds (versions, batches, the
 // buffer, the reuse of slots) is not its business: it gets a slot when a worker takes it out of the buffer, loses it when
@@ -7,9 +9,9 @@ package ann
 //
 // Its methods are called once per search or job, never per distance.
 type structure interface {
-	// plan says what a search would cost, in distances of a scan, and sets what p says about it; selectivity is the
-	// share of the points that match. It reports false when the structure is empty.
-	plan(p *searchPlan, k int, opt SearchOptions, selectivity float64) (cost float64, ok bool)
+	// plan returns p with how to search in it, and what that would cost in distances of a scan; selectivity is the share
+	// of the points that match. The cost is infinite when the structure is empty.
+	plan(p searchPlan, k int, opt SearchOptions, selectivity float64) (_ searchPlan, cost float64)
 	// search pushes what it finds to r.results, which hold the points of the buffer already; r.scanned names those.
 	// It reports false when it gave up. r is pinned and walks.
 	search(r *reader, p searchPlan, f Filter) (complete bool)
@@ -33,12 +35,15 @@ type hnsw struct {
 	ix *Index
 }
 
-func (h hnsw) plan(p *searchPlan, k int, opt SearchOptions, selectivity float64) (float64, bool) {
+func (h hnsw) plan(p searchPlan, k int, opt SearchOptions, selectivity float64) (searchPlan, float64) {
+	if h.nodes.Load() == 0 {
+		return p, math.Inf(1)
+	}
 	if p.ef = opt.Ef; p.ef == 0 {
 		p.ef = h.ix.opt.Ef
 	}
 	p.ef = max(p.ef, k)
-	return max(minWalkCost, float64(p.ef*walkPerEf)/max(selectivity, 1e-9)), h.nodes.Load() > 0
+	return p, max(minWalkCost, float64(p.ef*walkPerEf)/max(selectivity, 1e-9))
 }
 
 func (h hnsw) search(r *reader, p searchPlan, f Filter) bool { return h.ix.walkGraph(r, p, f) }
