@@ -50,8 +50,8 @@ type links []atomic.Uint32
 
 func newGraph(s *slots, sp *space, opt Options) *graph {
 	g := &graph{slots: s, space: sp, m: opt.M, m0: 2 * opt.M, alpha: opt.Alpha, seed: opt.Seed, upperEnd: 1}
-	g.rows.stride = uintptr(g.m0) * 4
-	g.upper.stride = unsafe.Sizeof(upperRow{}) + uintptr(g.m)*4
+	g.rows.Stride = uintptr(g.m0) * 4
+	g.upper.Stride = unsafe.Sizeof(upperRow{}) + uintptr(g.m)*4
 	return g
 }
 

@@ -8,65 +8,34 @@ import (
 	"github.com/freshet-io/freshet/ann/internal/kernel"
 )
 
-// A slab grows by chunks: the first holds 1<<firstChunkBits records, and each later one as many as all before it. So an
-// index of ten points stays small, growth never copies, and a record keeps its address for ever.
-const (
-	firstChunkBits = 3
-	maxChunks      = 32 - firstChunkBits + 1
-	cacheLine      = 64
-)
+const cacheLine = 64
 
-// chunkOf returns the chunk that holds record i, and its place there.
-func chunkOf(i uint32) (chunk int, offset uint32) {
-	chunk = bits.Len32(i >> firstChunkBits)
-	return chunk, i - chunkStart(chunk)
-}
-
-// chunkStart returns the number of the first record of a chunk.
-func chunkStart(chunk int) uint32 {
-	if chunk == 0 {
-		return 0
-	}
-	return 1 << (firstChunkBits + chunk - 1)
-}
-
-// chunkLen returns the number of records of a chunk.
-func chunkLen(chunk int) uint32 {
-	if chunk == 0 {
-		return 1 << firstChunkBits
-	}
-	return chunkStart(chunk)
-}
-
-// slab is an array of records of one size without pointers, so that the garbage collector never looks inside. One
-// goroutine at a time may call grow; at may be called by any number meanwhile, for records that were published to them.
+// slab is an array of records of one size without pointers, so that the garbage collector never looks inside. It grows
+// as its table says: an index of ten points stays small. One goroutine at a time may call grow; at may be called by any
+// number meanwhile, for records that were published to them.
 type slab struct {
-	stride uintptr // bytes of a record
-	chunks [maxChunks]atomic.Pointer[byte]
-	bytes  atomic.Int64 // allocated so far
+	kernel.Table
+	bytes atomic.Int64 // allocated so far
 }
 
 // grow makes record i usable. New records are zero. Kernels may read a little beyond the last.
 func (s *slab) grow(i uint32) {
-	chunk, _ := chunkOf(i)
-	if s.chunks[chunk].Load() != nil {
+	chunk := kernel.ChunkOf(i)
+	if s.HasChunk(chunk) {
 		return
 	}
-	size := uintptr(chunkLen(chunk)) * s.stride
+	size := uintptr(kernel.ChunkLen(chunk)) * s.Stride
 	memory := make([]byte, size+cacheLine+kernel.Overread)
 	base := unsafe.Pointer(unsafe.SliceData(memory))
 	if rest := uintptr(base) % cacheLine; rest != 0 {
 		base = unsafe.Add(base, cacheLine-rest)
 	}
 	s.bytes.Add(int64(size))
-	s.chunks[chunk].Store((*byte)(base))
+	s.SetChunk(chunk, base)
 }
 
 // at returns the address of record i, which must have been grown to.
-func (s *slab) at(i uint32) unsafe.Pointer {
-	chunk, offset := chunkOf(i)
-	return unsafe.Add(unsafe.Pointer(s.chunks[chunk].Load()), uintptr(offset)*s.stride)
-}
+func (s *slab) at(i uint32) unsafe.Pointer { return s.At(i) }
 
 // bitmap is a set of slots that readers scan without locks. Its summary has a bit per word, so that a scan costs little
 // when few slots are set. Writers hold the lock of the owner.
@@ -75,7 +44,7 @@ type bitmap struct {
 	summary slab // of atomic.Uint64; word i holds words 64i to 64i+63
 }
 
-func (b *bitmap) init() { b.words.stride, b.summary.stride = 8, 8 }
+func (b *bitmap) init() { b.words.Stride, b.summary.Stride = 8, 8 }
 
 // grow makes slot usable.
 func (b *bitmap) grow(slot uint32) {

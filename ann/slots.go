@@ -78,10 +78,10 @@ type slots struct {
 // init prepares for vectors of padded components, and of so many bytes in codes, zero for none.
 func (s *slots) init(padded, records int) {
 	s.padded, s.records = padded, records
-	s.codes.stride = uintptr(records)
-	s.dead.stride = 8
-	s.headers.stride = unsafe.Sizeof(slotHeader{})
-	s.vectors.stride = uintptr(padded) * 4
+	s.codes.Stride = uintptr(records)
+	s.dead.Stride = 8
+	s.headers.Stride = unsafe.Sizeof(slotHeader{})
+	s.vectors.Stride = uintptr(padded) * 4
 	s.buffer.init()
 	s.end.Store(1)
 }
