@@ -1,13 +1,14 @@
 package ann
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
-	"math"
+	"runtime"
+	"slices"
+	"sync"
 )
 
 // ErrDamaged is wrapped by the errors of Load for a snapshot whose bytes are not what was written.
@@ -16,6 +17,9 @@ var ErrDamaged = errors.New("the snapshot is damaged")
 // Load returns the index of a snapshot that is read from r. Dim zero means the snapshot's; otherwise dimension and
 // metric must agree with it. The kind may differ. Links are taken over when the snapshot has some with the same M;
 // points without links are searchable at once, from the buffer, and are linked in the background.
+//
+// Blocks of about a megabyte are read one after the other and decoded on all processors. Reads are as large as blocks, so
+// r needs no buffer of its own.
 //
 // A snapshot that is damaged, cut short or of another format is an error that says so; there is no partial result.
 func Load(r io.Reader, opt Options) (*Index, error) {
@@ -37,6 +41,8 @@ type header struct {
 	m, dim, perBlock  int
 	points            uint64
 	entry, entryLevel uint32
+	codes             int  // bytes of the codes of a point
+	sameCodes         bool // they are what this program makes
 }
 
 func load(r io.Reader, opt Options) (*Index, error) {
@@ -57,8 +63,9 @@ func load(r io.Reader, opt Options) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := loader{ix: ix, header: h, links: ix.graph != nil && h.m == ix.opt.M}
-	if err := l.readBlocks(r); err != nil {
+	l := &loader{ix: ix, header: h, r: r, links: ix.graph != nil && h.m == ix.opt.M}
+	l.header.sameCodes = h.sameCodes && h.codes == ix.slots.records
+	if err := l.readBlocks(); err != nil {
 		return nil, err
 	}
 	if err := l.finish(); err != nil {
@@ -82,12 +89,16 @@ func readHeader(r io.Reader) (header, error) {
 	if format := le.Uint32(b[8:]); format != snapshotFormat {
 		return header{}, fmt.Errorf("it has format %d, and this program reads format %d: use the program that wrote it, or fill a new index", format, snapshotFormat)
 	}
+	if b[40] != formFloat32 {
+		return header{}, fmt.Errorf("its vectors have form %d, which this program does not read: use the program that wrote it, or fill a new index", b[40])
+	}
 	h := header{
 		metric: Metric(b[12]), m: int(le.Uint16(b[14:])), dim: int(le.Uint32(b[16:])), perBlock: int(le.Uint32(b[20:])),
 		points: le.Uint64(b[24:]), entry: le.Uint32(b[32:]), entryLevel: le.Uint32(b[36:]),
+		sameCodes: b[41] == codesVersion, codes: int(le.Uint16(b[42:])),
 	}
 	if h.dim < MinDim || h.dim > MaxDim || h.m > MaxM || h.points >= maxSlots || h.entryLevel > maxLevel ||
-		h.perBlock < 1 || h.perBlock > pointsPerBlock || h.entry != noOrdinal && uint64(h.entry) >= h.points {
+		h.perBlock < 1 || h.perBlock > perBlock(h.dim, h.codes, h.m) || h.entry != noOrdinal && uint64(h.entry) >= h.points {
 		return header{}, damaged("a number in the header is out of range")
 	}
 	return h, nil
@@ -105,190 +116,129 @@ type loader struct {
 	ix     *Index
 	header header
 	links  bool // take over the links
-	next   uint32
-	vector []float32
-	row    []uint32
-	linked []uint32
+
+	mu   sync.Mutex // guards the fields below, and growth of the slabs
+	r    io.Reader
+	next uint32 // slot of the first point of the next block
+	sums uint32
+	err  error
+	ends bool // the trailer has been read
 }
 
 const loadedSeq = 2 // the sequence at which all points of a snapshot are born
 
-func (l *loader) readBlocks(r io.Reader) error {
+// readBlocks reads and decodes all blocks, and checks the trailer.
+func (l *loader) readBlocks() error {
 	l.next = 1
-	l.vector = make([]float32, l.header.dim)
-	var head [8]byte
-	var body bytes.Buffer
-	sums := uint32(0)
-	most := uint32(l.header.perBlock * l.recordMax())
-	for left := l.header.points; left > 0; {
-		n := min(left, uint64(l.header.perBlock))
-		if _, err := io.ReadFull(r, head[:]); err != nil {
-			return readError("blocks", err)
-		}
-		size := binary.LittleEndian.Uint32(head[:])
-		if size > most {
-			return damaged("a block claims %d bytes: at most %d are possible", size, most)
-		}
-		body.Reset() // grows with what really comes, so that a lie about the size costs no memory
-		if _, err := io.CopyN(&body, r, int64(size)); err != nil {
-			return readError("blocks", err)
-		}
-		if crc32.Checksum(body.Bytes(), castagnoli) != binary.LittleEndian.Uint32(head[4:]) {
-			return damaged("the checksum of the block with point %d is wrong", l.next-1)
-		}
-		sums = crc32.Update(sums, castagnoli, head[4:])
-		if err := l.readPoints(body.Bytes(), int(n)); err != nil {
-			return err
-		}
-		left -= n
+	var workers sync.WaitGroup
+	blocks := (l.header.points + uint64(l.header.perBlock) - 1) / uint64(l.header.perBlock)
+	for range min(uint64(runtime.GOMAXPROCS(0)), max(1, blocks)) {
+		workers.Go(func() {
+			b := blockLoader{loader: l}
+			for l.take(&b) {
+				if err := b.decode(); err != nil {
+					l.fail(err)
+				}
+			}
+		})
 	}
+	workers.Wait()
+	return l.err
+}
+
+func (l *loader) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		l.err = err
+	}
+}
+
+// take reads the next block into b. It returns false when there is none, or something is wrong.
+func (l *loader) take(b *blockLoader) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil || l.ends {
+		return false
+	}
+	left := l.header.points - uint64(l.next-1)
+	if left == 0 {
+		l.ends = true
+		l.err = l.readTrailer()
+		return false
+	}
+	b.first, b.points = l.next, int(min(left, uint64(l.header.perBlock)))
+	if l.err = l.readBlock(b); l.err != nil {
+		return false
+	}
+	l.next += uint32(b.points)
+	l.ix.slots.growTo(l.next - 1)
+	if l.links {
+		growTo(&l.ix.graph.rows, b.first, l.next-1)
+	}
+	return true
+}
+
+func (l *loader) readBlock(b *blockLoader) error {
+	var head [8]byte
+	if _, err := io.ReadFull(l.r, head[:]); err != nil {
+		return readError("blocks", err)
+	}
+	size, most := binary.LittleEndian.Uint32(head[:]), b.points*l.recordMax()
+	if int64(size) > int64(most) {
+		return damaged("a block claims %d bytes: at most %d are possible", size, most)
+	}
+	b.body = slices.Grow(b.body[:0], int(size))[:size] // a block is small: a lie about the size costs little memory
+	if _, err := io.ReadFull(l.r, b.body); err != nil {
+		return readError("blocks", err)
+	}
+	b.sum = binary.LittleEndian.Uint32(head[4:])
+	l.sums = crc32.Update(l.sums, castagnoli, head[4:])
+	return nil
+}
+
+func (l *loader) readTrailer() error {
 	var end [snapshotTrailer]byte
-	if _, err := io.ReadFull(r, end[:]); err != nil {
+	if _, err := io.ReadFull(l.r, end[:]); err != nil {
 		return readError("trailer", err)
 	}
-	if string(end[:8]) != snapshotEnd || binary.LittleEndian.Uint32(end[8:]) != sums {
+	if le := binary.LittleEndian; string(end[:8]) != snapshotEnd || le.Uint32(end[8:]) != l.sums || le.Uint32(end[12:]) != 0 {
 		return damaged("the trailer does not fit the blocks")
 	}
 	return nil
 }
 
+// pointBytes returns the bytes of a point without its links.
+func (l *loader) pointBytes() int { return 9 + l.header.codes + 4*l.header.dim }
+
 // recordMax returns the bytes of the longest possible record.
 func (l *loader) recordMax() int {
-	return 9 + 4*l.header.dim + 1 + 8*l.header.m + maxLevel*(1+4*l.header.m)
+	return l.pointBytes() + 1 + 8*l.header.m + maxLevel*(1+4*l.header.m)
 }
 
-func (l *loader) readPoints(body []byte, n int) error {
-	for range n {
-		if len(body) < 9+4*l.header.dim {
-			return damaged("a block ends in the record of point %d", l.next-1)
-		}
-		rest, err := l.readPoint(body)
-		if err != nil {
-			return err
-		}
-		body = rest
+// growTo makes slots up to last usable; they hold nothing yet.
+func (s *slots) growTo(last uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := s.end.Load()
+	growTo(&s.headers, first, last)
+	growTo(&s.vectors, first, last)
+	growTo(&s.dead, first>>6, last>>6)
+	if s.records > 0 {
+		growTo(&s.codes, first, last)
 	}
-	if len(body) > 0 {
-		return damaged("%d bytes follow the last point of a block", len(body))
-	}
-	return nil
+	growTo(&s.buffer.words, first>>6, last>>6)
+	growTo(&s.buffer.summary, first>>12, last>>12)
+	s.end.Store(last + 1)
 }
 
-// readPoint stores the first point of body, which holds its key, level and vector, and returns the bytes after it.
-func (l *loader) readPoint(body []byte) ([]byte, error) {
-	ix, le := l.ix, binary.LittleEndian
-	key, level := le.Uint64(body), int(body[8])
-	body = body[9:]
-	for i := range l.vector {
-		l.vector[i] = math.Float32frombits(le.Uint32(body[4*i:]))
-	}
-	body = body[4*l.header.dim:]
-	norm, err := ix.space.check(l.vector)
-	if err != nil {
-		return nil, damaged("the vector of key %d: %v", key, err)
-	}
-	if ix.keys.find(key) != noSlot {
-		return nil, damaged("key %d occurs twice", key)
-	}
-	slot := ix.slots.allocate()
-	ix.store(slot, l.vector, norm)
-	ix.slots.publish(slot, key, noSlot, loadedSeq)
-	ix.keys.put(key, slot)
-	l.next++
-	if level == levelUnlinked {
-		return body, nil
-	}
-	if level > maxLevel {
-		return nil, damaged("key %d has level %d: at most %d is possible", key, level, maxLevel)
-	}
-	if l.links {
-		ix.graph.addRows(slot, level)
-		ix.slots.header(slot).set(linked)
-		l.linked = append(l.linked, slot)
-	}
-	return l.readLinks(body, slot, level)
-}
-
-func (l *loader) readLinks(body []byte, slot uint32, level int) ([]byte, error) {
-	for at := 0; at <= level; at++ {
-		if len(body) < 1 || len(body) < 1+4*int(body[0]) {
-			return nil, damaged("a block ends in the links of point %d", slot-1)
-		}
-		n := int(body[0])
-		most := l.header.m
-		if at == 0 {
-			most *= 2
-		}
-		if n > most {
-			return nil, damaged("point %d has %d links on level %d: at most %d are possible", slot-1, n, at, most)
-		}
-		l.row = l.row[:0]
-		for i := range n {
-			to := binary.LittleEndian.Uint32(body[1+4*i:])
-			if uint64(to) >= l.header.points || to+1 == slot || contains(l.row, to+1) {
-				return nil, damaged("point %d has a link to point %d, which is none, itself, or linked twice", slot-1, to)
-			}
-			l.row = append(l.row, to+1)
-		}
-		body = body[1+4*n:]
-		if l.links {
-			l.ix.graph.row(slot, at).set(l.row)
-		}
-	}
-	return body, nil
-}
-
-// finish takes the linked points out of the buffer and mends the links: those to points without rows on the level are
-// removed, and points that no walk finds are linked again.
-func (l *loader) finish() error {
-	ix := l.ix
-	ix.committed.Store(loadedSeq)
-	ix.live.Store(int64(l.header.points))
-	ix.draining.Store(ix.graph != nil && int64(ix.opt.FlatBelow) < ix.live.Load())
-	if len(l.linked) == 0 {
-		return nil
-	}
-	g := ix.graph
-	for _, slot := range l.linked {
-		for level := int(ix.slots.header(slot).level.Load()); level >= 0; level-- {
-			l.pruneRow(slot, level)
-		}
-		ix.slots.leaveBuffer(slot)
-	}
-	l.chooseEntry()
-	r := ix.readers.acquire(true)
-	defer ix.readers.release(r)
-	for _, slot := range g.unreachable(r) {
-		g.connect(r, slot, 0, ix.opt.EfConstruction)
-		ix.relinks.Add(1)
-	}
-	return nil
-}
-
-// pruneRow removes links to points that have no row on the level.
-func (l *loader) pruneRow(slot uint32, level int) {
-	row := l.ix.graph.row(slot, level)
-	l.row = row.appendTo(l.row[:0])
-	keep := l.row[:0]
-	for _, to := range l.row {
-		if h := l.ix.slots.header(to); h.is(linked) && int(h.level.Load()) >= level {
-			keep = append(keep, to)
-		}
-	}
-	row.set(keep)
-}
-
-// chooseEntry takes the entry point of the snapshot, or the linked point with the highest level when that one is not
-// in it or has no such level.
-func (l *loader) chooseEntry() {
-	g := l.ix.graph
-	if slot := l.header.entry + 1; l.header.entry != noOrdinal {
-		if h := l.ix.slots.header(slot); h.is(linked) && h.level.Load() == l.header.entryLevel {
-			g.raiseEntry(slot, int(l.header.entryLevel), true)
+// growTo makes the records from first to last of a slab usable.
+func growTo(s *slab, first, last uint32) {
+	for from, _ := chunkOf(first); from < maxChunks; from++ {
+		start := chunkStart(from)
+		if start > last {
 			return
 		}
-	}
-	for _, slot := range l.linked {
-		g.raiseEntry(slot, int(l.ix.slots.header(slot).level.Load()), false)
+		s.grow(start)
 	}
 }

@@ -1,48 +1,63 @@
 package ann
 
 import (
-	"bufio"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"math"
 	"math/bits"
+	"unsafe"
 )
 
 // The bytes of a snapshot. All numbers are little-endian; a checksum is CRC-32C.
 //
 //	header, 64 bytes
 //	   0  8  "FRESHANN"
-//	   8  4  format, 1
+//	   8  4  format, 2
 //	  12  1  metric          13  1  kind
 //	  14  2  m, or 0 when there are no links
 //	  16  4  dimension       20  4  points per block
 //	  24  8  number of points
 //	  32  4  ordinal of the entry point, or 2^32-1      36  4  level of the entry point
-//	  40 20  zero
+//	  40  1  form of the vectors: 0 float32             41  1  version of the codes, see codesVersion
+//	  42  2  bytes of the codes of a point, 0 = none    44 16  zero
 //	  60  4  checksum of bytes 0 to 59
 //	block, repeated until all points have come; every block but the last holds as many as the header says
 //	   0  4  bytes of its body    4  4  checksum of its body
-//	   body: for every point
-//	      key 8 · level 1 (255: not linked) · dimension × float32
-//	      and for each level from 0 to its own: number of links 1 · ordinals of 4 bytes
+//	   body, in columns, each for all points of the block:
+//	      keys, 8 bytes
+//	      levels, 1 byte (255: not linked)
+//	      codes
+//	      vectors, dimension × float32
+//	      links: of every linked point, for each level from 0 to its own: their number, 1 byte, and ordinals of 4 bytes
 //	trailer, 16 bytes
 //	   0  8  "FRESHEND"   8  4  checksum of the blocks' checksums, in order   12  4  zero
 //
-// The ordinal of a point is its place in the file, counted from 0.
+// The ordinal of a point is its place in the file, counted from 0. So a block says nothing that depends on another one,
+// and Load decodes as many at once as there are processors.
 const (
 	snapshotMagic   = "FRESHANN"
 	snapshotEnd     = "FRESHEND"
-	snapshotFormat  = 1
+	snapshotFormat  = 2
 	snapshotHeader  = 64
 	snapshotTrailer = 16
-	pointsPerBlock  = 1024
+	blockBytes      = 1 << 20 // about the size of a block
+	maxBlockPoints  = 4096
 	noOrdinal       = math.MaxUint32
 	levelUnlinked   = 255
+	formFloat32     = 0
+	// codesVersion names the layout and meaning of a record of codes. A snapshot with another one loads as well: its
+	// codes are made anew from the vectors. It rises with every change of package kernel that alters a record.
+	codesVersion = 1
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// perBlock returns how many points go into a block.
+func perBlock(dim, codes, m int) int {
+	return min(maxBlockPoints, max(1, blockBytes/(9+codes+4*dim+8*m)))
+}
 
 // ordinals numbers the slots that are visible at one sequence.
 type ordinals struct {
@@ -90,105 +105,146 @@ func (o *ordinals) each(yield func(slot uint32) error) error {
 // Snapshot writes the index to w while it serves searches and changes. The snapshot holds exactly the points of one
 // instant inside the call: every batch that was applied before it, none that came after. Links are written as they
 // are met, those to other points are left out, and Load mends what that tears. Slots of points that die meanwhile are
-// used again only after the call.
+// used again only after the call. Write gets about a megabyte at a time.
 func (ix *Index) Snapshot(w io.Writer) error {
 	if ix.closed.Load() {
 		return ErrClosed
 	}
 	r := ix.readers.acquire(false)
 	defer ix.unpin(r)
-	out := bufio.NewWriterSize(w, 1<<16)
-	o := ix.ordinalsAt(r.seq)
-	out.Write(ix.snapshotHeader(&o))
-	var body []byte
-	sums := uint32(0)
-	n := 0
-	flush := func() error {
-		head := binary.LittleEndian.AppendUint32(nil, uint32(len(body)))
-		sum := binary.LittleEndian.AppendUint32(nil, crc32.Checksum(body, castagnoli))
-		sums = crc32.Update(sums, castagnoli, sum)
-		out.Write(append(head, sum...))
-		_, err := out.Write(body)
-		body, n = body[:0], 0
-		return err
-	}
-	err := o.each(func(slot uint32) error {
-		body = ix.appendPoint(body, slot, &o)
-		if n++; n == pointsPerBlock {
-			return flush()
-		}
-		return nil
-	})
-	if err == nil && n > 0 {
-		err = flush()
-	}
-	if err == nil {
-		end := binary.LittleEndian.AppendUint32([]byte(snapshotEnd), sums)
-		out.Write(append(end, 0, 0, 0, 0))
-		err = out.Flush()
-	}
-	if err != nil {
+	s := snapshotWriter{ix: ix, w: w, ordinals: ix.ordinalsAt(r.seq)}
+	if err := s.write(); err != nil {
 		return fmt.Errorf("ann: the snapshot could not be written: %w", err)
 	}
 	return nil
 }
 
-func (ix *Index) snapshotHeader(o *ordinals) []byte {
-	m, entry, level := 0, uint32(noOrdinal), 0
+// snapshotWriter is a snapshot under way.
+type snapshotWriter struct {
+	ix       *Index
+	w        io.Writer
+	ordinals ordinals
+	block    []uint32 // the slots of the next block
+	out      []byte
+	sums     uint32 // checksum of the blocks' checksums
+}
+
+func (s *snapshotWriter) write() error {
+	if _, err := s.w.Write(s.header()); err != nil {
+		return err
+	}
+	most := s.ix.perBlock()
+	err := s.ordinals.each(func(slot uint32) error {
+		if s.block = append(s.block, slot); len(s.block) < most {
+			return nil
+		}
+		return s.flush()
+	})
+	if err == nil && len(s.block) > 0 {
+		err = s.flush()
+	}
+	if err == nil {
+		end := binary.LittleEndian.AppendUint32([]byte(snapshotEnd), s.sums)
+		_, err = s.w.Write(append(end, 0, 0, 0, 0))
+	}
+	return err
+}
+
+func (ix *Index) perBlock() int { return perBlock(ix.opt.Dim, ix.slots.records, ix.snapshotM()) }
+
+// snapshotM is m as snapshots have it.
+func (ix *Index) snapshotM() int {
+	if ix.graph == nil {
+		return 0
+	}
+	return ix.opt.M
+}
+
+func (s *snapshotWriter) header() []byte {
+	ix := s.ix
+	entry, level := uint32(noOrdinal), 0
 	if ix.graph != nil {
-		m = ix.opt.M
 		var slot uint32
 		slot, level = ix.graph.entryPoint()
-		entry = o.of(slot)
+		entry = s.ordinals.of(slot)
 	}
 	le := binary.LittleEndian
 	b := le.AppendUint32([]byte(snapshotMagic), snapshotFormat)
 	b = append(b, byte(ix.opt.Metric), byte(ix.opt.Kind))
-	b = le.AppendUint16(b, uint16(m))
+	b = le.AppendUint16(b, uint16(ix.snapshotM()))
 	b = le.AppendUint32(b, uint32(ix.opt.Dim))
-	b = le.AppendUint32(b, pointsPerBlock)
-	b = le.AppendUint64(b, uint64(o.count))
+	b = le.AppendUint32(b, uint32(ix.perBlock()))
+	b = le.AppendUint64(b, uint64(s.ordinals.count))
 	b = le.AppendUint32(b, entry)
 	b = le.AppendUint32(b, uint32(level))
+	b = append(b, formFloat32, codesVersion)
+	b = le.AppendUint16(b, uint16(ix.slots.records))
 	b = append(b, make([]byte, snapshotHeader-4-len(b))...)
 	return le.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// appendPoint appends the record of slot, which is visible at the sequence of o.
-func (ix *Index) appendPoint(body []byte, slot uint32, o *ordinals) []byte {
+// flush writes the points of block.
+func (s *snapshotWriter) flush() error {
 	le := binary.LittleEndian
-	h := ix.slots.header(slot)
-	body = le.AppendUint64(body, h.key.Load())
-	inGraph := h.is(linked) || h.is(retired)
-	level := int(h.level.Load())
-	if inGraph {
-		body = append(body, byte(level))
-	} else {
-		body = append(body, levelUnlinked)
+	s.out = append(s.out[:0], 0, 0, 0, 0, 0, 0, 0, 0)
+	for _, slot := range s.block {
+		s.out = le.AppendUint64(s.out, s.ix.slots.header(slot).key.Load())
 	}
-	for _, x := range ix.slots.vector(slot)[:ix.opt.Dim] {
-		body = le.AppendUint32(body, math.Float32bits(x))
+	// A slot may be linked while the block is written: its level is read once, and decides.
+	levels := len(s.out)
+	for _, slot := range s.block {
+		s.out = append(s.out, s.ix.snapshotLevel(slot))
 	}
-	if !inGraph {
-		return body
+	if n := s.ix.slots.records; n > 0 {
+		for _, slot := range s.block {
+			s.out = append(s.out, unsafe.Slice((*byte)(s.ix.slots.code(slot)), n)...)
+		}
 	}
-	mu := ix.graph.lock(slot) // a row that changes meanwhile could show a link twice
+	for _, slot := range s.block {
+		for _, x := range s.ix.slots.vector(slot)[:s.ix.opt.Dim] {
+			s.out = le.AppendUint32(s.out, math.Float32bits(x))
+		}
+	}
+	for i, slot := range s.block {
+		if level := s.out[levels+i]; level != levelUnlinked {
+			s.appendLinks(slot, int(level))
+		}
+	}
+	s.block = s.block[:0]
+	body := s.out[8:]
+	le.PutUint32(s.out, uint32(len(body)))
+	le.PutUint32(s.out[4:], crc32.Checksum(body, castagnoli))
+	s.sums = crc32.Update(s.sums, castagnoli, s.out[4:8])
+	_, err := s.w.Write(s.out)
+	return err
+}
+
+// snapshotLevel is the level of a slot, or levelUnlinked.
+func (ix *Index) snapshotLevel(slot uint32) byte {
+	if h := ix.slots.header(slot); ix.graph != nil && (h.is(linked) || h.is(retired)) {
+		return byte(h.level.Load())
+	}
+	return levelUnlinked
+}
+
+// appendLinks appends the rows of slot, without the links to points that the snapshot does not have.
+func (s *snapshotWriter) appendLinks(slot uint32, level int) {
+	mu := s.ix.graph.lock(slot) // a row that changes meanwhile could show a link twice
 	mu.Lock()
 	defer mu.Unlock()
 	for l := range level + 1 {
-		at := len(body)
-		body = append(body, 0)
-		row := ix.graph.row(slot, l)
+		at := len(s.out)
+		s.out = append(s.out, 0)
+		row := s.ix.graph.row(slot, l)
 		for i := range row {
 			link := row[i].Load()
 			if link == noSlot {
 				break
 			}
-			if to := o.of(link); to != noOrdinal {
-				body = le.AppendUint32(body, to)
-				body[at]++
+			if to := s.ordinals.of(link); to != noOrdinal {
+				s.out = binary.LittleEndian.AppendUint32(s.out, to)
+				s.out[at]++
 			}
 		}
 	}
-	return body
 }

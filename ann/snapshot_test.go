@@ -55,7 +55,7 @@ func TestLoadRefuses(t *testing.T) {
 		return b
 	}
 	format := bytes.Clone(good)
-	format[8] = 2
+	format[8] = 3
 	binary.LittleEndian.PutUint32(format[60:], crc32.Checksum(format[:60], crc32.MakeTable(crc32.Castagnoli)))
 	for _, c := range []struct {
 		name, want string
@@ -69,9 +69,10 @@ func TestLoadRefuses(t *testing.T) {
 		{"body", "checksum of the block", flip(200), ann.Options{}, true},
 		{"second block", "checksum of the block", flip(len(good) - 100), ann.Options{}, true},
 		{"trailer", "trailer", flip(len(good) - 6), ann.Options{}, true},
+		{"last byte", "trailer", flip(len(good) - 1), ann.Options{}, true},
 		{"cut in a block", "ends in the blocks", good[:len(good)/2], ann.Options{}, true},
 		{"cut before the trailer", "ends in the trailer", good[:len(good)-1], ann.Options{}, true},
-		{"format", "has format 2", format, ann.Options{}, false},
+		{"format", "has format 3", format, ann.Options{}, false},
 		{"dimension", "has dimension 6", good, ann.Options{Dim: 7}, false},
 		{"metric", "has metric cosine", good, ann.Options{Metric: ann.L2}, false},
 		{"option", "option M is 1000", good, ann.Options{M: 1000}, false},
