@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+
+	"github.com/freshet-io/freshet/ann/internal/kernel"
 )
 
 // ErrDamaged is wrapped by the errors of Load for a snapshot whose bytes are not what was written.
@@ -234,8 +236,8 @@ func (s *slots) growTo(last uint32) {
 
 // growTo makes the records from first to last of a slab usable.
 func growTo(s *slab, first, last uint32) {
-	for from, _ := chunkOf(first); from < maxChunks; from++ {
-		start := chunkStart(from)
+	for from := kernel.ChunkOf(first); from < kernel.MaxChunks; from++ {
+		start := kernel.ChunkStart(from)
 		if start > last {
 			return
 		}
