@@ -43,6 +43,7 @@ func (ix *Index) Check() []Problem {
 type checker struct {
 	ix       *Index
 	keys     map[uint64]struct{}
+	scratch  []float32
 	problems []Problem
 }
 
@@ -74,7 +75,9 @@ func (c *checker) points() {
 		if found := c.ix.keys.find(key); found != slot {
 			c.report(ProblemNotFound, slot, "it leads to slot %d instead of %d", found, slot)
 		}
-		if _, err := c.ix.space.check(s.vector(slot)[:c.ix.opt.Dim]); err != nil {
+		if v, err := s.vectors.read(slot, c.scratch); err != nil {
+			c.report(ProblemBadVector, slot, "%v", err)
+		} else if _, err := c.ix.space.check(v[:c.ix.opt.Dim]); err != nil {
 			c.report(ProblemBadVector, slot, "%v", err)
 		}
 		switch buffered, inGraph := s.buffer.has(slot), h.is(linked); {

@@ -89,13 +89,8 @@ func (m *maintainer) begunLocked(seq uint64) bool {
 	return true
 }
 
-// Close stops the background work and waits for the job at hand. Later calls that change or search return ErrClosed;
-// Close itself may be called again.
-func (ix *Index) Close() error {
-	ix.write.Lock()
-	ix.closed.Store(true)
-	ix.write.Unlock()
-	m := &ix.maintainer
+// stop ends the background work, and waits for the jobs at hand.
+func (m *maintainer) stop() {
 	for {
 		m.mu.Lock()
 		m.stopped = true
@@ -107,7 +102,7 @@ func (ix *Index) Close() error {
 		}
 		m.mu.Unlock()
 		if running == 0 {
-			return nil
+			return
 		}
 		<-done
 	}

@@ -3,6 +3,7 @@ package ann
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -27,10 +28,12 @@ type Index struct {
 	keys      keyTable
 	readers   readers
 	structure structure     // nil in an index of kind Flat
-	graph     *graph        // the structure of kind HNSW, else nil
+	graph     *graph        // the structure of kinds HNSW and HNSWDisk, else nil
 	committed atomic.Uint64 // sequence of the newest change; starts at 1
 	live      atomic.Int64  // points at the newest sequence
 	closed    atomic.Bool
+	closing   sync.Mutex    // held while Close waits
+	left      chan struct{} // of one place: a reader has left a closed index
 
 	// write orders the batches. It is held while a batch is copied into its slots, never while links are made.
 	write sync.Mutex
@@ -55,18 +58,23 @@ func New(opt Options) (*Index, error) {
 		return nil, fmt.Errorf("ann: %w", err)
 	}
 	opt = opt.withDefaults()
-	ix := &Index{opt: opt, space: space{metric: opt.Metric, dim: opt.Dim, kernel: set}}
+	ix := &Index{opt: opt, left: make(chan struct{}, 1), space: space{metric: opt.Metric, dim: opt.Dim, kernel: set}}
 	records := kernel.RecordSize(opt.Dim)
-	if opt.Kind == Flat {
+	if opt.Kind == Flat && opt.Precision != Int8 {
 		records = 0 // exact scans need no codes
 	}
-	ix.slots.init(kernel.Pad(opt.Dim), records)
+	ix.slots.init(opt, set, records)
+	if opt.Kind == HNSWDisk {
+		if ix.slots.vectors.file, err = createVectorFile(opt.Dir, opt.Dim); err != nil {
+			return nil, err
+		}
+	}
 	ix.keys.slots = &ix.slots
 	ix.readers.committed = &ix.committed
 	ix.committed.Store(1)
 	ix.maintainer.ix = ix
 	ix.maintainer.handoff = make(chan job, opt.Workers)
-	if opt.Kind == HNSW {
+	if opt.Kind == HNSW || opt.Kind == HNSWDisk {
 		ix.graph = newGraph(&ix.slots, &ix.space, opt)
 		ix.structure = hnsw{ix.graph, ix}
 		ix.draining.Store(opt.FlatBelow < 0)
@@ -111,16 +119,42 @@ func (ix *Index) Apply(ops []Op) error {
 	if !ix.slots.fits(upserts) {
 		return fmt.Errorf("ann: the index holds %d points: a batch of %d exceeds the limit of %d slots", ix.Len(), upserts, maxSlots)
 	}
-	ix.commit(ops, norms)
+	slots, err := ix.place(ops, norms, upserts)
+	if err != nil {
+		return err
+	}
+	ix.commit(ops, slots)
 	return nil
 }
 
-// commit applies a checked batch. Nothing that it does before the sequence is stored is visible to a reader.
-func (ix *Index) commit(ops []Op, norms []float64) {
+// place stores the vectors of a checked batch in slots that nobody can see, and returns these in the order of the
+// upserts. When it fails, which only a file of vectors can cause, no slot is taken.
+func (ix *Index) place(ops []Op, norms []float64, upserts int) ([]uint32, error) {
+	slots := make([]uint32, 0, upserts)
+	scratch := ix.slots.vectors.scratch()
+	for i, op := range ops {
+		if op.Vector == nil {
+			continue
+		}
+		slot := ix.slots.allocate()
+		slots = append(slots, slot)
+		if err := ix.storeBy(slot, op.Vector, norms[i], scratch); err != nil {
+			for _, slot := range slots {
+				ix.slots.release(slot)
+			}
+			return nil, err
+		}
+	}
+	return slots, nil
+}
+
+// commit applies a batch whose vectors are in place. Nothing that it does before the sequence is stored is visible to a
+// reader.
+func (ix *Index) commit(ops []Op, slots []uint32) {
 	seq := ix.committed.Load() + 1
 	var dead []uint32
 	delta := 0
-	for i, op := range ops {
+	for _, op := range ops {
 		old := ix.keys.find(op.Key)
 		if old != noSlot && ix.slots.header(old).alive() {
 			ix.slots.kill(old, seq)
@@ -133,8 +167,8 @@ func (ix *Index) commit(ops []Op, norms []float64) {
 			ix.deletes.Add(1)
 			continue
 		}
-		slot := ix.slots.allocate()
-		ix.store(slot, op.Vector, norms[i])
+		slot := slots[0]
+		slots = slots[1:]
 		ix.slots.publish(slot, op.Key, old, seq)
 		ix.keys.put(op.Key, slot)
 		ix.upserts.Add(1)
@@ -148,59 +182,89 @@ func (ix *Index) commit(ops []Op, norms []float64) {
 	ix.kick()
 }
 
-// store writes a checked vector into a slot that nobody can see.
 func (ix *Index) store(slot uint32, v []float32, normSquared float64) {
-	stored := ix.slots.vector(slot)
-	ix.space.prepare(stored, v, normSquared)
-	if n := ix.slots.records; n > 0 {
-		ix.space.encode(unsafe.Slice((*byte)(ix.slots.code(slot)), n), stored)
-	}
+	_ = ix.storeBy(slot, v, normSquared, ix.slots.vectors.scratch())
 }
 
-// Vector appends the vector of key to dst, as it is stored: under cosine normalised to length 1 (a vector whose squared
-// length was within 1e-6 of 1 is kept as it came), else as it came. The result is false when there is no such key.
-func (ix *Index) Vector(key uint64, dst []float32) ([]float32, bool) {
-	r := ix.readers.acquire(false)
-	defer ix.unpin(r)
+// storeBy writes a checked vector into a slot that nobody can see. Its codes are made from what is stored, so that they
+// are the same after a restart. The scratch is memory as vectors.scratch returns it; it is left with what is stored.
+func (ix *Index) storeBy(slot uint32, v []float32, normSquared float64, scratch []float32) error {
+	ix.space.prepare(scratch, v, normSquared)
+	err := ix.slots.vectors.write(slot, scratch)
+	if n := ix.slots.records; n > 0 {
+		ix.space.encode(unsafe.Slice((*byte)(ix.slots.code(slot)), n), scratch)
+	}
+	return err
+}
+
+// Stored appends v to dst in the form that Vector returns once v is applied: under cosine normalised to length 1 (a
+// vector whose squared length is within 1e-6 of 1 is kept as it came), and rounded to Options.Precision. An audit that
+// compares this with Vector need not know what an index does to vectors: the bits must be the same, also after Load.
+// It fails like Apply for a vector that can't be stored.
+func (ix *Index) Stored(v, dst []float32) ([]float32, error) {
+	norm, err := ix.space.check(v)
+	if err != nil {
+		return dst, fmt.Errorf("ann: the vector can't be stored: %w", err)
+	}
+	at := len(dst)
+	dst = slices.Grow(dst, ix.slots.vectors.padded)[:at+ix.slots.vectors.padded]
+	ix.space.prepare(dst[at:], v, norm)
+	ix.slots.vectors.round(dst[at:])
+	return dst[:at+len(v)], nil
+}
+
+// Vector appends the vector of key to dst, as it is stored: see Stored. Found is false when there is no such key. An
+// error means that the file of an index of kind HNSWDisk could not be read, or ErrClosed.
+func (ix *Index) Vector(key uint64, dst []float32) (vector []float32, found bool, err error) {
+	r, err := ix.enter(false)
+	if err != nil {
+		return dst, false, err
+	}
+	defer ix.leave(r)
 	slot := ix.keys.findAt(key, r.seq)
 	if slot == noSlot {
-		return dst, false
+		return dst, false, nil
 	}
-	return append(dst, ix.slots.vector(slot)[:ix.opt.Dim]...), true
+	v, err := ix.slots.vectors.read(slot, r.full)
+	if err != nil {
+		return dst, false, err
+	}
+	return append(dst, v[:ix.opt.Dim]...), true, nil
 }
 
 // Each calls yield for every point of one instant, each key once, in no order, until it returns false. The vector, as
 // Vector returns it, is valid during the call only. Points are read from the slots that searches read, so an audit that
-// compares them with another source tests what searches see.
-func (ix *Index) Each(yield func(key uint64, vector []float32) bool) {
-	r := ix.readers.acquire(false)
-	defer ix.unpin(r)
+// compares them with another source tests what searches see. Errors are those of Vector. The function must not call
+// Close, which waits for it.
+func (ix *Index) Each(yield func(key uint64, vector []float32) bool) error {
+	r, err := ix.enter(false)
+	if err != nil {
+		return err
+	}
+	defer ix.leave(r)
 	for slot, end := uint32(1), ix.slots.end.Load(); slot < end; slot++ {
 		if h := ix.slots.header(slot); h.visibleAt(r.seq) {
-			r.query = append(r.query[:0], ix.slots.vector(slot)[:ix.opt.Dim]...)
+			v, err := ix.slots.vectors.read(slot, r.full)
+			if err != nil {
+				return err
+			}
+			r.query = append(r.query[:0], v[:ix.opt.Dim]...)
 			if !yield(h.key.Load(), r.query) {
-				return
+				return nil
 			}
 		}
 	}
-}
-
-// unpin ends the use of a reader and wakes the workers that had to wait for it.
-func (ix *Index) unpin(r *reader) {
-	ix.readers.release(r)
-	if ix.parked.Load() {
-		ix.kick()
-	}
+	return nil
 }
 
 // Stats is a picture of an index. Its numbers are read one by one, so they may differ by what happens meanwhile.
 type Stats struct {
-	Points   int // live points
-	InGraph  int // points with links
-	InBuffer int // points that searches find by a scan: the fresh buffer, or everything in a flat index
-	Deleted  int // slots of dead points that are not ready for use again
-	Free     int // slots ready for use again
-	Bytes    int64
+	Points   int   // live points
+	InGraph  int   // points with links
+	InBuffer int   // points that searches find by a scan: the fresh buffer, or everything in a flat index
+	Deleted  int   // slots of dead points that are not ready for use again
+	Free     int   // slots ready for use again
+	Bytes    int64 // of memory; a file of vectors is not counted
 
 	Upserts, Deletes uint64 // applied since New or Load
 	Searches         uint64

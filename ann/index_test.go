@@ -127,11 +127,11 @@ func TestLastOpOfAKeyWins(t *testing.T) {
 			t.Fatal(err)
 		}
 		for key, want := range map[uint64]float32{1: 3, 3: 4, 4: 5} {
-			if got, ok := ix.Vector(key, nil); !ok || got[0] != want {
+			if got, ok, err := ix.Vector(key, nil); !ok || err != nil || got[0] != want {
 				t.Errorf("%s: key %d has %v, want %v", kind, key, got, want)
 			}
 		}
-		if _, ok := ix.Vector(2, nil); ok || ix.Len() != 3 {
+		if _, ok, _ := ix.Vector(2, nil); ok || ix.Len() != 3 {
 			t.Errorf("%s: key 2 is alive, or %d points instead of 3", kind, ix.Len())
 		}
 		flush(t, ix)
@@ -146,11 +146,11 @@ func TestNormalisedOnce(t *testing.T) {
 		if err := ix.Apply([]ann.Op{{Key: i, Vector: mix.vector()}}); err != nil {
 			t.Fatal(err)
 		}
-		once, _ := ix.Vector(i, nil)
+		once, _, _ := ix.Vector(i, nil)
 		if err := ix.Apply([]ann.Op{{Key: i, Vector: once}}); err != nil {
 			t.Fatal(err)
 		}
-		twice, _ := ix.Vector(i, nil)
+		twice, _, _ := ix.Vector(i, nil)
 		for j := range once {
 			if once[j] != twice[j] {
 				t.Fatalf("vector %d, component %d: %v became %v", i, j, once[j], twice[j])

@@ -224,7 +224,9 @@ func (s *slots) growTo(last uint32) {
 	defer s.mu.Unlock()
 	first := s.end.Load()
 	growTo(&s.headers, first, last)
-	growTo(&s.vectors, first, last)
+	if s.vectors.inMemory() {
+		growTo(&s.vectors.memory, first, last)
+	}
 	growTo(&s.dead, first>>6, last>>6)
 	if s.records > 0 {
 		growTo(&s.codes, first, last)

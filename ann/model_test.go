@@ -182,7 +182,7 @@ func checkPoints(t *testing.T, ix *ann.Index, m *model) {
 		} else if !slices.Equal(got, want) {
 			t.Errorf("key %d: vector %v, want %v", key, got, want)
 		}
-		if same, ok := ix.Vector(key, nil); !ok || !slices.Equal(same, got) {
+		if same, ok, err := ix.Vector(key, nil); !ok || err != nil || !slices.Equal(same, got) {
 			t.Errorf("key %d: Vector and Each differ", key)
 		}
 		return true

@@ -1,8 +1,10 @@
 package ann
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 )
 
 // Metric says how two vectors are compared.
@@ -45,9 +47,12 @@ const (
 	HNSW Kind = iota
 	// Flat compares the query with every point: exact, and the oracle of the others.
 	Flat
+	// HNSWDisk is HNSW with the codes and the graph in memory and the full vectors in a file, of which a search reads the
+	// few that its results are ranked by. Exact searches read all of them.
+	HNSWDisk
 )
 
-var kindNames = [...]string{"hnsw", "flat"}
+var kindNames = [...]string{"hnsw", "flat", "hnsw_disk"}
 
 // String returns the name that ParseKind accepts.
 func (k Kind) String() string {
@@ -57,14 +62,14 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
 
-// ParseKind returns the kind of a name: hnsw or flat.
+// ParseKind returns the kind of a name, as String returns it.
 func ParseKind(name string) (Kind, error) {
 	for i, n := range kindNames {
 		if n == name {
 			return Kind(i), nil
 		}
 	}
-	return 0, fmt.Errorf("ann: index kind %q is not known: use hnsw or flat", name)
+	return 0, fmt.Errorf("ann: index kind %q is not known: use one of %s", name, strings.Join(kindNames[:], ", "))
 }
 
 // Limits of what an index accepts.
@@ -100,6 +105,11 @@ type Options struct {
 	Metric Metric
 	// Kind defaults to HNSW.
 	Kind Kind
+	// Precision says how exactly vectors are kept. Default Float32; kind HNSWDisk has no other.
+	Precision Precision
+	// Dir is where an index of kind HNSWDisk makes the file of its vectors; other kinds ignore it. It should be on a disk
+	// of its size, not in memory as temporary folders sometimes are. It has no default.
+	Dir string
 	// M is the number of links that a new point of the graph makes; its row holds up to 2M on the lowest level.
 	// Default DefaultM.
 	M int
@@ -158,6 +168,7 @@ func (o Options) Validate() error {
 		{"Dim", o.Dim, MinDim, MaxDim},
 		{"Metric", int(o.Metric), 0, len(metricNames) - 1},
 		{"Kind", int(o.Kind), 0, len(kindNames) - 1},
+		{"Precision", int(o.Precision), 0, len(precisionNames) - 1},
 		{"M", o.M, MinM, MaxM},
 		{"EfConstruction", o.EfConstruction, 1, MaxEf},
 		{"Ef", o.Ef, 1, MaxEf},
@@ -168,6 +179,12 @@ func (o Options) Validate() error {
 		if f.value < f.lo || f.value > f.hi {
 			return fmt.Errorf("ann: option %s is %d: it must be from %d to %d", f.name, f.value, f.lo, f.hi)
 		}
+	}
+	if o.Kind == HNSWDisk && o.Precision != Float32 {
+		return fmt.Errorf("ann: option Precision is %s: kind hnsw_disk keeps float32 vectors in its file", o.Precision)
+	}
+	if o.Kind == HNSWDisk && o.Dir == "" {
+		return errors.New("ann: option Dir is empty: kind hnsw_disk needs a folder for its file of vectors")
 	}
 	if !(o.Alpha >= 1 && o.Alpha <= maxAlpha) {
 		return fmt.Errorf("ann: option Alpha is %v: it must be from 1 to %d", o.Alpha, maxAlpha)

@@ -2,6 +2,7 @@ package ann
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -19,6 +20,8 @@ type reader struct {
 	walks atomic.Bool
 	pin   atomic.Uint64 // sequence, or 0 when idle
 	seq   uint64        // the same, for the holder
+	full  []float32     // scratch of vectors.read
+	err   error         // why a vector could not be read, the last time
 	scratch
 	_ [cacheLine]byte // keeps the words of two readers apart
 }
@@ -97,4 +100,10 @@ func (rs *readers) oldest(walkersOnly bool) uint64 {
 		}
 	}
 	return low
+}
+
+// busy reports whether anybody holds a reader.
+func (rs *readers) busy() bool {
+	p := rs.all.Load()
+	return p != nil && slices.ContainsFunc(*p, func(r *reader) bool { return r.busy.Load() })
 }

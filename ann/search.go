@@ -29,7 +29,7 @@ type SearchOptions struct {
 }
 
 // Result is a key and the similarity of its vector to the query, higher is better: the cosine, the inner product, or
-// 1/(1+d) of the Euclidean distance d. It is computed from the stored float32 vectors.
+// 1/(1+d) of the Euclidean distance d. It is computed in float32 from the vectors as Vector returns them.
 type Result struct {
 	Key   uint64
 	Score float32
@@ -53,11 +53,11 @@ func (ix *Index) Search(q []float32, k int, opt SearchOptions, dst []Result) ([]
 	if opt.Ef < 0 || opt.Ef > MaxEf {
 		return dst, fmt.Errorf("ann: search option Ef is %d: it must be from 0 to %d", opt.Ef, MaxEf)
 	}
-	if ix.closed.Load() {
-		return dst, ErrClosed
+	r, err := ix.enter(ix.structure != nil)
+	if err != nil {
+		return dst, err
 	}
-	r := ix.readers.acquire(ix.structure != nil)
-	defer ix.unpin(r)
+	defer ix.leave(r)
 	ix.searches.Add(1)
 	r.setQuery(ix, q, norm)
 	r.results.reset(k)
@@ -73,12 +73,15 @@ func (ix *Index) Search(q []float32, k int, opt SearchOptions, dst []Result) ([]
 		r.results.reset(k)
 		ix.scan(r, plan, opt.Filter)
 	}
+	if r.err != nil {
+		return dst, r.err
+	}
 	return r.results.appendTo(dst), nil
 }
 
 // setQuery puts q in its stored form into the scratch of r.
 func (r *reader) setQuery(ix *Index, q []float32, norm float64) {
-	r.query = slices.Grow(r.query[:0], ix.slots.padded)[:ix.slots.padded]
+	r.query = slices.Grow(r.query[:0], len(r.full))[:len(r.full)]
 	ix.space.prepare(r.query, q, norm)
 	if ix.structure != nil {
 		r.target.Set(r.query[:len(q)], ix.space.searchForm(r.query))
@@ -144,7 +147,7 @@ func (r *reader) scanKeys(ix *Index, f Filter) {
 	if r.scanKey == nil {
 		r.scanKey = func(key uint64) bool {
 			if slot := ix.keys.findAt(key, r.seq); slot != noSlot {
-				r.results.push(Result{key, ix.space.score(r.query, ix.slots.vector(slot))})
+				ix.offer(r, slot, key)
 			}
 			return true
 		}
@@ -160,8 +163,18 @@ func (ix *Index) consider(r *reader, slot uint32, f Filter) {
 	}
 	key := h.key.Load()
 	if f == nil || f.Match(key) {
-		r.results.push(Result{key, ix.space.score(r.query, ix.slots.vector(slot))})
+		ix.offer(r, slot, key)
 	}
+}
+
+// offer scores slot, which the reader may read, and offers it to the results. A vector that can't be read fails the search.
+func (ix *Index) offer(r *reader, slot uint32, key uint64) {
+	v, err := ix.slots.vectors.read(slot, r.full)
+	if err != nil {
+		r.err = err
+		return
+	}
+	r.results.push(Result{key, ix.space.score(r.query, v)})
 }
 
 // scanBuffer scores the points of the fresh buffer. It comes before the walk: a point that has left the buffer by then
@@ -182,7 +195,7 @@ func (ix *Index) scanBuffer(r *reader, f Filter) {
 }
 
 // A walk ranks by codes, which are a little off: the best rerankFactor × k nodes by codes, and rerankMin at least, are
-// scored by their float32 vectors.
+// scored by their stored vectors.
 const (
 	rerankFactor = 1.5
 	rerankMin    = 30
@@ -209,7 +222,7 @@ func (ix *Index) walkGraph(r *reader, p searchPlan, f Filter) bool {
 			continue
 		}
 		if h := ix.slots.header(c.slot); h.visibleAt(r.seq) {
-			r.results.push(Result{h.key.Load(), ix.space.score(r.query, ix.slots.vector(c.slot))})
+			ix.offer(r, c.slot, h.key.Load())
 			left--
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/freshet-io/freshet/ann/internal/kernel"
 )
 
 // A slot is the place of one stored vector. Slot 0 is never used: in links and tables 0 means none.
@@ -61,10 +63,9 @@ func (h *slotHeader) visibleAt(seq uint64) bool {
 
 // slots holds the vectors and their headers, and knows which slots are free and which are in the fresh buffer.
 type slots struct {
-	padded  int           // components of a stored vector
-	records int           // bytes of a vector in codes
-	headers slab          // of slotHeader
-	vectors slab          // of [padded]float32
+	records int  // bytes of a vector in codes
+	headers slab // of slotHeader
+	vectors vectors
 	codes   slab          // of kernel records
 	dead    slab          // of atomic.Uint64: a bit for every slot that died, as a walk looks at it
 	buffer  bitmap        // the slots that are in no graph: the fresh buffer, and all points of a flat index
@@ -75,13 +76,13 @@ type slots struct {
 	buffered atomic.Int64 // live points in buffer
 }
 
-// init prepares for vectors of padded components, and of so many bytes in codes, zero for none.
-func (s *slots) init(padded, records int) {
-	s.padded, s.records = padded, records
+// init prepares for vectors of so many bytes in codes, zero for none.
+func (s *slots) init(opt Options, set *kernel.Set, records int) {
+	s.records = records
 	s.codes.Stride = uintptr(records)
 	s.dead.Stride = 8
 	s.headers.Stride = unsafe.Sizeof(slotHeader{})
-	s.vectors.Stride = uintptr(padded) * 4
+	s.vectors.init(opt, set, &s.codes)
 	s.buffer.init()
 	s.end.Store(1)
 }
@@ -90,13 +91,11 @@ func (s *slots) header(slot uint32) *slotHeader {
 	return (*slotHeader)(s.headers.at(slot))
 }
 
-// vector returns the stored vector of slot, padded. It may be read while the slot is visible to a pinned reader, or is
-// linked in the graph that a pinned reader walks.
-func (s *slots) vector(slot uint32) []float32 {
-	return unsafe.Slice((*float32)(s.vectors.at(slot)), s.padded)
-}
+// vector returns the vector of slot in an index that keeps float32 in memory; vectors.read serves all.
+func (s *slots) vector(slot uint32) []float32 { return s.vectors.floats(slot) }
 
-// code returns the address of the codes of slot. It may be read like vector.
+// code returns the address of the codes of slot. It may be read while the slot is visible to a pinned reader, or is
+// linked in the graph that a pinned reader walks.
 func (s *slots) code(slot uint32) unsafe.Pointer { return s.codes.at(slot) }
 
 // hasDied reports whether slot, which is in use, is dead by the newest sequence or the one being written. It saves a look at the header.
@@ -192,6 +191,6 @@ func (s *slots) freeCount() int {
 func (s *slots) bytes() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.headers.bytes.Load() + s.vectors.bytes.Load() + s.codes.bytes.Load() + s.dead.bytes.Load() + s.buffer.words.bytes.Load() +
+	return s.headers.bytes.Load() + s.vectors.bytes() + s.codes.bytes.Load() + s.dead.bytes.Load() + s.buffer.words.bytes.Load() +
 		s.buffer.summary.bytes.Load() + int64(cap(s.free))*4
 }

@@ -110,8 +110,11 @@ func (ix *Index) Snapshot(w io.Writer) error {
 	if ix.closed.Load() {
 		return ErrClosed
 	}
-	r := ix.readers.acquire(false)
-	defer ix.unpin(r)
+	r, err := ix.enter(false)
+	if err != nil {
+		return err
+	}
+	defer ix.leave(r)
 	s := snapshotWriter{ix: ix, w: w, ordinals: ix.ordinalsAt(r.seq)}
 	if err := s.write(); err != nil {
 		return fmt.Errorf("ann: the snapshot could not be written: %w", err)

@@ -91,7 +91,7 @@ func TestAuditNamesTheDamage(t *testing.T) {
 			never(sh.index.Apply([]ann.Op{{Key: pointKey(document(sh), 2), Vector: along(17)}}))
 		}, "vectors stale e5"},
 		{"vector altered a little", func(_ *bench, sh *shard) {
-			v, _ := sh.index.Vector(pointKey(document(sh), 0), nil)
+			v, _, _ := sh.index.Vector(pointKey(document(sh), 0), nil)
 			v[0] += 1e-4
 			never(sh.index.Apply([]ann.Op{{Key: pointKey(document(sh), 0), Vector: v}}))
 		}, "vectors stale e5"},
@@ -152,7 +152,7 @@ func TestAuditComparesVectorsAsTheIndexKeepsThem(t *testing.T) {
 			continue
 		}
 		sh := b.store.shard(s)
-		v, _ := sh.index.Vector(pointKey(3, 0), nil)
+		v, _, _ := sh.index.Vector(pointKey(3, 0), nil)
 		v[0] *= 1 + 1e-6
 		if err := sh.index.Apply([]ann.Op{{Key: pointKey(3, 0), Vector: v}}); err != nil {
 			t.Fatal(err)

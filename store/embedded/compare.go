@@ -2,10 +2,9 @@ package embedded
 
 import (
 	"fmt"
-	"math"
+	"slices"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/ann"
 	"github.com/freshet-io/freshet/filter"
 )
 
@@ -56,43 +55,21 @@ func (s *shard) compare(c *freshet.Change, filters map[uint32]uint64, digester *
 }
 
 func (s *shard) compareVectors(c *freshet.Change, doc uint32) *freshet.Difference {
-	var have []float32
+	var have, want []float32
 	for slot, p := range c.Points {
 		var ok bool
-		if have, ok = s.index.Vector(pointKey(doc, slot), have[:0]); !ok {
+		var err error
+		switch have, ok, err = s.index.Vector(pointKey(doc, slot), have[:0]); {
+		case err != nil:
+			return differ("vectors", "damaged", c.Key, fmt.Sprintf("point %d: %v", slot, err))
+		case !ok:
 			return differ("vectors", "missing", c.Key, fmt.Sprintf("point %d is not in the index", slot))
 		}
-		if !sameVector(s.metric, have, p.Vector) {
+		if want, err = s.index.Stored(p.Vector, want[:0]); err != nil || !slices.Equal(have, want) {
 			return differ("vectors", "stale", c.Key, fmt.Sprintf("point %d has another vector in the index than in vector.sync", slot))
 		}
 	}
 	return nil
-}
-
-// roundingTolerance is how far a component of a normalised vector may be off: some units in
-// the last place of float32, and what the index leaves of a length that is almost 1.
-const roundingTolerance = 1e-6
-
-// sameVector compares a vector of the index with that of a record. The index keeps vectors as
-// they came, but under cosine it keeps their direction.
-func sameVector(m ann.Metric, have, want []float32) bool {
-	if len(have) != len(want) {
-		return false
-	}
-	scale, tolerance := 1.0, 0.0
-	if m == ann.Cosine {
-		var squared float64
-		for _, f := range want {
-			squared += float64(f) * float64(f)
-		}
-		scale, tolerance = 1/math.Sqrt(squared), roundingTolerance
-	}
-	for i := range have {
-		if !(math.Abs(float64(have[i])-scale*float64(want[i])) <= tolerance) {
-			return false
-		}
-	}
-	return true
 }
 
 // document returns the document of an entity.
@@ -185,7 +162,7 @@ func (s *shard) reportOrphans(keys []uint64, report *freshet.AuditReport) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	for _, key := range keys {
-		if _, there := s.index.Vector(key, nil); there && s.orphan(key) {
+		if _, there, _ := s.index.Vector(key, nil); there && s.orphan(key) {
 			report.Note(maxDifferences, *differ("vectors", "extra", s.keyOf(docOf(key)),
 				fmt.Sprintf("point %d is in the index, its entity does not have it", slotOf(key))))
 		}

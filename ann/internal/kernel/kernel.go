@@ -26,6 +26,10 @@ type Set struct {
 	L2 func(a, b []float32) float32
 	// Batch writes the distances from q to codes, each the address of a Record, into out, which is as long.
 	Batch func(q *Query, codes []unsafe.Pointer, out []float32)
+	// Halves sets dst[i] to the number of the half src[i], which is finite, times scale. Both are padded and as long.
+	Halves func(dst []float32, src []uint16, scale float32)
+	// Bytes sets dst[i] to (byte i of src - 128) times scale, for all of dst, which is padded.
+	Bytes func(dst []float32, src *byte, scale float32)
 }
 
 // Choose returns the implementation that the environment variable Env names, or the fastest that the processor has.
@@ -47,5 +51,5 @@ func Choose() (*Set, error) {
 
 // Available returns the implementations that run on this processor, the fastest first. The last is plain Go.
 func Available() []*Set {
-	return append(assembly(), &Set{Name: "go", Dot: dotGo, L2: l2Go, Batch: batchGo})
+	return append(assembly(), &Set{Name: "go", Dot: dotGo, L2: l2Go, Batch: batchGo, Halves: halvesGo, Bytes: bytesGo})
 }

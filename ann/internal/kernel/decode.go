@@ -1,0 +1,112 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"math"
+	"unsafe"
+)
+
+// A half is a number of 16 bits: IEEE 754 binary16. A float vector in halves is a row of them, padded with zeros to a
+// multiple of Lanes, that is multiplied by a scale.
+
+// HalfScale returns the scale for v in halves: a power of two that brings its largest component, once rounded to the 11
+// bits of a half, to [2^14, 2^15). So nothing overflows; components down to 2^-28 of the largest keep all 11 bits; and
+// halves that are decoded and encoded again are the same bits. The scale of zeros is 1.
+func HalfScale(v []float32) float32 {
+	largest := float32(0)
+	for _, x := range v {
+		largest = max(largest, x, -x)
+	}
+	if largest == 0 {
+		return 1
+	}
+	bits := math.Float32bits(largest)
+	bits += 0xfff + bits>>13&1 // to 11 significant bits, ties to even; a subnormal need not be exact
+	exponent := max(1, min(254, int(bits>>23)-14))
+	return math.Float32frombits(uint32(exponent) << 23)
+}
+
+// EncodeHalves writes v divided by scale, a power of two, to dst as halves, rounded to the nearest, ties to even.
+func EncodeHalves(dst []uint16, v []float32, scale float32) {
+	inverse := 1 / float64(scale)
+	for i, x := range v {
+		dst[i] = halfOf(float32(float64(x) * inverse))
+	}
+}
+
+// halfOf rounds x to a half, ties to even. Beyond the largest half it is infinity.
+func halfOf(x float32) uint16 {
+	b := math.Float32bits(x)
+	sign, b := uint16(b>>16&0x8000), b&0x7fffffff
+	switch {
+	case b > 0x7f800000:
+		return sign | 0x7e00
+	case b >= 0x477ff000: // 65520 and more
+		return sign | 0x7c00
+	case b >= 0x38800000: // normal
+		return sign | uint16((b+0xfff+b>>13&1)>>13-(127-15)<<10)
+	case b < 0x33000000: // below half of the smallest
+		return sign
+	}
+	shift := 126 - b>>23 // the half is mantissa >> shift, in units of 2^-24
+	mantissa := b&0x7fffff | 0x800000
+	rest, unit := mantissa&(1<<shift-1), uint32(1)<<(shift-1)
+	half := uint16(mantissa >> shift)
+	if rest > unit || rest == unit && half&1 == 1 {
+		half++
+	}
+	return sign | half
+}
+
+// halvesGo sets dst[i] to the number of src[i], which is finite, times scale.
+func halvesGo(dst []float32, src []uint16, scale float32) {
+	src = src[:len(dst)]
+	for i, h := range src {
+		dst[i] = halfToFloat(h) * scale
+	}
+}
+
+func halfToFloat(h uint16) float32 {
+	const rebias = 1 << 112 // moves the exponent of a half, read as that of a float32, to its place
+	x := math.Float32frombits(uint32(h&0x7fff)<<13) * float32(rebias)
+	return math.Float32frombits(math.Float32bits(x) | uint32(h&0x8000)<<16)
+}
+
+// bytesGo sets dst[i] to (src[i] - 128) times scale.
+func bytesGo(dst []float32, src *byte, scale float32) {
+	for i, c := range unsafe.Slice(src, len(dst)) {
+		dst[i] = float32(int32(c)-zeroCode) * scale
+	}
+}
+
+// Decode sets dst, which is padded, to the vector of dim components that a record stands for.
+func (s *Set) Decode(dst []float32, record unsafe.Pointer, dim int) {
+	s.Bytes(dst, (*byte)(unsafe.Add(record, recordHead)), *(*float32)(record))
+	clear(dst[dim:])
+}
+
+// StoredSize returns the bytes that AppendStored appends.
+func StoredSize(dim int) int { return recordHead + dim }
+
+// AppendStored appends a record of dim components in its form for files: scale and bias, little-endian, and the codes.
+func AppendStored(dst []byte, record unsafe.Pointer, dim int) []byte {
+	r := unsafe.Slice((*byte)(record), recordHead+dim)
+	dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(float(r)))
+	dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(float(r[4:])))
+	return append(dst, r[recordHead:]...)
+}
+
+// SetStored writes to a record what AppendStored made of one. It reports false when that can't be.
+func SetStored(record unsafe.Pointer, src []byte) bool {
+	r := unsafe.Slice((*byte)(record), len(src))
+	scale := math.Float32frombits(binary.LittleEndian.Uint32(src))
+	bias := math.Float32frombits(binary.LittleEndian.Uint32(src[4:]))
+	setFloat(r, scale)
+	setFloat(r[4:], bias)
+	sound := scale >= 0 && scale <= math.MaxFloat32/maxCode && bias >= 0 && bias <= math.MaxFloat32
+	for i, c := range src[recordHead:] {
+		r[recordHead+i] = c
+		sound = sound && c > 0
+	}
+	return sound
+}
