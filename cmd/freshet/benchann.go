@@ -1,0 +1,144 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/freshet-io/freshet/ann"
+	"github.com/freshet-io/freshet/bench/annbench"
+	"github.com/freshet-io/freshet/bench/dataset"
+	"github.com/freshet-io/freshet/bench/peers"
+)
+
+// dataFlags are the flags that choose a data set, common to all benchmarks of the index.
+type dataFlags struct {
+	source dataset.Source
+	metric string
+}
+
+func (f *dataFlags) add(cmd *cobra.Command, n int) {
+	s := &f.source
+	cmd.Flags().StringVar(&s.Base, "base", "", "`FILE.fvecs` with the vectors (without it they are made: --data)")
+	cmd.Flags().StringVar(&s.Queries, "queries", "", "`FILE.fvecs` with the queries")
+	cmd.Flags().StringVar(&s.Truth, "truth", "", "`FILE.ivecs` with the true neighbours (without it they are computed)")
+	cmd.Flags().StringVar(&f.metric, "metric", "cosine", "cosine, inner_product (ip) or l2")
+	cmd.Flags().StringVar(&s.Data, "data", "", "data to make: easy, hard, texts or glove (default easy)")
+	cmd.Flags().IntVar(&s.N, "n", 0, fmt.Sprintf("vectors (default %d, of files and glove all)", n))
+	cmd.Flags().IntVar(&s.Dim, "dim", dataset.DefaultDim, "components of a made vector")
+	cmd.Flags().IntVar(&s.NQ, "nq", 0, fmt.Sprintf("queries (default %d, of files and glove all)", dataset.DefaultQueries))
+	cmd.Flags().Uint64Var(&s.Seed, "seed", 1, "seed of made data")
+}
+
+// open reads or makes the data set; n is the number of vectors that is made without --n.
+func (f *dataFlags) open(n int, noTruth bool) (*dataset.Set, error) {
+	metric, err := parseMetric(f.metric)
+	if err != nil {
+		return nil, err
+	}
+	s := f.source
+	s.Metric, s.NoTruth = metric, noTruth
+	if s.Base == "" && s.Queries == "" && s.Data == "" {
+		s.Data = "easy"
+	}
+	if s.N == 0 && s.Base == "" && s.Data != "glove" {
+		s.N = n
+	}
+	return dataset.Open(s)
+}
+
+// parseMetric also takes the names that other tools use.
+func parseMetric(name string) (ann.Metric, error) {
+	switch name {
+	case "ip", "dot":
+		name = ann.InnerProduct.String()
+	case "euclidean", "l2sq":
+		name = ann.L2.String()
+	case "angular", "cos":
+		name = ann.Cosine.String()
+	}
+	return ann.ParseMetric(name)
+}
+
+func newBenchANN() *cobra.Command {
+	var data dataFlags
+	var peerList, svg string
+	var asJSON, rows bool
+	o := annbench.Options{}
+	cmd := &cobra.Command{
+		Use:   "ann",
+		Short: "Recall and queries/s of the index beside hnswlib, faiss and usearch",
+		Long: "Builds every engine with every pair of --m and --efc, one thread on one processor, and measures its curve\n" +
+			"of recall and queries per second of processor time, in rounds that take turns. The peers are Python\n" +
+			"packages: `freshet bench peers install` installs them once. The last line of standard output is JSON.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if o.Peers, err = peers.Parse(peerList); err != nil {
+				return err
+			}
+			if o.Set, err = data.open(dataset.DefaultN, false); err != nil {
+				return err
+			}
+			slices.Sort(o.Ef)
+			out, log := cmd.OutOrStdout(), cmd.ErrOrStderr()
+			o.Log = log
+			fmt.Fprintf(log, "%s: %d × %d, %d queries, %v; clock: processor time of the process, on processor %d\n", o.Set.Name,
+				o.Set.Base.Rows(), o.Set.Base.Dim, o.Set.Queries.Rows(), o.Set.Metric, o.CPU)
+			r, err := annbench.Run(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			if svg != "" {
+				title := fmt.Sprintf("%s, %d × %d, %v", o.Set.Name, o.Set.Base.Rows(), o.Set.Base.Dim, o.Set.Metric)
+				if err := os.WriteFile(svg, annbench.SVG(r.Rows, title, o.Target), 0o644); err != nil {
+					return err
+				}
+			}
+			if rows {
+				if err := r.WriteRows(out); err != nil {
+					return err
+				}
+			}
+			if err := r.WriteTable(out, o.Target); err != nil || !asJSON {
+				return err
+			}
+			return r.WriteJSON(out)
+		},
+	}
+	f := cmd.Flags()
+	data.add(cmd, dataset.DefaultN)
+	f.StringVar(&peerList, "peers", "hnswlib,faiss,usearch", "engines beside ours, or none")
+	f.StringSliceVar(&o.Indexes, "indexes", nil, "indexes of the peers, such as HNSWFlat,f32 (default all)")
+	f.StringVar(&o.Venv, "venv", peers.DefaultVenv, "`DIR` of the virtual environment with the peers")
+	f.IntSliceVar(&o.M, "m", []int{16, 24}, "links per point")
+	f.IntSliceVar(&o.Efc, "efc", []int{100, 200}, "candidates while building")
+	f.IntSliceVar(&o.Ef, "ef", annbench.DefaultEf(), "candidates while searching")
+	f.IntVar(&o.K, "k", 10, "neighbours")
+	f.IntVar(&o.CPU, "cpu", 0, "processor to pin to; -1 for none")
+	f.IntVar(&o.Rounds, "rounds", 3, "timed rounds of every engine; the best counts")
+	f.Float64Var(&o.Seconds, "seconds", 0.2, "processor seconds per point and round")
+	f.Float64Var(&o.Target, "target", 0.98, "recall at which engines are compared")
+	f.BoolVar(&rows, "rows", false, "also print every point as a table")
+	f.StringVar(&svg, "svg", "", "draw the curves into `FILE`")
+	f.BoolVar(&asJSON, "json", true, "print the results as JSON on the last line")
+	return cmd
+}
+
+func newBenchPeers() *cobra.Command {
+	cmd := &cobra.Command{Use: "peers", Short: "The other engines that benchmarks compare with"}
+	var venv, march string
+	install := &cobra.Command{
+		Use:   "install",
+		Short: "Install hnswlib (built from source), faiss and usearch into a virtual environment",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return peers.Install(cmd.Context(), venv, march, cmd.ErrOrStderr())
+		},
+	}
+	install.Flags().StringVar(&venv, "venv", peers.DefaultVenv, "`DIR` of the virtual environment")
+	install.Flags().StringVar(&march, "march", "native", "processor that hnswlib is built for, such as haswell for AVX2 without AVX-512")
+	cmd.AddCommand(install)
+	return cmd
+}
