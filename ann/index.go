@@ -138,7 +138,7 @@ func (ix *Index) place(ops []Op, norms []float64, upserts int) ([]uint32, error)
 		}
 		slot := ix.slots.allocate()
 		slots = append(slots, slot)
-		if err := ix.storeBy(slot, op.Vector, norms[i], scratch); err != nil {
+		if err := ix.store(slot, op.Vector, norms[i], scratch); err != nil {
 			for _, slot := range slots {
 				ix.slots.release(slot)
 			}
@@ -182,19 +182,20 @@ func (ix *Index) commit(ops []Op, slots []uint32) {
 	ix.kick()
 }
 
-func (ix *Index) store(slot uint32, v []float32, normSquared float64) {
-	_ = ix.storeBy(slot, v, normSquared, ix.slots.vectors.scratch())
-}
-
-// storeBy writes a checked vector into a slot that nobody can see. Its codes are made from what is stored, so that they
+// store writes a checked vector into a slot that nobody can see. Its codes are made from what is stored, so that they
 // are the same after a restart. The scratch is memory as vectors.scratch returns it; it is left with what is stored.
-func (ix *Index) storeBy(slot uint32, v []float32, normSquared float64, scratch []float32) error {
+func (ix *Index) store(slot uint32, v []float32, normSquared float64, scratch []float32) error {
 	ix.space.prepare(scratch, v, normSquared)
 	err := ix.slots.vectors.write(slot, scratch)
-	if n := ix.slots.records; n > 0 {
-		ix.space.encode(unsafe.Slice((*byte)(ix.slots.code(slot)), n), scratch)
-	}
+	ix.encode(slot, scratch)
 	return err
+}
+
+// encode makes the codes of slot from v, its stored vector, in an index that has codes.
+func (ix *Index) encode(slot uint32, v []float32) {
+	if n := ix.slots.records; n > 0 {
+		ix.space.encode(unsafe.Slice((*byte)(ix.slots.code(slot)), n), v)
+	}
 }
 
 // Stored appends v to dst in the form that Vector returns once v is applied: under cosine normalised to length 1 (a

@@ -59,5 +59,3 @@ func (ix *Index) release() error {
 	}
 	return nil
 }
-
-func (ix *Index) unpin(r *reader) { ix.leave(r) }

@@ -17,7 +17,8 @@ import (
 var ErrDamaged = errors.New("the snapshot is damaged")
 
 // Load returns the index of a snapshot that is read from r. Dim zero means the snapshot's; otherwise dimension and
-// metric must agree with it. The kind may differ. Links are taken over when the snapshot has some with the same M;
+// metric must agree with it. The kind may differ, and the precision when the snapshot's is Float32: what was rounded away
+// does not come back. Links are taken over when the snapshot has some with the same M;
 // points without links are searchable at once, from the buffer, and are linked in the background.
 //
 // Blocks of about a megabyte are read one after the other and decoded on all processors. Reads are as large as blocks, so
@@ -40,6 +41,7 @@ func damaged(format string, args ...any) error {
 // header is what the first bytes of a snapshot say.
 type header struct {
 	metric            Metric
+	precision         Precision
 	m, dim, perBlock  int
 	points            uint64
 	entry, entryLevel uint32
@@ -61,17 +63,20 @@ func load(r io.Reader, opt Options) (*Index, error) {
 	if opt.Metric != h.metric {
 		return nil, fmt.Errorf("it has metric %s, and option Metric is %s: use the same", h.metric, opt.Metric)
 	}
+	if opt.Precision != h.precision && h.precision != Float32 {
+		return nil, fmt.Errorf("it has precision %s, and option Precision is %s: use the same, or fill a new index", h.precision, opt.Precision)
+	}
 	ix, err := New(opt)
 	if err != nil {
 		return nil, err
 	}
 	l := &loader{ix: ix, header: h, r: r, links: ix.graph != nil && h.m == ix.opt.M}
-	l.header.sameCodes = h.sameCodes && h.codes == ix.slots.records
-	if err := l.readBlocks(); err != nil {
-		return nil, err
+	l.header.sameCodes = h.sameCodes && h.codes == ix.slots.records && h.precision == ix.opt.Precision
+	if err = l.readBlocks(); err == nil {
+		err = l.finish()
 	}
-	if err := l.finish(); err != nil {
-		return nil, err
+	if err != nil {
+		return nil, errors.Join(err, ix.Close())
 	}
 	return ix, nil
 }
@@ -91,16 +96,16 @@ func readHeader(r io.Reader) (header, error) {
 	if format := le.Uint32(b[8:]); format != snapshotFormat {
 		return header{}, fmt.Errorf("it has format %d, and this program reads format %d: use the program that wrote it, or fill a new index", format, snapshotFormat)
 	}
-	if b[40] != formFloat32 {
-		return header{}, fmt.Errorf("its vectors have form %d, which this program does not read: use the program that wrote it, or fill a new index", b[40])
+	if int(b[40]) >= len(precisionNames) {
+		return header{}, fmt.Errorf("its vectors have precision %d, which this program does not read: use the program that wrote it, or fill a new index", b[40])
 	}
 	h := header{
-		metric: Metric(b[12]), m: int(le.Uint16(b[14:])), dim: int(le.Uint32(b[16:])), perBlock: int(le.Uint32(b[20:])),
+		metric: Metric(b[12]), precision: Precision(b[40]), m: int(le.Uint16(b[14:])), dim: int(le.Uint32(b[16:])), perBlock: int(le.Uint32(b[20:])),
 		points: le.Uint64(b[24:]), entry: le.Uint32(b[32:]), entryLevel: le.Uint32(b[36:]),
 		sameCodes: b[41] == codesVersion, codes: int(le.Uint16(b[42:])),
 	}
 	if h.dim < MinDim || h.dim > MaxDim || h.m > MaxM || h.points >= maxSlots || h.entryLevel > maxLevel ||
-		h.perBlock < 1 || h.perBlock > perBlock(h.dim, h.codes, h.m) || h.entry != noOrdinal && uint64(h.entry) >= h.points {
+		h.perBlock < 1 || h.perBlock > perBlock(h.pointBytes(), h.m) || h.entry != noOrdinal && uint64(h.entry) >= h.points {
 		return header{}, damaged("a number in the header is out of range")
 	}
 	return h, nil
@@ -210,12 +215,15 @@ func (l *loader) readTrailer() error {
 	return nil
 }
 
+// stored returns the bytes of a vector.
+func (h *header) stored() int { return storedSize(h.precision, h.metric, h.dim) }
+
 // pointBytes returns the bytes of a point without its links.
-func (l *loader) pointBytes() int { return 9 + l.header.codes + 4*l.header.dim }
+func (h *header) pointBytes() int { return 9 + h.codes + h.stored() }
 
 // recordMax returns the bytes of the longest possible record.
 func (l *loader) recordMax() int {
-	return l.pointBytes() + 1 + 8*l.header.m + maxLevel*(1+4*l.header.m)
+	return l.header.pointBytes() + 1 + 8*l.header.m + maxLevel*(1+4*l.header.m)
 }
 
 // growTo makes slots up to last usable; they hold nothing yet.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"math"
+	"slices"
 	"unsafe"
 )
 
@@ -14,8 +15,8 @@ type blockLoader struct {
 	first  uint32 // slot of the first point
 	points int
 	body   []byte
-	sum    uint32 // what the checksum of body should be
-	vector []float32
+	sum    uint32    // what the checksum of body should be
+	vector []float32 // scratch of vectors.read and write
 	seen   [4]uint64 // of the links of a row, by their low bits
 }
 
@@ -23,7 +24,7 @@ func (b *blockLoader) decode() error {
 	if crc32.Checksum(b.body, castagnoli) != b.sum {
 		return damaged("the checksum of the block with point %d is wrong", b.first-1)
 	}
-	if len(b.body) < b.points*b.pointBytes() {
+	if len(b.body) < b.points*b.header.pointBytes() {
 		return damaged("the block with point %d is too short", b.first-1)
 	}
 	rest := b.body
@@ -32,10 +33,10 @@ func (b *blockLoader) decode() error {
 		rest = rest[len(c):]
 		return c
 	}
-	keys, levels, codes, vectors := column(8), column(1), column(b.header.codes), column(4*b.header.dim)
+	keys, levels, codes, vectors := column(8), column(1), column(b.header.codes), column(b.header.stored())
 	for i := range b.points {
 		slot := b.first + uint32(i)
-		vector := vectors[4*b.header.dim*i:][:4*b.header.dim]
+		vector := vectors[b.header.stored()*i:][:b.header.stored()]
 		code := codes[b.header.codes*i:][:b.header.codes]
 		if err := b.point(slot, binary.LittleEndian.Uint64(keys[8*i:]), vector, code); err != nil {
 			return err
@@ -60,8 +61,8 @@ func (b *blockLoader) decode() error {
 
 // point fills a slot with a point that is in the graph; see enterBuffer for those that are not.
 func (b *blockLoader) point(slot uint32, key uint64, vector, code []byte) error {
-	if err := b.store(slot, vector, code); err != nil {
-		return damaged("the vector of key %d: %v", key, err)
+	if err := b.store(slot, key, vector, code); err != nil {
+		return err
 	}
 	h := b.ix.slots.header(slot)
 	h.key.Store(key)
@@ -73,29 +74,51 @@ func (b *blockLoader) point(slot uint32, key uint64, vector, code []byte) error 
 
 // store fills in the vector and the codes of a slot. A vector that is what Apply would have stored, which one sum tells,
 // is taken as it is.
-func (b *blockLoader) store(slot uint32, raw, code []byte) error {
-	s, sp := &b.ix.slots, &b.ix.space
-	stored := s.vector(slot)
-	for i := range b.header.dim {
-		stored[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
+func (b *blockLoader) store(slot uint32, key uint64, raw, code []byte) error {
+	v, sp := &b.ix.slots.vectors, &b.ix.space
+	if b.vector == nil {
+		b.vector = v.scratch()
+	}
+	stored, inPlace := b.vector, false
+	if b.header.precision != Float32 {
+		if err := v.restoreStored(slot, raw, stored); err != nil {
+			return damaged("the vector of key %d: %v", key, err)
+		}
+		inPlace = true
+	} else {
+		if inPlace = v.inMemory() && v.precision == Float32; inPlace {
+			stored = v.floats(slot)
+		}
+		floatsOf(stored, raw)
 	}
 	norm := float64(sp.kernel.Dot(stored, stored))
 	sound := norm <= maxNormSquared // so no component is infinite or NaN
-	if sp.metric == Cosine {
+	if sp.metric == Cosine && b.header.precision == Float32 {
 		sound = math.Abs(norm-1) < unitNormTolerance/2
+	} else if sp.metric == Cosine {
+		sound = sound && norm > 0 // rounding has changed the length a little
 	}
-	if sound && b.header.sameCodes {
-		if n := s.records; n > 0 {
-			copy(unsafe.Slice((*byte)(s.code(slot)), n), code)
+	if !sound {
+		exact, err := sp.check(stored[:b.header.dim])
+		if err != nil {
+			return damaged("the vector of key %d: %v", key, err)
 		}
-		return nil
+		if b.header.precision == Float32 {
+			return b.ix.store(slot, slices.Clone(stored[:b.header.dim]), exact, b.vector)
+		}
 	}
-	b.vector = append(b.vector[:0], stored[:b.header.dim]...)
-	exact, err := sp.check(b.vector)
-	if err != nil {
-		return err
+	if !inPlace {
+		if err := v.write(slot, stored); err != nil {
+			return err
+		}
 	}
-	b.ix.store(slot, b.vector, exact)
+	switch n := b.ix.slots.records; {
+	case n == 0 || b.header.precision == Int8:
+	case b.header.sameCodes:
+		copy(unsafe.Slice((*byte)(b.ix.slots.code(slot)), n), code)
+	default:
+		b.ix.encode(slot, stored)
+	}
 	return nil
 }
 

@@ -91,9 +91,6 @@ func (s *slots) header(slot uint32) *slotHeader {
 	return (*slotHeader)(s.headers.at(slot))
 }
 
-// vector returns the vector of slot in an index that keeps float32 in memory; vectors.read serves all.
-func (s *slots) vector(slot uint32) []float32 { return s.vectors.floats(slot) }
-
 // code returns the address of the codes of slot. It may be read while the slot is visible to a pinned reader, or is
 // linked in the graph that a pinned reader walks.
 func (s *slots) code(slot uint32) unsafe.Pointer { return s.codes.at(slot) }

@@ -20,7 +20,7 @@ import (
 //	  16  4  dimension       20  4  points per block
 //	  24  8  number of points
 //	  32  4  ordinal of the entry point, or 2^32-1      36  4  level of the entry point
-//	  40  1  form of the vectors: 0 float32             41  1  version of the codes, see codesVersion
+//	  40  1  precision of the vectors: 0 float32, 1 float16, 2 int8     41  1  version of the codes, see codesVersion
 //	  42  2  bytes of the codes of a point, 0 = none    44 16  zero
 //	  60  4  checksum of bytes 0 to 59
 //	block, repeated until all points have come; every block but the last holds as many as the header says
@@ -29,7 +29,8 @@ import (
 //	      keys, 8 bytes
 //	      levels, 1 byte (255: not linked)
 //	      codes
-//	      vectors, dimension × float32
+//	      vectors: dimension × float32; or a float32 scale, unless the metric is cosine, and dimension × float16; or of
+//	         int8 a float32 scale and bias, and a byte per component, c for (c - 128) × scale
 //	      links: of every linked point, for each level from 0 to its own: their number, 1 byte, and ordinals of 4 bytes
 //	trailer, 16 bytes
 //	   0  8  "FRESHEND"   8  4  checksum of the blocks' checksums, in order   12  4  zero
@@ -46,7 +47,6 @@ const (
 	maxBlockPoints  = 4096
 	noOrdinal       = math.MaxUint32
 	levelUnlinked   = 255
-	formFloat32     = 0
 	// codesVersion names the layout and meaning of a record of codes. A snapshot with another one loads as well: its
 	// codes are made anew from the vectors. It rises with every change of package kernel that alters a record.
 	codesVersion = 1
@@ -54,9 +54,9 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// perBlock returns how many points go into a block.
-func perBlock(dim, codes, m int) int {
-	return min(maxBlockPoints, max(1, blockBytes/(9+codes+4*dim+8*m)))
+// perBlock returns how many points, of so many bytes each besides their links, go into a block.
+func perBlock(pointBytes, m int) int {
+	return min(maxBlockPoints, max(1, blockBytes/(pointBytes+8*m)))
 }
 
 // ordinals numbers the slots that are visible at one sequence.
@@ -107,15 +107,12 @@ func (o *ordinals) each(yield func(slot uint32) error) error {
 // are met, those to other points are left out, and Load mends what that tears. Slots of points that die meanwhile are
 // used again only after the call. Write gets about a megabyte at a time.
 func (ix *Index) Snapshot(w io.Writer) error {
-	if ix.closed.Load() {
-		return ErrClosed
-	}
 	r, err := ix.enter(false)
 	if err != nil {
 		return err
 	}
 	defer ix.leave(r)
-	s := snapshotWriter{ix: ix, w: w, ordinals: ix.ordinalsAt(r.seq)}
+	s := snapshotWriter{ix: ix, w: w, ordinals: ix.ordinalsAt(r.seq), scratch: r.full}
 	if err := s.write(); err != nil {
 		return fmt.Errorf("ann: the snapshot could not be written: %w", err)
 	}
@@ -129,6 +126,7 @@ type snapshotWriter struct {
 	ordinals ordinals
 	block    []uint32 // the slots of the next block
 	out      []byte
+	scratch  []float32
 	sums     uint32 // checksum of the blocks' checksums
 }
 
@@ -153,7 +151,17 @@ func (s *snapshotWriter) write() error {
 	return err
 }
 
-func (ix *Index) perBlock() int { return perBlock(ix.opt.Dim, ix.slots.records, ix.snapshotM()) }
+func (ix *Index) perBlock() int {
+	return perBlock(9+ix.snapshotCodes()+storedSize(ix.opt.Precision, ix.opt.Metric, ix.opt.Dim), ix.snapshotM())
+}
+
+// snapshotCodes is the bytes of a point's codes in a snapshot: none when they are the vector itself.
+func (ix *Index) snapshotCodes() int {
+	if ix.opt.Precision == Int8 {
+		return 0
+	}
+	return ix.slots.records
+}
 
 // snapshotM is m as snapshots have it.
 func (ix *Index) snapshotM() int {
@@ -180,8 +188,8 @@ func (s *snapshotWriter) header() []byte {
 	b = le.AppendUint64(b, uint64(s.ordinals.count))
 	b = le.AppendUint32(b, entry)
 	b = le.AppendUint32(b, uint32(level))
-	b = append(b, formFloat32, codesVersion)
-	b = le.AppendUint16(b, uint16(ix.slots.records))
+	b = append(b, byte(ix.opt.Precision), codesVersion)
+	b = le.AppendUint16(b, uint16(ix.snapshotCodes()))
 	b = append(b, make([]byte, snapshotHeader-4-len(b))...)
 	return le.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
@@ -198,14 +206,15 @@ func (s *snapshotWriter) flush() error {
 	for _, slot := range s.block {
 		s.out = append(s.out, s.ix.snapshotLevel(slot))
 	}
-	if n := s.ix.slots.records; n > 0 {
+	if n := s.ix.snapshotCodes(); n > 0 {
 		for _, slot := range s.block {
 			s.out = append(s.out, unsafe.Slice((*byte)(s.ix.slots.code(slot)), n)...)
 		}
 	}
 	for _, slot := range s.block {
-		for _, x := range s.ix.slots.vector(slot)[:s.ix.opt.Dim] {
-			s.out = le.AppendUint32(s.out, math.Float32bits(x))
+		var err error
+		if s.out, err = s.ix.slots.vectors.appendStored(s.out, slot, s.scratch); err != nil {
+			return err
 		}
 	}
 	for i, slot := range s.block {

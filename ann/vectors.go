@@ -71,7 +71,7 @@ func (v *vectors) read(slot uint32, scratch []float32) ([]float32, error) {
 }
 
 // write stores x, padded and prepared, in slot, which nobody can see, and sets x to what read will return. Under Int8,
-// where that is what the codes stand for, it does nothing: the codes must be written first.
+// where the codes are the vector, it does nothing.
 func (v *vectors) write(slot uint32, x []float32) error {
 	switch {
 	case v.file != nil:
