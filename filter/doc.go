@@ -7,8 +7,8 @@
 // answer for every document; the package's property test holds them to it.
 //
 // The package knows nothing of vectors, entities or storage: a document is a
-// uint32 (a slot of the vector index) and a JSON object. An Index is rebuilt
-// from the metadata at start; it has no format on disk.
+// uint32 (a slot of the vector index) and a JSON object. Snapshot and Load keep an
+// Index over a restart; snapshot.go draws the bytes.
 //
 // # The language
 //
