@@ -22,6 +22,8 @@ type reader struct {
 	seq   uint64        // the same, for the holder
 	full  []float32     // scratch of vectors.read
 	err   error         // why a vector could not be read, the last time
+	// byCodes says that a scan collects a shortlist in pool.
+	byCodes bool
 	scratch
 	_ [cacheLine]byte // keeps the words of two readers apart
 }

@@ -64,14 +64,18 @@ func (ix *Index) Search(q []float32, k int, opt SearchOptions, dst []Result) ([]
 
 	plan := ix.plan(k, opt)
 	if plan.walk {
+		ix.listByCodes(r, int(ix.slots.buffered.Load()), false)
 		ix.scanBuffer(r, opt.Filter)
+		ix.scoreShortlist(r)
 		complete := ix.structure.search(r, plan, opt.Filter)
 		plan.exact = !complete || len(r.results.heap) < min(k, plan.matches)
 	}
 	if plan.exact {
 		ix.exactScans.Add(1)
 		r.results.reset(k)
+		ix.listByCodes(r, plan.matches, opt.Exact || ix.slots.vectors.file == nil)
 		ix.scan(r, plan, opt.Filter)
+		ix.scoreShortlist(r)
 	}
 	if r.err != nil {
 		return dst, r.err
@@ -147,7 +151,7 @@ func (r *reader) scanKeys(ix *Index, f Filter) {
 	if r.scanKey == nil {
 		r.scanKey = func(key uint64) bool {
 			if slot := ix.keys.findAt(key, r.seq); slot != noSlot {
-				ix.offer(r, slot, key)
+				ix.take(r, slot, key)
 			}
 			return true
 		}
@@ -155,7 +159,7 @@ func (r *reader) scanKeys(ix *Index, f Filter) {
 	f.Each(r.scanKey)
 }
 
-// consider scores slot when it is visible and matches.
+// consider takes slot when it is visible and matches.
 func (ix *Index) consider(r *reader, slot uint32, f Filter) {
 	h := ix.slots.header(slot)
 	if !h.visibleAt(r.seq) {
@@ -163,7 +167,7 @@ func (ix *Index) consider(r *reader, slot uint32, f Filter) {
 	}
 	key := h.key.Load()
 	if f == nil || f.Match(key) {
-		ix.offer(r, slot, key)
+		ix.take(r, slot, key)
 	}
 }
 
@@ -177,7 +181,7 @@ func (ix *Index) offer(r *reader, slot uint32, key uint64) {
 	r.results.push(Result{key, ix.space.score(r.query, v)})
 }
 
-// scanBuffer scores the points of the fresh buffer. It comes before the walk: a point that has left the buffer by then
+// scanBuffer takes the points of the fresh buffer. It comes before the walk: a point that has left the buffer by then
 // has its links, so the walk can find it. One that leaves in between is met twice, which r.scanned prevents.
 func (ix *Index) scanBuffer(r *reader, f Filter) {
 	r.scanned.reset()
@@ -213,7 +217,7 @@ func (ix *Index) walkGraph(r *reader, p searchPlan, f Filter) bool {
 		return false
 	}
 	r.admission.filter = nil
-	left := max(rerankMin, int(rerankFactor*float64(r.results.k)))
+	left := shortlistLen(r.results.k)
 	for _, c := range r.gathered() {
 		if left == 0 {
 			break
