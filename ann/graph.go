@@ -2,6 +2,7 @@ package ann
 
 import (
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -240,6 +241,14 @@ func (b *bitset) visit(slot uint32) bool {
 	b.added = append(b.added, slot)
 	return true
 }
+
+// room returns memory for n slots that someone else adds to the set; took says how many of them were added.
+func (b *bitset) room(n int) []uint32 {
+	b.added = slices.Grow(b.added, n)
+	return b.added[len(b.added):cap(b.added)]
+}
+
+func (b *bitset) took(n int) { b.added = b.added[:len(b.added)+n] }
 
 func (b *bitset) reset() {
 	for _, slot := range b.added {

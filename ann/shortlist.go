@@ -37,8 +37,8 @@ func (ix *Index) take(r *reader, slot uint32, key uint64) {
 // rankBatch takes the slots of the batch to the shortlist.
 func (ix *Index) rankBatch(r *reader) {
 	for i, d := range r.batch.measure(ix.space.kernel, &r.target) {
-		if !r.pool.full() || d < r.pool.bound() {
-			r.pool.insert(candidate{d, r.batch.slots[i]})
+		if d < r.pool.Bound() {
+			ix.space.kernel.Insert(&r.pool.Nearest, d, r.batch.slots[i])
 		}
 	}
 	r.batch.reset()
@@ -50,8 +50,8 @@ func (ix *Index) scoreShortlist(r *reader) {
 		return
 	}
 	ix.rankBatch(r)
-	for _, c := range r.pool.list {
-		ix.offer(r, c.slot, ix.slots.header(c.slot).key.Load())
+	for _, slot := range r.pool.Slots() {
+		ix.offer(r, slot, ix.slots.header(slot).key.Load())
 	}
 	r.byCodes = false
 }

@@ -10,7 +10,7 @@ import (
 // candidate is a slot and its distance to what is searched for.
 type candidate struct {
 	dist float32
-	slot uint32 // in a pool with the top bit set once its links were followed
+	slot uint32
 }
 
 const expanded = 1 << 31 // slots are below maxSlots
@@ -19,6 +19,7 @@ const expanded = 1 << 31 // slots are below maxSlots
 type scratch struct {
 	query   []float32    // the vector searched for, in its stored form
 	target  kernel.Query // what a walk compares with
+	step    kernel.Step
 	batch   batch
 	visited bitset
 	pool    pool
@@ -32,45 +33,23 @@ type scratch struct {
 	admission
 }
 
-// pool holds the nearest candidates that may be returned, sorted by distance, at most ef of them.
+// pool holds the nearest candidates that may be returned, at most ef of them. A slot has its top bit set once its links
+// were followed.
 type pool struct {
-	list []candidate
-	ef   int
+	kernel.Nearest
 	next int // before it everything is expanded
 }
 
-func (p *pool) reset(ef int) { p.list, p.ef, p.next = p.list[:0], ef, 0 }
-
-func (p *pool) full() bool { return len(p.list) >= p.ef }
-
-// bound returns the distance that a candidate must be under to get into a full pool.
-func (p *pool) bound() float32 { return p.list[len(p.list)-1].dist }
-
-// insert adds c, and drops the farthest when the pool is full.
-func (p *pool) insert(c candidate) {
-	lo, hi := 0, len(p.list)
-	for lo < hi {
-		if mid := int(uint(lo+hi) >> 1); p.list[mid].dist <= c.dist {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	if !p.full() {
-		p.list = append(p.list, candidate{})
-	}
-	if lo == len(p.list) {
-		return
-	}
-	copy(p.list[lo+1:], p.list[lo:])
-	p.list[lo] = c
-	p.next = min(p.next, lo)
+func (p *pool) reset(ef int) {
+	p.Nearest.Reset(ef)
+	p.next = 0
 }
 
 // nearest returns the place of the nearest candidate that is not expanded, or -1.
 func (p *pool) nearest() int {
-	for ; p.next < len(p.list); p.next++ {
-		if p.list[p.next].slot&expanded == 0 {
+	slots := p.Slots()
+	for ; p.next < len(slots); p.next++ {
+		if slots[p.next]&expanded == 0 {
 			return p.next
 		}
 	}
@@ -166,8 +145,12 @@ func (g *graph) greedy(r *reader, from candidate, level int) candidate {
 // A node that a does not admit is followed like any other when it is near enough, but takes no place in the pool: so
 // filters and dead nodes cost time, not recall.
 func (g *graph) beam(r *reader, from []candidate, level, ef, budget int, a *admission) bool {
+	end := g.slots.end.Load()
 	r.visited.reset()
-	r.visited.size(g.slots.end.Load())
+	r.visited.size(end)
+	r.visited.words[0] |= 1 << noSlot // links to it end a row
+	r.step.Aim(&r.target, &g.slots.codes.Table)
+	r.step.Visit(r.visited.words, end)
 	r.pool.reset(ef)
 	r.aside = r.aside[:0]
 	for _, c := range from {
@@ -175,26 +158,20 @@ func (g *graph) beam(r *reader, from []candidate, level, ef, budget int, a *admi
 			g.offer(r, c, a)
 		}
 	}
+	expand := g.space.kernel.Expand
 	for budget >= 0 {
 		slot, ok := r.pick()
 		if !ok {
 			return true
 		}
-		r.batch.reset()
 		row := g.row(slot, level)
-		for i := range row {
-			link := row[i].Load()
-			if link == noSlot {
-				break
-			}
-			if r.visited.visit(link) {
-				r.batch.add(g.slots, link)
-			}
-		}
-		budget -= len(r.batch.slots)
-		for i, d := range r.batch.measure(g.space.kernel, &r.target) {
-			if !r.pool.full() || d < r.pool.bound() {
-				g.offer(r, candidate{d, r.batch.slots[i]}, a)
+		visited, near := expand(&r.step, row, r.pool.Bound(), r.visited.room(len(row)))
+		r.visited.took(visited)
+		budget -= visited
+		slots, dists := r.step.Near(near)
+		for i, d := range dists {
+			if d < r.pool.Bound() {
+				g.offer(r, candidate{d, slots[i]}, a)
 			}
 		}
 	}
@@ -204,7 +181,7 @@ func (g *graph) beam(r *reader, from []candidate, level, ef, budget int, a *admi
 // offer puts c where it belongs.
 func (g *graph) offer(r *reader, c candidate, a *admission) {
 	if a.admits(g.slots, c.slot) {
-		r.pool.insert(c)
+		r.pool.next = min(r.pool.next, g.space.kernel.Insert(&r.pool.Nearest, c.dist, c.slot))
 	} else {
 		r.aside = pushNearest(r.aside, c)
 	}
@@ -216,7 +193,7 @@ func (r *reader) pick() (slot uint32, ok bool) {
 	i := r.pool.nearest()
 	if len(r.aside) > 0 {
 		c := r.aside[0]
-		if i < 0 && (!r.pool.full() || c.dist < r.pool.bound()) || i >= 0 && c.dist < r.pool.list[i].dist {
+		if i < 0 && c.dist < r.pool.Bound() || i >= 0 && c.dist < r.pool.Dists()[i] {
 			r.aside = popNearest(r.aside)
 			return c.slot, true
 		}
@@ -224,16 +201,17 @@ func (r *reader) pick() (slot uint32, ok bool) {
 	if i < 0 {
 		return noSlot, false
 	}
-	slot = r.pool.list[i].slot
-	r.pool.list[i].slot |= expanded
+	slot = r.pool.Slots()[i]
+	r.pool.Slots()[i] |= expanded
 	return slot, true
 }
 
 // gathered returns the candidates of the pool, nearest first, as a list of the reader's own.
 func (r *reader) gathered() []candidate {
 	r.cands = r.cands[:0]
-	for _, c := range r.pool.list {
-		r.cands = append(r.cands, candidate{c.dist, c.slot &^ expanded})
+	dists := r.pool.Dists()
+	for i, slot := range r.pool.Slots() {
+		r.cands = append(r.cands, candidate{dists[i], slot &^ expanded})
 	}
 	return r.cands
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -30,6 +31,13 @@ type Set struct {
 	Halves func(dst []float32, src []uint16, scale float32)
 	// Bytes sets dst[i] to (byte i of src - 128) times scale, for all of dst, which is padded.
 	Bytes func(dst []float32, src *byte, scale float32)
+	// Expand follows links, at least one and MaxLinks at most: it writes the slots that were not visited to fresh, which
+	// has room for all links, marks them as visited, measures them, and keeps those below bound for Step.Near. It returns
+	// how many were fresh, and how many of them are near.
+	Expand func(s *Step, links []atomic.Uint32, bound float32, fresh []uint32) (visited, near int)
+	// Insert adds a slot at a distance below l.Bound() behind those that are as near, drops the farthest when the list is
+	// full, and returns the place.
+	Insert func(l *Nearest, d float32, slot uint32) int
 }
 
 // Choose returns the implementation that the environment variable Env names, or the fastest that the processor has.
@@ -51,5 +59,6 @@ func Choose() (*Set, error) {
 
 // Available returns the implementations that run on this processor, the fastest first. The last is plain Go.
 func Available() []*Set {
-	return append(assembly(), &Set{Name: "go", Dot: dotGo, L2: l2Go, Batch: batchGo, Halves: halvesGo, Bytes: bytesGo})
+	return append(assembly(), &Set{Name: "go", Dot: dotGo, L2: l2Go, Batch: batchGo, Halves: halvesGo, Bytes: bytesGo,
+		Expand: expandGo, Insert: insertGo})
 }
