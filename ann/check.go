@@ -32,7 +32,10 @@ func (ix *Index) Check() []Problem {
 	defer ix.quiet.Unlock()
 	ix.write.Lock()
 	defer ix.write.Unlock()
-	c := &checker{ix: ix, keys: make(map[uint64]struct{}, ix.Len())}
+	if ix.closed.Load() {
+		return nil // there is nothing left
+	}
+	c := &checker{ix: ix, keys: make(map[uint64]struct{}, ix.Len()), scratch: ix.slots.vectors.scratch()}
 	c.points()
 	if ix.structure != nil {
 		ix.structure.check(c)

@@ -51,6 +51,7 @@ type links []atomic.Uint32
 
 func newGraph(s *slots, sp *space, opt Options) *graph {
 	g := &graph{slots: s, space: sp, m: opt.M, m0: 2 * opt.M, alpha: opt.Alpha, seed: opt.Seed, upperEnd: 1}
+	g.rows.arena, g.upper.arena = s.headers.arena, s.headers.arena
 	g.rows.Stride = uintptr(g.m0) * 4
 	g.upper.Stride = unsafe.Sizeof(upperRow{}) + uintptr(g.m)*4
 	return g
@@ -215,7 +216,11 @@ func (g *graph) replaceEntry(slot uint32) bool {
 }
 
 // bytes returns the memory of the rows.
-func (g *graph) bytes() int64 { return g.rows.bytes.Load() + g.upper.bytes.Load() }
+func (g *graph) bytes() int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.rows.bytes(g.slots.end.Load()) + g.upper.bytes(g.upperEnd)
+}
 
 // bitset is a set of slots of one goroutine. visit adds; reset forgets what was added, at the cost of that.
 type bitset struct {

@@ -3,6 +3,7 @@ package ann
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,7 @@ type Index struct {
 	committed atomic.Uint64 // sequence of the newest change; starts at 1
 	live      atomic.Int64  // points at the newest sequence
 	closed    atomic.Bool
+	resources *resources
 	closing   sync.Mutex    // held while Close waits
 	left      chan struct{} // of one place: a reader has left a closed index
 
@@ -58,16 +60,17 @@ func New(opt Options) (*Index, error) {
 		return nil, fmt.Errorf("ann: %w", err)
 	}
 	opt = opt.withDefaults()
-	ix := &Index{opt: opt, left: make(chan struct{}, 1), space: space{metric: opt.Metric, dim: opt.Dim, kernel: set}}
+	ix := &Index{opt: opt, resources: &resources{}, left: make(chan struct{}, 1), space: space{metric: opt.Metric, dim: opt.Dim, kernel: set}}
 	records := kernel.RecordSize(opt.Dim)
 	if opt.Kind == Flat && opt.Precision != Int8 {
 		records = 0 // exact scans need no codes
 	}
-	ix.slots.init(opt, set, records)
+	ix.slots.init(opt, set, records, &ix.resources.arena)
 	if opt.Kind == HNSWDisk {
-		if ix.slots.vectors.file, err = createVectorFile(opt.Dir, opt.Dim); err != nil {
+		if ix.resources.file, err = createVectorFile(opt.Dir, opt.Dim); err != nil {
 			return nil, err
 		}
+		ix.slots.vectors.file = ix.resources.file
 	}
 	ix.keys.slots = &ix.slots
 	ix.readers.committed = &ix.committed
@@ -79,6 +82,7 @@ func New(opt Options) (*Index, error) {
 		ix.structure = hnsw{ix.graph, ix}
 		ix.draining.Store(opt.FlatBelow < 0)
 	}
+	runtime.AddCleanup(ix, func(r *resources) { _ = r.release() }, ix.resources) // nobody is there to hear of an error
 	return ix, nil
 }
 

@@ -52,10 +52,31 @@ func (ix *Index) Close() error {
 	return ix.release()
 }
 
-// release gives back what no reader can reach any more.
+// release gives back what no reader can reach any more. Addresses are forgotten first, so that a use after this, which is
+// a mistake in this package, is a panic with a trace and not a fault.
 func (ix *Index) release() error {
-	if f := ix.slots.vectors.file; f != nil {
-		return f.close()
+	for _, slab := range ix.slots.slabs() {
+		slab.Forget()
+	}
+	if ix.graph != nil {
+		ix.graph.rows.Forget()
+		ix.graph.upper.Forget()
+	}
+	return ix.resources.release()
+}
+
+// resources are what an index has outside the Go heap. They stand apart from it, since what its cleanup refers to must
+// not keep it alive.
+type resources struct {
+	arena arena
+	file  *vectorFile
+}
+
+// release may be called again.
+func (r *resources) release() error {
+	r.arena.free()
+	if r.file != nil {
+		return r.file.close()
 	}
 	return nil
 }

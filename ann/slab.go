@@ -15,7 +15,7 @@ const cacheLine = 64
 // number meanwhile, for records that were published to them.
 type slab struct {
 	kernel.Table
-	bytes atomic.Int64 // allocated so far
+	arena *arena // where its memory comes from
 }
 
 // grow makes record i usable. New records are zero. Kernels may read a little beyond the last.
@@ -24,14 +24,20 @@ func (s *slab) grow(i uint32) {
 	if s.HasChunk(chunk) {
 		return
 	}
-	size := uintptr(kernel.ChunkLen(chunk)) * s.Stride
-	memory := make([]byte, size+cacheLine+kernel.Overread)
-	base := unsafe.Pointer(unsafe.SliceData(memory))
-	if rest := uintptr(base) % cacheLine; rest != 0 {
-		base = unsafe.Add(base, cacheLine-rest)
+	s.SetChunk(chunk, s.arena.alloc(uintptr(kernel.ChunkLen(chunk))*s.Stride))
+}
+
+// bytes returns the memory that the slab takes when the records below end have been used: of a mapping that is what was
+// touched.
+func (s *slab) bytes(end uint32) (n int64) {
+	for chunk := 0; chunk < kernel.MaxChunks && s.HasChunk(chunk); chunk++ {
+		start, records := kernel.ChunkStart(chunk), kernel.ChunkLen(chunk)
+		if uintptr(records)*s.Stride >= minMapping {
+			records = min(records, max(end, start)-start)
+		}
+		n += int64(records) * int64(s.Stride)
 	}
-	s.bytes.Add(int64(size))
-	s.SetChunk(chunk, base)
+	return n
 }
 
 // at returns the address of record i, which must have been grown to.
@@ -44,7 +50,10 @@ type bitmap struct {
 	summary slab // of atomic.Uint64; word i holds words 64i to 64i+63
 }
 
-func (b *bitmap) init() { b.words.Stride, b.summary.Stride = 8, 8 }
+func (b *bitmap) init(a *arena) {
+	b.words.Stride, b.summary.Stride = 8, 8
+	b.words.arena, b.summary.arena = a, a
+}
 
 // grow makes slot usable.
 func (b *bitmap) grow(slot uint32) {

@@ -77,13 +77,16 @@ type slots struct {
 }
 
 // init prepares for vectors of so many bytes in codes, zero for none.
-func (s *slots) init(opt Options, set *kernel.Set, records int) {
+func (s *slots) init(opt Options, set *kernel.Set, records int, a *arena) {
 	s.records = records
+	for _, slab := range s.slabs() {
+		slab.arena = a
+	}
 	s.codes.Stride = uintptr(records)
 	s.dead.Stride = 8
 	s.headers.Stride = unsafe.Sizeof(slotHeader{})
 	s.vectors.init(opt, set, &s.codes)
-	s.buffer.init()
+	s.buffer.init(a)
 	s.end.Store(1)
 }
 
@@ -188,6 +191,13 @@ func (s *slots) freeCount() int {
 func (s *slots) bytes() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.headers.bytes.Load() + s.vectors.bytes() + s.codes.bytes.Load() + s.dead.bytes.Load() + s.buffer.words.bytes.Load() +
-		s.buffer.summary.bytes.Load() + int64(cap(s.free))*4
+	end := s.end.Load()
+	words, summary := end>>6+1, end>>12+1
+	return s.headers.bytes(end) + s.vectors.memory.bytes(end) + s.codes.bytes(end) + s.dead.bytes(words) +
+		s.buffer.words.bytes(words) + s.buffer.summary.bytes(summary) + int64(cap(s.free))*4
+}
+
+// slabs returns all slabs.
+func (s *slots) slabs() []*slab {
+	return []*slab{&s.headers, &s.vectors.memory, &s.codes, &s.dead, &s.buffer.words, &s.buffer.summary}
 }

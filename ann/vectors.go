@@ -50,9 +50,6 @@ func (v *vectors) grow(slot uint32) {
 // inMemory reports whether there are vectors in memory besides the codes.
 func (v *vectors) inMemory() bool { return v.precision != Int8 && v.file == nil }
 
-// bytes returns the memory of all vectors.
-func (v *vectors) bytes() int64 { return v.memory.bytes.Load() }
-
 // read returns the stored vector of slot, padded: in place, or decoded into scratch, which must be as long. It may be
 // called while the slot is visible to a pinned reader, or is linked in the graph that a pinned reader walks. Only a file
 // makes errors.

@@ -52,6 +52,14 @@ func (t *Table) SetChunk(chunk int, memory unsafe.Pointer) {
 	t.chunks[chunk].Store((*byte)(memory))
 }
 
+// Forget takes the memory of all chunks out of use.
+func (t *Table) Forget() {
+	for i := range t.chunks {
+		t.chunks[i].Store(nil)
+		t.biased[i] = 0
+	}
+}
+
 // At returns the address of record i, whose chunk must have its memory.
 func (t *Table) At(i uint32) unsafe.Pointer {
 	chunk := ChunkOf(i)

@@ -1,0 +1,7 @@
+//go:build (darwin || freebsd || netbsd || openbsd) && !race
+
+package ann
+
+const mapFlags = 0
+
+func adviseLarge([]byte) {}
