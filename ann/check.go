@@ -17,6 +17,7 @@ const (
 	ProblemBadLink     = "bad_link"    // a link leads out of range, to its own node, or to a slot that is in no graph
 	ProblemBadEntry    = "bad_entry"   // the entry point is no live node although there is one
 	ProblemUnreachable = "unreachable" // no walk from the entry point finds a live node
+	ProblemBadList     = "bad_list"    // a slot is in two lists, or in another one than its place says, or in none
 	ProblemBadVector   = "bad_vector"  // a stored vector is not one that Apply accepts
 	ProblemCount       = "wrong_count" // Len is not the number of live points
 )

@@ -86,7 +86,7 @@ func (m *maintainer) begunLocked(seq uint64) bool {
 		}
 		slot = next
 	}
-	return true
+	return !m.training
 }
 
 // stop ends the background work, and waits for the jobs at hand.
@@ -95,6 +95,9 @@ func (m *maintainer) stop() {
 		m.mu.Lock()
 		m.stopped = true
 		running := m.running
+		if m.training {
+			running++
+		}
 		done := m.waitLocked()
 		if running == 0 && m.progress != nil {
 			close(m.progress)

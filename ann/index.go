@@ -30,6 +30,7 @@ type Index struct {
 	readers   readers
 	structure structure     // nil in an index of kind Flat
 	graph     *graph        // the structure of kinds HNSW and HNSWDisk, else nil
+	inverted  *inverted     // the structure of the kinds that divide points among lists, else nil
 	committed atomic.Uint64 // sequence of the newest change; starts at 1
 	live      atomic.Int64  // points at the newest sequence
 	closed    atomic.Bool
@@ -45,7 +46,7 @@ type Index struct {
 
 // counters are the totals of Stats since New.
 type counters struct {
-	upserts, deletes, searches, exactScans, links, repairs, relinks, sweeps atomic.Uint64
+	upserts, deletes, searches, exactScans, links, repairs, relinks, sweeps, trainings atomic.Uint64
 }
 
 // New returns an empty index. Distances are computed in assembly where the processor has the instructions; the
@@ -62,8 +63,8 @@ func New(opt Options) (*Index, error) {
 	opt = opt.withDefaults()
 	ix := &Index{opt: opt, resources: &resources{}, left: make(chan struct{}, 1), space: space{metric: opt.Metric, dim: opt.Dim, kernel: set}}
 	records := kernel.RecordSize(opt.Dim)
-	if opt.Kind == Flat && opt.Precision != Int8 {
-		records = 0 // exact scans need no codes
+	if (opt.Kind == Flat || opt.Kind.inverted()) && opt.Precision != Int8 {
+		records = 0 // exact scans need no codes, and lists have their own
 	}
 	ix.slots.init(opt, set, records, &ix.resources.arena)
 	if opt.Kind == HNSWDisk {
@@ -81,6 +82,10 @@ func New(opt Options) (*Index, error) {
 		ix.graph = newGraph(&ix.slots, &ix.space, opt)
 		ix.structure = hnsw{ix.graph, ix}
 		ix.draining.Store(opt.FlatBelow < 0)
+	}
+	if opt.Kind.inverted() {
+		ix.inverted = &inverted{ix: ix}
+		ix.structure = ix.inverted
 	}
 	runtime.AddCleanup(ix, func(r *resources) { _ = r.release() }, ix.resources) // nobody is there to hear of an error
 	return ix, nil
@@ -179,7 +184,7 @@ func (ix *Index) commit(ops []Op, slots []uint32) {
 		delta++
 	}
 	ix.committed.Store(seq)
-	if live := ix.live.Add(int64(delta)); ix.structure != nil && live > int64(ix.opt.FlatBelow) {
+	if live := ix.live.Add(int64(delta)); ix.graph != nil && live > int64(ix.opt.FlatBelow) {
 		ix.draining.Store(true)
 	}
 	ix.enqueueDead(dead)
@@ -265,7 +270,8 @@ func (ix *Index) Each(yield func(key uint64, vector []float32) bool) error {
 // Stats is a picture of an index. Its numbers are read one by one, so they may differ by what happens meanwhile.
 type Stats struct {
 	Points   int   // live points
-	InGraph  int   // points with links
+	InGraph  int   // points with links, or in lists
+	Lists    int   // of an inverted-file kind, once it is trained
 	InBuffer int   // points that searches find by a scan: the fresh buffer, or everything in a flat index
 	Deleted  int   // slots of dead points that are not ready for use again
 	Free     int   // slots ready for use again
@@ -278,6 +284,7 @@ type Stats struct {
 	Repairs          uint64 // dead points taken out of the graph
 	Relinks          uint64 // points that had become unreachable and were linked again
 	Sweeps           uint64
+	Trainings        uint64 // of the lists
 }
 
 // Stats returns the present numbers.
@@ -295,11 +302,15 @@ func (ix *Index) Stats() Stats {
 		Repairs:    ix.repairs.Load(),
 		Relinks:    ix.relinks.Load(),
 		Sweeps:     ix.sweeps.Load(),
+		Trainings:  ix.trainings.Load(),
 	}
 	st.InGraph = max(0, st.Points-st.InBuffer)
 	st.Deleted = max(0, int(ix.slots.end.Load())-1-st.Points-st.Free)
 	if ix.structure != nil {
 		st.Bytes += ix.structure.bytes()
+	}
+	if ix.inverted != nil {
+		st.Lists = ix.inverted.lists()
 	}
 	return st
 }

@@ -20,7 +20,7 @@ func (l *loader) finish() error {
 	}
 	ix.committed.Store(loadedSeq)
 	ix.live.Store(int64(points))
-	ix.draining.Store(ix.structure != nil && int64(ix.opt.FlatBelow) < ix.live.Load())
+	ix.draining.Store(ix.graph != nil && int64(ix.opt.FlatBelow) < ix.live.Load())
 	if ix.graph == nil || ix.graph.nodes.Load() == 0 {
 		return nil
 	}

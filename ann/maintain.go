@@ -29,6 +29,7 @@ type maintainer struct {
 	retired  []uint32   // dead slots whose neighbours are repaired
 	limbo    []released // slots that are freed when all readers have passed a sequence
 	sweeping bool
+	training bool          // a goroutine trains lists
 	unswept  int           // points linked since the last sweep
 	begun    uint64        // jobs taken so far: the number of the newest
 	active   []uint64      // numbers of the jobs at hand
@@ -91,6 +92,7 @@ func (m *maintainer) kick() {
 }
 
 func (m *maintainer) startLocked() {
+	m.startTrainingLocked()
 	if m.running >= m.ix.opt.Workers || m.stopped {
 		return
 	}

@@ -50,9 +50,21 @@ const (
 	// HNSWDisk is HNSW with the codes and the graph in memory and the full vectors in a file, of which a search reads the
 	// few that its results are ranked by. Exact searches read all of them.
 	HNSWDisk
+	// IVFFlat divides the points among lists of near ones, and a search looks at the lists that are nearest, at a byte per
+	// component. Less memory than HNSW and a higher rate of changes, slower searches at the same recall.
+	IVFFlat
+	// IVFPQ is IVFFlat with two bits per component (product quantisation with a trained rotation), of which a search
+	// ranks more by their full vectors. With Precision Float16 or Int8 it is the kind that takes the least memory.
+	IVFPQ
+	// IVFHNSW is IVFFlat with many short lists, which are found through a graph of their centroids: for large sets that
+	// change slowly.
+	IVFHNSW
 )
 
-var kindNames = [...]string{"hnsw", "flat", "hnsw_disk"}
+// inverted reports whether the kind divides points among lists.
+func (k Kind) inverted() bool { return k == IVFFlat || k == IVFPQ || k == IVFHNSW }
+
+var kindNames = [...]string{"hnsw", "flat", "hnsw_disk", "ivf_flat", "ivf_pq", "ivf_hnsw"}
 
 // String returns the name that ParseKind accepts.
 func (k Kind) String() string {
@@ -122,8 +134,8 @@ type Options struct {
 	Alpha float32
 	// Seed makes the levels of the graph reproducible.
 	Seed uint64
-	// FlatBelow keeps an index of kind HNSW an exact list while it has at most this many points. Default
-	// DefaultFlatBelow; negative means that the graph is built from the first point on.
+	// FlatBelow keeps an index an exact list while it has at most this many points. Default DefaultFlatBelow; negative
+	// means that the graph is built, or lists are trained, from the first point on.
 	FlatBelow int
 	// Workers is the largest number of background goroutines that link points into the graph; they run only while
 	// there is work. Default: half the processors, at least one.

@@ -25,7 +25,8 @@ type reader struct {
 	// byCodes says that a scan collects a shortlist in pool.
 	byCodes bool
 	scratch
-	_ [cacheLine]byte // keeps the words of two readers apart
+	lists listScratch
+	_     [cacheLine]byte // keeps the words of two readers apart
 }
 
 // readers is the set of all readers of an index. It grows to the largest number held at once.

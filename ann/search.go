@@ -22,6 +22,9 @@ type SearchOptions struct {
 	// Ef is the number of candidates that the walk keeps: more give better recall and take longer. Zero means
 	// Options.Ef; a value below k means k. An exact search ignores it.
 	Ef int
+	// Probes is the number of lists that a search of an inverted-file kind looks at. Zero derives it from Ef: see the
+	// package documentation. Other kinds ignore it.
+	Probes int
 	// Filter limits what may be returned; nil allows every key.
 	Filter Filter
 	// Exact compares the query with every point that may be returned.
@@ -52,6 +55,9 @@ func (ix *Index) Search(q []float32, k int, opt SearchOptions, dst []Result) ([]
 	}
 	if opt.Ef < 0 || opt.Ef > MaxEf {
 		return dst, fmt.Errorf("ann: search option Ef is %d: it must be from 0 to %d", opt.Ef, MaxEf)
+	}
+	if opt.Probes < 0 {
+		return dst, fmt.Errorf("ann: search option Probes is %d: it must not be negative", opt.Probes)
 	}
 	r, err := ix.enter(ix.structure != nil)
 	if err != nil {
@@ -96,6 +102,7 @@ func (r *reader) setQuery(ix *Index, q []float32, norm float64) {
 type searchPlan struct {
 	walk, exact bool
 	ef          int
+	probes      int // lists to look at
 	matches     int // points that may be returned, at most
 	budget      int // distances after which a walk gives up
 	byKey       bool

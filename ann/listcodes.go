@@ -1,0 +1,212 @@
+package ann
+
+import (
+	"unsafe"
+
+	"github.com/freshet-io/freshet/ann/internal/kernel"
+	"github.com/freshet-io/freshet/ann/internal/pq"
+)
+
+// listCodes is how the lists of an inverted file hold vectors. Its methods are called once per vector that is added, per
+// search, or per list that is scanned. It never changes, so any number of goroutines may use it.
+type listCodes interface {
+	// size returns the bytes of a code.
+	size() int
+	// memory returns the memory of so many codes, and of their biases when there are any.
+	memory(entries int) (codes []byte, biases []float32)
+	// encode writes the code of vector, stored form and padded, in the list of centroid, and returns its bias.
+	encode(s *listScratch, code []byte, vector, centroid []float32) (bias float32)
+	// put stores a code as entry at, get reads it.
+	put(codes []byte, at int, code []byte)
+	get(code, codes []byte, at int)
+	// aim prepares r for scans, with the query that is in it.
+	aim(r *reader)
+	// scan writes the distances from the query to the first n entries into r.lists.dists, and which of them are under
+	// bound into r.lists.below, a bit each.
+	scan(r *reader, run *run, n int, centroid []float32, bound float32)
+	// rerank returns how many of the best by code are worth to be scored by their vectors, for the k best.
+	rerank(k, ef int) int
+	bytes() int64
+}
+
+// listScratch is the memory of a search, or a job, that works with lists.
+type listScratch struct {
+	coarse  kernel.Query // the vector that lists are ranked for
+	all     []float32    // distances of all centroids
+	probes  []candidate  // lists to look at; slot is the number of the list
+	ranked  []Result     // answer of a graph of centroids
+	dists   []float32
+	below   []uint32
+	codes   []unsafe.Pointer
+	best    farthest
+	rotated []float32
+	rest    []float32
+	table   pq.Table
+	code    []byte
+}
+
+// size makes room for the distances of n entries.
+func (s *listScratch) size(n int) {
+	if blocks := blocksOf(n); len(s.below) < blocks {
+		s.dists, s.below = make([]float32, 2*blocks*pq.Block), make([]uint32, 2*blocks)
+	}
+}
+
+// byteCodes holds a byte per component: records of package kernel, as graphs have them.
+type byteCodes struct {
+	space   *space
+	bytesOf int
+}
+
+func newByteCodes(s *space) byteCodes { return byteCodes{s, kernel.RecordSize(s.dim)} }
+
+func (c byteCodes) size() int { return c.bytesOf }
+
+func (c byteCodes) memory(entries int) ([]byte, []float32) {
+	return make([]byte, entries*c.bytesOf+kernel.Overread), nil
+}
+
+func (c byteCodes) encode(_ *listScratch, code []byte, vector, _ []float32) float32 {
+	c.space.encode(code, vector)
+	return 0
+}
+
+func (c byteCodes) put(codes []byte, at int, code []byte) { copy(codes[at*c.bytesOf:], code) }
+func (c byteCodes) get(code, codes []byte, at int)        { copy(code, codes[at*c.bytesOf:]) }
+
+func (c byteCodes) aim(r *reader) {} // setQuery has done it
+
+func (c byteCodes) scan(r *reader, run *run, n int, _ []float32, bound float32) {
+	s := &r.lists
+	s.codes = s.codes[:0]
+	for at := unsafe.Pointer(&run.codes[0]); len(s.codes) < n; at = unsafe.Add(at, c.bytesOf) {
+		s.codes = append(s.codes, at)
+	}
+	dists := s.dists[:n]
+	c.space.kernel.Batch(&r.target, s.codes, dists)
+	for b := range blocksOf(n) {
+		mask := uint32(0)
+		for i, d := range dists[b*pq.Block : min(n, (b+1)*pq.Block)] {
+			if d < bound {
+				mask |= 1 << i
+			}
+		}
+		s.below[b] = mask
+	}
+}
+
+func (c byteCodes) rerank(k, _ int) int { return max(rerankMin, int(rerankFactor*float64(k))) }
+
+func (c byteCodes) bytes() int64 { return 0 }
+
+// productCodes holds a few bits per component: what a vector is apart from its centroid, by package pq. The distance to a
+// vector x = c + r is made of the product of the query with the centroid c, its products with the codewords that stand
+// for r, and, under L2, the squared norm of x, which is kept exactly as the bias.
+type productCodes struct {
+	space     *space
+	quantiser *pq.Quantiser
+}
+
+func (c productCodes) size() int { return c.quantiser.CodeSize() }
+
+func (c productCodes) memory(entries int) (codes []byte, biases []float32) {
+	n := blocksOf(entries) * pq.Block
+	if c.space.metric == L2 {
+		biases = make([]float32, n)
+	}
+	return make([]byte, n*c.size()), biases
+}
+
+func (c productCodes) encode(s *listScratch, code []byte, vector, centroid []float32) float32 {
+	s.rest = append(s.rest[:0], vector...)
+	for i, x := range centroid {
+		s.rest[i] -= x
+	}
+	c.quantiser.Encode(code, c.quantiser.Rotate(&s.rotated, s.rest))
+	if c.space.metric != L2 {
+		return 0
+	}
+	return c.space.kernel.Dot(vector, vector)
+}
+
+func (c productCodes) put(codes []byte, at int, code []byte) {
+	c.quantiser.Put(c.block(codes, at), at%pq.Block, code)
+}
+
+func (c productCodes) get(code, codes []byte, at int) {
+	c.quantiser.Get(code, c.block(codes, at), at%pq.Block)
+}
+
+func (c productCodes) block(codes []byte, at int) []byte {
+	return codes[at/pq.Block*pq.Block*c.size():]
+}
+
+// weight is the factor of products in distances.
+func (c productCodes) weight() float32 {
+	if c.space.metric == L2 {
+		return -2
+	}
+	return -1
+}
+
+func (c productCodes) aim(r *reader) {
+	r.lists.table.Set(c.quantiser, c.quantiser.Rotate(&r.lists.rotated, r.query), c.weight())
+}
+
+func (c productCodes) scan(r *reader, run *run, n int, centroid []float32, bound float32) {
+	s := &r.lists
+	base := c.weight() * c.space.kernel.Dot(r.query, centroid)
+	c.quantiser.Scan(&s.table, run.codes, n, run.biases, base, bound, s.dists, s.below)
+}
+
+// rerank: few bits rank coarsely, so more are scored.
+func (c productCodes) rerank(k, ef int) int { return max(rerankMin, 3*k, ef) }
+
+func (c productCodes) bytes() int64 { return c.quantiser.Bytes() }
+
+// farthest keeps the nearest candidates, as many as limit: a heap whose first is the farthest.
+type farthest struct {
+	list  []candidate
+	limit int
+}
+
+func (f *farthest) reset(limit int) { f.list, f.limit = f.list[:0], limit }
+
+// bound returns the distance that a candidate must be under.
+func (f *farthest) bound() float32 {
+	if len(f.list) < f.limit {
+		return maxDistance
+	}
+	return f.list[0].dist
+}
+
+// push adds c, which is under the bound.
+func (f *farthest) push(c candidate) {
+	h := f.list
+	if len(h) < f.limit {
+		h = append(h, c)
+		i := len(h) - 1
+		for ; i > 0 && h[(i-1)/2].dist < c.dist; i = (i - 1) / 2 {
+			h[i] = h[(i-1)/2]
+		}
+		h[i] = c
+		f.list = h
+		return
+	}
+	i := 0
+	for {
+		child := 2*i + 1
+		if child >= len(h) {
+			break
+		}
+		if child+1 < len(h) && h[child+1].dist > h[child].dist {
+			child++
+		}
+		if h[child].dist <= c.dist {
+			break
+		}
+		h[i] = h[child]
+		i = child
+	}
+	h[i] = c
+}
