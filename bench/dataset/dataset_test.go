@@ -159,3 +159,42 @@ func TestSourceErrorsNameTheField(t *testing.T) {
 		}
 	}
 }
+
+func TestClusterMakesEqualClusters(t *testing.T) {
+	set := open(t, dataset.Source{Data: "easy", N: 1003, Dim: 16, NQ: 3, NoTruth: true})
+	before := make(map[float32]int)
+	for i := range set.Base.Rows() {
+		before[set.Base.Row(i)[0]]++
+	}
+	if err := set.Cluster(8, 5); err != nil {
+		t.Fatal(err)
+	}
+	for i := range set.Base.Rows() {
+		before[set.Base.Row(i)[0]]--
+	}
+	for value, n := range before {
+		if n != 0 {
+			t.Fatalf("a vector that starts with %v is there %+d times too often", value, -n)
+		}
+	}
+	within, across := 0.0, 0.0
+	for i := range 1000 {
+		row, other := set.Base.Row(i), set.Base.Row((i+500)%1003)
+		next := i + 1
+		if set.Clusters[next] == set.Clusters[i] {
+			within += dataset.Distance(ann.L2, row, set.Base.Row(next))
+		}
+		across += dataset.Distance(ann.L2, row, other)
+	}
+	if within > 0.8*across {
+		t.Errorf("neighbours in a cluster are %v apart, others %v", within, across)
+	}
+	for c := range int32(8) {
+		if from, to := int(c)*1003/8, (int(c)+1)*1003/8; set.Clusters[from] != c || set.Clusters[to-1] != c {
+			t.Errorf("cluster %d is not rows %d to %d", c, from, to)
+		}
+	}
+	if err := set.Cluster(3, 5); err == nil {
+		t.Error("three clusters were made")
+	}
+}

@@ -43,20 +43,30 @@ class Hnswlib:
         self.index = hnswlib.Index(space="l2" if metric == "l2" else "ip", dim=dim)
         self.index.init_index(max_elements=capacity, M=m, ef_construction=efc, allow_replace_deleted=replace)
         self.index.set_num_threads(1)
-        self.replace = replace
+        # A label that comes back while a deleted vector still bears it confuses replace_deleted, so that under change every
+        # vector gets a new label. ids says which id a label stands for.
+        self.labels, self.ids = ({}, np.zeros(0, dtype=np.int64)) if replace else (None, None)
 
     def add(self, vectors, ids):
-        self.index.add_items(vectors, ids, num_threads=1, replace_deleted=self.replace)
+        if self.labels is None:
+            self.index.add_items(vectors, ids, num_threads=1)
+            return
+        self.delete([i for i in ids.tolist() if i in self.labels])
+        labels = np.arange(len(self.ids), len(self.ids) + len(ids))
+        self.ids = np.concatenate([self.ids, ids.astype(np.int64)])
+        self.labels.update(zip(ids.tolist(), labels.tolist()))
+        self.index.add_items(vectors, labels, num_threads=1, replace_deleted=True)
 
     def delete(self, ids):
         for i in ids:
-            self.index.mark_deleted(int(i))
+            self.index.mark_deleted(self.labels.pop(int(i)))
 
     def set_ef(self, ef):
         self.index.set_ef(ef)
 
     def search(self, queries, k):
-        return self.index.knn_query(queries, k=k, num_threads=1)[0]
+        found = self.index.knn_query(queries, k=k, num_threads=1)[0]
+        return found if self.labels is None else self.ids[found]
 
     def info(self):
         import hnswlib
