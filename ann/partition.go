@@ -140,6 +140,9 @@ func (p *partition) add(e *entry) {
 
 // insert finds the list of slot, whose vector is in place, and adds it.
 func (p *partition) insert(r *reader, slot uint32) {
+	if len(r.full) == 0 {
+		r.full = p.ix.slots.vectors.scratch()
+	}
 	v, err := p.ix.slots.vectors.read(slot, r.full)
 	if err != nil {
 		return // vectors of these kinds are in memory: see Options.Validate
