@@ -159,3 +159,19 @@ func (t *keyTable) bytes() (n int64) {
 	}
 	return n
 }
+
+// EachKey calls yield for the key of every point of one instant, each once, in no order, until it returns false. It returns
+// ErrClosed when the index is closed.
+func (ix *Index) EachKey(yield func(key uint64) bool) error {
+	r, err := ix.enter(false)
+	if err != nil {
+		return err
+	}
+	defer ix.leave(r)
+	for slot, end := uint32(1), ix.slots.end.Load(); slot < end; slot++ {
+		if h := ix.slots.header(slot); h.visibleAt(r.seq) && !yield(h.key.Load()) {
+			return nil
+		}
+	}
+	return nil
+}

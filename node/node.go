@@ -199,7 +199,7 @@ func (n *Node) openStages() (err error) {
 	n.worker = vsync.NewWorker(n.store, n.decided, n.opts.Logger)
 	n.processor, err = process.New(process.Options{Log: n.log, Sequencer: n.sequencer, Logger: n.opts.Logger,
 		Deliver: func(ctx context.Context, b process.Batch) error {
-			return n.worker.Deliver(ctx, vsync.Batch{Changes: b.Changes, Through: b.Through})
+			return n.worker.Deliver(ctx, vsync.Batch{Changes: b.Changes, Through: b.Through, Next: b.Next})
 		}})
 	if err != nil {
 		return err
@@ -242,6 +242,7 @@ func (n *Node) run(ctx context.Context, what string, part func(context.Context) 
 
 // decided is called by the worker when everything up to an offset has its effect.
 func (n *Node) decided(b vsync.Batch) {
+	n.store.Advance(b.Next)
 	n.tracker.Advance(b.Through)
 	now := time.Now()
 	for i := 0; i < len(b.Changes); i += max(1, len(b.Changes)/agesPerBatch) {

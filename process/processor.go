@@ -32,6 +32,7 @@ const (
 type Batch struct {
 	Changes []freshet.Change
 	Through int64 // every record of events.raw up to this offset is decided by it
+	Next    int64 // the offset behind the last of Changes in vector.sync; 0 without changes
 }
 
 // Options are the settings of a Processor.
@@ -192,11 +193,12 @@ func (p *Processor) batch(ctx context.Context, batch []Record) error {
 	through := batch[len(batch)-1].Position.Offset
 	var timing Timing
 	var decided *Decided
+	var next int64
 	err := p.retry(ctx, "process", func() (err error) {
 		if decided, err = p.seq.Decide(ctx, batch, &timing); err != nil {
 			return err
 		}
-		err = p.commit(decided, through+1)
+		next, err = p.commit(decided, through+1)
 		timing.lap(&timing.Commit)
 		return err
 	})
@@ -209,14 +211,15 @@ func (p *Processor) batch(ctx context.Context, batch []Record) error {
 	for i := range decided.Changes {
 		changes[i] = decided.Changes[i].Change
 	}
-	return p.opts.Deliver(ctx, Batch{Changes: changes, Through: through})
+	return p.opts.Deliver(ctx, Batch{Changes: changes, Through: through, Next: next})
 }
 
-// commit writes what was decided, with the position behind it, as one transaction.
-func (p *Processor) commit(d *Decided, next int64) error {
+// commit writes what was decided, with the position behind it, as one transaction. It returns
+// the offset behind the last change in vector.sync.
+func (p *Processor) commit(d *Decided, position int64) (next int64, err error) {
 	tx := p.log.Begin()
 	before := *p.state.seenTable
-	err := p.stage(tx, d, next)
+	next, err = p.stage(tx, d, position)
 	if err == nil {
 		err = tx.Commit()
 	} else {
@@ -225,10 +228,10 @@ func (p *Processor) commit(d *Decided, next int64) error {
 	if err != nil {
 		*p.state.seenTable = before
 	}
-	return err
+	return next, err
 }
 
-func (p *Processor) stage(tx *embedded.Txn, d *Decided, next int64) error {
+func (p *Processor) stage(tx *embedded.Txn, d *Decided, position int64) (next int64, err error) {
 	var key, value []byte
 	for i := range d.Changes {
 		c := &d.Changes[i]
@@ -238,21 +241,23 @@ func (p *Processor) stage(tx *embedded.Txn, d *Decided, next int64) error {
 		}
 		key = wire.AppendKey(key[:0], c.Change.Key)
 		value = wire.AppendChange(value[:0], &c.Change)
-		if _, err := tx.Replace(freshet.TopicSync, key, value, latest); err != nil {
-			return err
+		offset, err := tx.Replace(freshet.TopicSync, key, value, latest)
+		if err != nil {
+			return 0, err
 		}
+		next = offset + 1
 	}
 	for i := range d.Dead {
 		l := &d.Dead[i]
 		value = wire.AppendDeadLetter(value[:0], l)
 		if _, err := tx.Put(freshet.TopicDead, wire.DeadLetterKey(l.Position.Offset, l.Ordinal), value); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	if err := p.state.stage(tx, d.Seen); err != nil {
-		return err
+		return 0, err
 	}
-	return tx.Move(p.member, freshet.TopicRaw, 0, next)
+	return next, tx.Move(p.member, freshet.TopicRaw, 0, position)
 }
 
 // retry calls step until it succeeds. Being deposed is final.

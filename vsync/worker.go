@@ -26,6 +26,7 @@ const (
 type Batch struct {
 	Changes []freshet.Change
 	Through int64 // every record of the raw topic up to here is decided once the changes are applied
+	Next    int64 // the offset behind the last of Changes in vector.sync; 0 without changes
 }
 
 // Stats are a worker's running totals.
@@ -81,7 +82,7 @@ func (w *Worker) gather(b Batch) Batch {
 		select {
 		case next := <-w.queue:
 			b.Changes = append(b.Changes, next.Changes...)
-			b.Through = next.Through
+			b.Through, b.Next = next.Through, max(b.Next, next.Next)
 		default:
 			return b
 		}

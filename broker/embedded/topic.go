@@ -146,6 +146,51 @@ func (l *Log) ReadLatest(topic string, from int64, yield func(Record) error) err
 	})
 }
 
+// Changed calls yield for the keys of a compacted topic that were put or removed at an offset or
+// later, in order of their last change; one that was put again after a removal may come twice.
+// The key is valid during the call only; the record is what Latest returns.
+func (l *Log) Changed(topic string, from int64, yield func(offset int64, key []byte) error) error {
+	number, err := topicNumber(topic)
+	if err != nil {
+		return err
+	}
+	return l.iterate(orderKey(number, from), []byte{number, 's' + 1}, func(k, key []byte) error {
+		return yield(int64(binary.BigEndian.Uint64(k[2:])), key)
+	})
+}
+
+// Skim calls yield for some keys of a compacted topic, in order of key: the first one, then
+// always the first that is not below what yield has returned. The key is valid during the call only.
+func (l *Log) Skim(topic string, yield func(key []byte) (next []byte, err error)) (err error) {
+	number, err := topicNumber(topic)
+	if err != nil {
+		return err
+	}
+	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: latestKey(number, nil), UpperBound: []byte{number, 'k' + 1}})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", topic, err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; {
+		next, err := yield(it.Key()[2:])
+		if err != nil {
+			return err
+		}
+		ok = it.SeekGE(latestKey(number, next))
+	}
+	return it.Error()
+}
+
+// End is the offset behind the last committed change of a compacted topic.
+func (l *Log) End(topic string) (int64, error) {
+	number, err := topicNumber(topic)
+	if err != nil {
+		return 0, err
+	}
+	last, err := l.lastOffset(number)
+	return last + 1, err
+}
+
 // ScanTable calls yield for the entries of a state table, in order of key.
 func (l *Log) ScanTable(t Table, yield func(key, value []byte) error) error {
 	return l.iterate([]byte{byte(t), 't'}, []byte{byte(t), 't' + 1}, func(k, v []byte) error {

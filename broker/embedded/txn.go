@@ -79,7 +79,8 @@ func (t *Txn) Replace(topic string, key, value []byte, latest int64) (offset int
 	return offset, t.batch.Set(orderKey(number, offset), key, nil)
 }
 
-// Remove takes a key out of a compacted topic.
+// Remove takes a key out of a compacted topic. An entry in order of offset stays, without a
+// record: a reader that knows the topic up to an offset finds out by it; see [Log.Changed].
 func (t *Txn) Remove(topic string, key []byte) error {
 	old, ok, err := t.l.Latest(topic, key, nil)
 	if err != nil || !ok {
@@ -90,6 +91,9 @@ func (t *Txn) Remove(topic string, key []byte) error {
 		return err
 	}
 	if err := t.batch.Delete(orderKey(number, old.Offset), nil); err != nil {
+		return err
+	}
+	if err := t.batch.Set(orderKey(number, t.l.next[number].Add(1)-1), key, nil); err != nil {
 		return err
 	}
 	return t.batch.Delete(latestKey(number, key), nil)

@@ -200,7 +200,7 @@ func (a *auditor) inspect(sh *shard, key freshet.Key, done uint64, digests map[u
 func (a *auditor) graphs() map[*shard][]ann.Problem {
 	found := map[*shard][]ann.Problem{}
 	for _, sh := range a.s.all() {
-		if problems := sh.index.Check(); len(problems) > 0 {
+		if problems := sh.vectors().Check(); len(problems) > 0 {
 			found[sh] = problems
 		}
 	}
@@ -217,7 +217,7 @@ func (a *auditor) reportGraphs(before map[*shard][]ann.Problem) {
 			key  uint64
 		}
 		now := map[place]bool{}
-		for _, p := range sh.index.Check() {
+		for _, p := range sh.vectors().Check() {
 			now[place{p.Code, p.Key}] = p.Code != ann.ProblemUnreachable
 		}
 		for _, p := range problems {

@@ -79,31 +79,31 @@ func TestAuditNamesTheDamage(t *testing.T) {
 		{"document lost", func(_ *bench, sh *shard) {
 			sh.filter.Delete(document(sh))
 			for slot := range 3 {
-				never(sh.index.Apply([]ann.Op{{Key: pointKey(document(sh), slot)}}))
+				never(sh.vectors().Apply([]ann.Op{{Key: pointKey(document(sh), slot)}}))
 			}
 			sh.docs.set(document(sh), docInfo{})
 		}, "documents missing e5"},
 		{"document with fewer points", func(_ *bench, sh *shard) { sh.docs.info[document(sh)].points-- }, "documents stale e5, vectors extra e5"},
 		{"vector lost", func(_ *bench, sh *shard) {
-			never(sh.index.Apply([]ann.Op{{Key: pointKey(document(sh), 1)}}))
+			never(sh.vectors().Apply([]ann.Op{{Key: pointKey(document(sh), 1)}}))
 		}, "vectors missing e5"},
 		{"vector altered", func(_ *bench, sh *shard) {
-			never(sh.index.Apply([]ann.Op{{Key: pointKey(document(sh), 2), Vector: along(17)}}))
+			never(sh.vectors().Apply([]ann.Op{{Key: pointKey(document(sh), 2), Vector: along(17)}}))
 		}, "vectors stale e5"},
 		{"vector altered a little", func(_ *bench, sh *shard) {
-			v, _, _ := sh.index.Vector(pointKey(document(sh), 0), nil)
+			v, _, _ := sh.vectors().Vector(pointKey(document(sh), 0), nil)
 			v[0] += 1e-4
-			never(sh.index.Apply([]ann.Op{{Key: pointKey(document(sh), 0), Vector: v}}))
+			never(sh.vectors().Apply([]ann.Op{{Key: pointKey(document(sh), 0), Vector: v}}))
 		}, "vectors stale e5"},
 		{"vector too many", func(_ *bench, sh *shard) {
-			never(sh.index.Apply([]ann.Op{{Key: pointKey(document(sh), 3), Vector: along(3)}}))
+			never(sh.vectors().Apply([]ann.Op{{Key: pointKey(document(sh), 3), Vector: along(3)}}))
 		}, "vectors extra e5"},
 		{"vector of a deleted entity", func(_ *bench, sh *shard) {
 			doc, _ := sh.docs.find("e4")
-			never(sh.index.Apply([]ann.Op{{Key: pointKey(doc, 0), Vector: along(3)}}))
+			never(sh.vectors().Apply([]ann.Op{{Key: pointKey(doc, 0), Vector: along(3)}}))
 		}, "vectors extra e4"},
 		{"vector of nobody", func(_ *bench, sh *shard) {
-			never(sh.index.Apply([]ann.Op{{Key: pointKey(1000, 0), Vector: along(3)}}))
+			never(sh.vectors().Apply([]ann.Op{{Key: pointKey(1000, 0), Vector: along(3)}}))
 		}, "vectors extra (document 1000)"},
 		{"filter entry lost", func(_ *bench, sh *shard) { sh.filter.Delete(document(sh)) }, "filters missing e5"},
 		{"filter entry altered", func(_ *bench, sh *shard) {
@@ -152,9 +152,9 @@ func TestAuditComparesVectorsAsTheIndexKeepsThem(t *testing.T) {
 			continue
 		}
 		sh := b.store.shard(s)
-		v, _, _ := sh.index.Vector(pointKey(3, 0), nil)
+		v, _, _ := sh.vectors().Vector(pointKey(3, 0), nil)
 		v[0] *= 1 + 1e-6
-		if err := sh.index.Apply([]ann.Op{{Key: pointKey(3, 0), Vector: v}}); err != nil {
+		if err := sh.vectors().Apply([]ann.Op{{Key: pointKey(3, 0), Vector: v}}); err != nil {
 			t.Fatal(err)
 		}
 		if r := b.audit(); r.Found != 1 || r.Differences[0].Kind != "stale" {
@@ -257,7 +257,7 @@ func TestAuditFindsDamageOfAHotEntity(t *testing.T) {
 	wait := func(context.Context) error { // between any two looks it changes, and a vector gets lost
 		n++
 		b.apply(b.upsert(key("e5"), n, n, n+1))
-		return sh.index.Apply([]ann.Op{{Key: pointKey(doc, 1)}})
+		return sh.vectors().Apply([]ann.Op{{Key: pointKey(doc, 1)}})
 	}
 	report := &freshet.AuditReport{}
 	if err := b.store.Audit(t.Context(), wait, report); err != nil {

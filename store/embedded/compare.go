@@ -59,13 +59,13 @@ func (s *shard) compareVectors(c *freshet.Change, doc uint32) *freshet.Differenc
 	for slot, p := range c.Points {
 		var ok bool
 		var err error
-		switch have, ok, err = s.index.Vector(pointKey(doc, slot), have[:0]); {
+		switch have, ok, err = s.vectors().Vector(pointKey(doc, slot), have[:0]); {
 		case err != nil:
 			return differ("vectors", "damaged", c.Key, fmt.Sprintf("point %d: %v", slot, err))
 		case !ok:
 			return differ("vectors", "missing", c.Key, fmt.Sprintf("point %d is not in the index", slot))
 		}
-		if want, err = s.index.Stored(p.Vector, want[:0]); err != nil || !slices.Equal(have, want) {
+		if want, err = s.vectors().Stored(p.Vector, want[:0]); err != nil || !slices.Equal(have, want) {
 			return differ("vectors", "stale", c.Key, fmt.Sprintf("point %d has another vector in the index than in vector.sync", slot))
 		}
 	}
@@ -141,7 +141,7 @@ func (s *shard) extras(present []bool, filters map[uint32]uint64, report *freshe
 // orphans are the points of the vector index that no entity has.
 func (s *shard) orphans() []uint64 {
 	var keys []uint64
-	s.index.Each(func(key uint64, _ []float32) bool {
+	_ = s.vectors().EachKey(func(key uint64) bool { // it fails when the store is closed, and then all does
 		if s.orphan(key) {
 			keys = append(keys, key)
 		}
@@ -162,7 +162,7 @@ func (s *shard) reportOrphans(keys []uint64, report *freshet.AuditReport) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	for _, key := range keys {
-		if _, there, _ := s.index.Vector(key, nil); there && s.orphan(key) {
+		if _, there, _ := s.vectors().Vector(key, nil); there && s.orphan(key) {
 			report.Note(maxDifferences, *differ("vectors", "extra", s.keyOf(docOf(key)),
 				fmt.Sprintf("point %d is in the index, its entity does not have it", slotOf(key))))
 		}

@@ -73,20 +73,25 @@ func (d *docs) add(entity string) uint32 {
 }
 
 func (d *docs) grow() {
-	d.slots = make([]uint32, max(64, 2*len(d.slots)))
+	d.slots = make([]uint32, max(minDocSlots, 2*len(d.slots)))
 	for doc := range d.info {
 		d.place(uint32(doc))
 	}
 }
 
 func (d *docs) place(doc uint32) {
-	mask := uint64(len(d.slots) - 1)
-	i := xxh3.Hash(d.id(doc)) & mask
+	i := d.home(d.id(doc))
 	for d.slots[i] != 0 {
-		i = (i + 1) & mask
+		i = (i + 1) & uint64(len(d.slots)-1)
 	}
 	d.slots[i] = doc + 1
 }
+
+// home is where the look-up of an id begins.
+func (d *docs) home(id []byte) uint64 { return xxh3.Hash(id) & uint64(len(d.slots)-1) }
+
+// minDocSlots is the size of the smallest hash table.
+const minDocSlots = 16
 
 // set replaces what is known of a document.
 func (d *docs) set(doc uint32, info docInfo) {

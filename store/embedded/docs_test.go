@@ -53,28 +53,38 @@ func TestDocsAgainstAMap(t *testing.T) {
 	}
 }
 
-// What is encoded comes back, and nothing else is accepted: bytes that decode are the bytes
-// that encoding gives.
+// encode gives the documents of a shard as one block.
+func encode(sh *shard) []byte { return sh.encodeDocs(nil, 0, sh.docs.len()) }
+
+func decode(b []byte, count int) (*shard, error) {
+	sh := &shard{name: home}
+	if err := sh.docs.decode(b, count); err != nil {
+		return nil, err
+	}
+	return sh, sh.docs.index()
+}
+
+// What is encoded comes back; whatever decodes is a sound table.
 func FuzzDecodeDocs(f *testing.F) {
 	sh := &shard{name: home}
-	f.Add(sh.encodeDocs())
+	f.Add(encode(sh), 0)
 	for i := range 3 {
 		sh.docs.set(sh.docs.add(fmt.Sprint("entity", i)), docInfo{version: freshet.Version{Order: 1, Epoch: 2, Offset: int64(i)},
 			revision: 1 << 31, points: uint16(i * (MaxPoints - 1) / 2), content: [16]byte{1}, digest: [16]byte{15: 2}})
 	}
-	whole := sh.encodeDocs()
-	f.Add(whole)
-	f.Add(whole[:len(whole)-1])
-	f.Fuzz(func(t *testing.T, b []byte) {
-		got, err := decodeDocs(b)
+	whole := encode(sh)
+	f.Add(whole, 3)
+	f.Add(whole[:len(whole)-1], 3)
+	f.Fuzz(func(t *testing.T, b []byte, count int) {
+		got, err := decode(b, count)
 		if err != nil {
 			return
 		}
-		again, err := decodeDocs(got.encodeDocs())
+		again, err := decode(encode(got), count)
 		if err != nil {
 			t.Fatalf("what was decoded can't be decoded again: %v", err)
 		}
-		if again.name != got.name || again.docs.len() != got.docs.len() || again.docs.live != got.docs.live || !bytes.Equal(again.encodeDocs(), got.encodeDocs()) {
+		if again.docs.len() != got.docs.len() || again.docs.live != got.docs.live || !bytes.Equal(encode(again), encode(got)) {
 			t.Fatalf("%+v became %+v", got.docs, again.docs)
 		}
 		for doc := range uint32(got.docs.len()) {
@@ -89,32 +99,32 @@ func FuzzDecodeDocs(f *testing.F) {
 }
 
 func TestDecodeDocsRefuses(t *testing.T) {
-	encode := func(alter func(*shard)) []byte {
+	of := func(alter func(*docs)) []byte {
 		sh := &shard{name: home}
 		sh.docs.set(sh.docs.add("a"), docInfo{points: 1})
-		alter(sh)
-		return sh.encodeDocs()
+		alter(&sh.docs)
+		return encode(sh)
 	}
-	good := encode(func(*shard) {})
-	twice := append(bytes.Clone(good), good[len(good)-len("_a")-20-1-1-32:]...)
-	twice[len(appendString(appendString(nil, home.Collection), home.Namespace))] = 2
+	good := of(func(*docs) {})
+	twice := of(func(d *docs) { d.add("a") })
 	for name, b := range map[string][]byte{
 		"nothing":           nil,
 		"an entity twice":   twice,
-		"too many points":   encode(func(s *shard) { s.docs.info[0].points = MaxPoints }),
-		"an empty id":       encode(func(s *shard) { s.docs.add("") }),
+		"too many points":   of(func(d *docs) { d.info[0].points = MaxPoints }),
+		"an empty id":       of(func(d *docs) { d.add("") }),
+		"more than count":   of(func(d *docs) { d.add("b"); d.add("c") }),
 		"bytes follow":      append(bytes.Clone(good), 0),
 		"cut off":           good[:len(good)-1],
-		"a count too large": bytes.Replace(good, []byte("\x01\x01a"), []byte("\xff\xff\x01a"), 1),
+		"a count too large": append([]byte{0xff, 0xff, 1}, good[1:]...),
 	} {
-		if sh, err := decodeDocs(b); err == nil {
+		if sh, err := decode(b, 2); err == nil {
 			t.Errorf("%s: decoded as %+v", name, sh.docs)
 		}
 	}
-	if _, err := decodeDocs(good); err != nil {
+	if _, err := decode(good, 1); err != nil {
 		t.Error(err)
 	}
-	if _, err := decodeDocs(twice); err == nil || !strings.Contains(err.Error(), "twice") {
+	if _, err := decode(twice, 2); err == nil || !strings.Contains(err.Error(), "twice") {
 		t.Errorf("an entity twice: %v", err)
 	}
 }

@@ -59,7 +59,7 @@ func (s *shard) find(q freshet.Query, k int) (finding, error) {
 	for {
 		want = min(want, ann.MaxK)
 		var err error
-		if results, err = s.index.Search(q.Vector, want, opt, slices.Grow(results[:0], want)); err != nil {
+		if results, err = s.vectors().Search(q.Vector, want, opt, slices.Grow(results[:0], want)); err != nil {
 			return finding{}, err
 		}
 		f := s.entities(results, q.Exclude, k, done)

@@ -139,6 +139,11 @@ func (b *bench) apply(changes ...freshet.Change) {
 	if _, err := b.store.Apply(b.Context(), changes); err != nil {
 		b.Fatal(err)
 	}
+	end, err := b.log.End(freshet.TopicSync)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.store.Advance(end)
 }
 
 var home = freshet.Shard{Collection: freshet.DefaultCollection, Namespace: freshet.DefaultNamespace}

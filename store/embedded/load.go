@@ -1,168 +1,387 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/ann"
 	broker "github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/disk"
 	"github.com/freshet-io/freshet/wire"
 )
 
 // How much is applied at once while a store comes up.
 const (
-	loadBatch = 2048     // records
-	loadBytes = 32 << 20 // bytes of records
+	loadBatch = 1024    // records
+	loadBytes = 8 << 20 // bytes of records
 )
 
-// load fills the indexes: from snapshots, then from vector.sync.
-func (s *Store) load(ctx context.Context) error {
-	if err := s.loadSnapshots(); err != nil {
-		return err
-	}
-	l := loader{s: s, visited: map[*shard][]bool{}}
-	for _, sh := range s.all() {
-		l.visited[sh] = make([]bool, sh.docs.len())
-	}
-	if err := s.log.Scan(freshet.TopicSync, nil, nil, func(r broker.Record) error { return l.record(ctx, r) }); err != nil {
-		return err
-	}
-	if err := l.flush(ctx); err != nil {
-		return err
-	}
-	return l.sweep()
+// LoadReport says how a store came up.
+type LoadReport struct {
+	Snapshots int      // loaded
+	Older     int      // of those, how many are of the generation before, because the newest could not be used
+	Rejected  []string // snapshots that could not be used, and why
+	Built     int      // shards that were built from the log alone
+	Entities  int      // documents, tombstones included
+	Tail      int      // changes after the oldest position of a snapshot, which were looked at
+	Applied   int      // records that the snapshots did not have
+
+	SnapshotTime, LogTime time.Duration // to load the snapshots, and to bring them up to the log
 }
 
-func (s *Store) loadSnapshots() error {
-	dfs := s.log.FS()
-	names, err := dfs.List(s.dir)
+// load fills the indexes: from snapshots, then from what vector.sync has beyond them.
+func (s *Store) load(ctx context.Context) error {
+	end, err := s.log.End(freshet.TopicSync)
 	if err != nil {
-		return fmt.Errorf("list snapshots: %w", err)
+		return err
 	}
-	for _, name := range names {
-		if !strings.HasSuffix(name, snapshotSuffix) {
-			continue
+	began := time.Now()
+	if err := s.loadSnapshots(ctx, end); err != nil {
+		return err
+	}
+	s.loaded.SnapshotTime = time.Since(began)
+	began = time.Now()
+	l := newLoader(ctx, s)
+	readErr := l.read()
+	if err := cmp.Or(l.wait(), readErr); err != nil {
+		return err
+	}
+	s.covered.Store(end)
+	for _, sh := range s.all() {
+		sh.position = max(sh.position, end)
+		if len(sh.files.sound) == 0 || len(sh.files.bad) > 0 {
+			sh.dirty.Add(1) // it needs a snapshot even if nothing changes
 		}
-		sh, err := s.readSnapshot(name)
-		if err == nil && snapshotName(sh.name) != name {
-			err = errors.Join(errors.New("it holds another shard than its name says"), sh.close())
-		}
-		if err != nil {
-			s.logger.Warn("snapshot can't be used; its shard is built anew from the log", "file", name, "reason", err)
-			s.loaded.Rejected = append(s.loaded.Rejected, fmt.Sprintf("%s: %v", name, err))
-			continue
-		}
-		s.shards[sh.name] = sh
-		s.loaded.Snapshots++
+		s.loaded.Entities += sh.docs.len()
+	}
+	s.loaded.Applied, s.loaded.LogTime = int(l.applied.Load()), time.Since(began)
+	return nil
+}
+
+// loadSnapshots loads of each shard the newest snapshot that can be used, several shards at a time.
+func (s *Store) loadSnapshots(ctx context.Context, end int64) error {
+	files, err := s.listSnapshots()
+	if err != nil {
+		return err
+	}
+	positions := s.readPositions()
+	var mu sync.Mutex // guards s.loaded, s.shards and removed
+	removed := false
+	all := tasks{limit: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	for h, numbers := range files {
+		all.start(func() error {
+			var bad []uint64
+			for i, number := range numbers {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				sh, position, err := s.readSnapshot(h, number, end)
+				if err != nil {
+					s.reject(&mu, h, number, err, i+1 < len(numbers))
+					if errors.Is(err, ErrAhead) {
+						// The log will pass its position, with other records: it must not be there then.
+						mu.Lock()
+						err, removed = s.removeFile(h, number), true
+						mu.Unlock()
+						if err != nil {
+							return err
+						}
+						continue
+					}
+					bad = append(bad, number)
+					continue
+				}
+				if known, ok := positions[snapshotID{h, number}]; ok && known <= end {
+					position = max(position, known)
+				}
+				sh.position = position
+				sh.files = generations{sound: slices.Sorted(slices.Values(numbers[i:])), bad: bad}
+				mu.Lock()
+				defer mu.Unlock()
+				s.shards[sh.name] = sh
+				s.loaded.Snapshots++
+				if i > 0 {
+					s.loaded.Older++
+				}
+				return nil
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			s.unusable[h] = bad
+			return nil
+		})
+	}
+	if err := all.wait(); err != nil {
+		return err
+	}
+	slices.Sort(s.loaded.Rejected)
+	if removed {
+		return s.log.FS().SyncDir(s.dir, disk.SnapshotDir)
 	}
 	return nil
 }
 
-// loader applies the records that the snapshots don't have.
-type loader struct {
-	s       *Store
-	changes []freshet.Change
-	bytes   int               // of the records of changes
-	visited map[*shard][]bool // documents of a snapshot that vector.sync has
+// reject notes a snapshot that can't be used.
+func (s *Store) reject(mu *sync.Mutex, h shardHash, number uint64, err error, older bool) {
+	instead := "its shard is built anew from the log"
+	if older {
+		instead = "the one before it is tried"
+	}
+	name := fileName(h, number)
+	s.logger.Warn("snapshot can't be used; "+instead, "file", name, "reason", err)
+	mu.Lock()
+	defer mu.Unlock()
+	s.loaded.Rejected = append(s.loaded.Rejected, fmt.Sprintf("%s: %v", name, err))
 }
 
-func (l *loader) record(ctx context.Context, r broker.Record) error {
-	key, err := wire.ParseKey(r.Key)
+// loader applies the records that the snapshots don't have. Of a key vector.sync has the latest record only, so each is
+// met once, and the order in which records are applied does not matter: several goroutines do.
+type loader struct {
+	s       *Store
+	ctx     context.Context
+	workers tasks
+	queue   chan []loadRecord
+	chunk   []loadRecord
+	bytes   int
+	applied atomic.Int64
+}
+
+// loadRecord is a record of vector.sync; fetch says that value is still to be read.
+type loadRecord struct {
+	key, value []byte
+	fetch      bool
+}
+
+func newLoader(ctx context.Context, s *Store) *loader {
+	l := &loader{s: s, queue: make(chan []loadRecord, 2)}
+	l.ctx, l.workers.failed = context.WithCancel(ctx)
+	for range runtime.GOMAXPROCS(0) {
+		l.workers.start(func() error {
+			for chunk := range l.queue {
+				if err := l.apply(chunk); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return l
+}
+
+// read hands out what is to be applied: shards without a snapshot whole, of the others the tail.
+func (l *loader) read() error {
+	defer close(l.queue)
+	if err := l.wholeShards(); err != nil {
+		return err
+	}
+	if err := l.tail(); err != nil {
+		return err
+	}
+	return l.hand()
+}
+
+// wait returns the first error of the workers, which is also why read has failed.
+func (l *loader) wait() error {
+	defer l.workers.failed()
+	return l.workers.wait()
+}
+
+// wholeShards reads the shards that have no snapshot, and drops those that vector.sync does not have.
+func (l *loader) wholeShards() error {
+	s := l.s
+	names, err := s.shardsInLog()
 	if err != nil {
 		return err
 	}
-	head, err := wire.DecodeChange(key, r.Value, wire.Head)
-	if err != nil {
-		return err
-	}
-	l.s.loaded.Entities++
-	if sh := l.s.shard(key.Shard()); sh != nil {
-		known, err := l.known(sh, &head)
-		if known || err != nil {
+	there := map[freshet.Shard]bool{}
+	for _, name := range names {
+		there[name] = true
+		if s.shards[name] != nil {
+			continue
+		}
+		sh, err := s.newShard(name)
+		if err != nil {
+			return err
+		}
+		sh.files.bad = s.unusable[hashOf(name)]
+		sh.position, _ = s.log.End(freshet.TopicSync)
+		s.mu.Lock()
+		s.shards[name] = sh
+		s.mu.Unlock()
+		s.loaded.Built++
+		lower, upper := wire.ShardRange(name)
+		err = s.log.Scan(freshet.TopicSync, lower, upper, func(r broker.Record) error {
+			return l.add(loadRecord{key: slices.Clone(r.Key), value: slices.Clone(r.Value)})
+		})
+		if err != nil {
 			return err
 		}
 	}
-	whole, err := wire.DecodeChange(key, r.Value, wire.Points)
-	if err != nil {
-		return err
+	for name, sh := range s.shards {
+		if !there[name] {
+			s.loaded.Rejected = append(s.loaded.Rejected, fmt.Sprintf("%s/%s: vector.sync has nothing of it", name.Collection, name.Namespace))
+			s.mu.Lock()
+			delete(s.shards, name)
+			s.mu.Unlock()
+			if err := sh.close(); err != nil {
+				return err
+			}
+		}
 	}
-	whole.Metadata = append([]byte(nil), whole.Metadata...) // r is valid during the call only
-	l.changes = append(l.changes, whole)
-	if l.bytes += len(r.Value); len(l.changes) < loadBatch && l.bytes < loadBytes {
+	return nil
+}
+
+// shardsInLog returns the shards that vector.sync has entities of. It looks at one key of each.
+func (s *Store) shardsInLog() (names []freshet.Shard, err error) {
+	err = s.log.Skim(freshet.TopicSync, func(raw []byte) (next []byte, err error) {
+		key, err := wire.ParseKey(raw)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, key.Shard())
+		_, upper := wire.ShardRange(key.Shard())
+		return upper, nil
+	})
+	return names, err
+}
+
+// tail reads what has changed after the positions of the snapshots.
+func (l *loader) tail() error {
+	from := int64(-1)
+	for _, sh := range l.s.shards {
+		if from < 0 || sh.position < from {
+			from = sh.position
+		}
+	}
+	if from < 0 {
 		return nil
 	}
-	return l.flush(ctx)
+	return l.s.log.Changed(freshet.TopicSync, from, func(offset int64, raw []byte) error {
+		l.s.loaded.Tail++
+		key, err := wire.ParseKey(raw)
+		if err != nil {
+			return err
+		}
+		if sh := l.s.shard(key.Shard()); sh == nil || offset < sh.position {
+			return nil
+		}
+		return l.add(loadRecord{key: slices.Clone(raw), fetch: true})
+	})
 }
 
-// known reports whether the snapshot has exactly this record; its metadata then goes into
-// the filter index, which snapshots don't hold.
-func (l *loader) known(sh *shard, c *freshet.Change) (bool, error) {
-	doc, ok := sh.docs.find(c.Key.Entity)
+func (l *loader) add(r loadRecord) error {
+	l.chunk = append(l.chunk, r)
+	if l.bytes += len(r.value); len(l.chunk) < loadBatch && l.bytes < loadBytes {
+		return nil
+	}
+	return l.hand()
+}
+
+func (l *loader) hand() error {
+	if len(l.chunk) == 0 {
+		return l.ctx.Err()
+	}
+	select {
+	case l.queue <- l.chunk:
+		l.chunk, l.bytes = nil, 0
+		return nil
+	case <-l.ctx.Done():
+		return context.Cause(l.ctx)
+	}
+}
+
+// apply decodes and applies a chunk.
+func (l *loader) apply(chunk []loadRecord) error {
+	changes := make([]freshet.Change, 0, len(chunk))
+	for i := range chunk {
+		r := &chunk[i]
+		key, err := wire.ParseKey(r.key)
+		if err != nil {
+			return err
+		}
+		if r.fetch {
+			latest, ok, err := l.s.log.Latest(freshet.TopicSync, r.key, nil)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				if err := l.s.shard(key.Shard()).forget(key.Entity); err != nil {
+					return err
+				}
+				continue
+			}
+			r.value = latest.Value
+		}
+		c, err := wire.DecodeChange(key, r.value, wire.Points)
+		if err != nil {
+			return err
+		}
+		if !l.s.shard(key.Shard()).has(&c) {
+			changes = append(changes, c)
+		}
+	}
+	if len(changes) == 0 {
+		return l.ctx.Err()
+	}
+	if _, err := l.s.Apply(l.ctx, changes); err != nil {
+		return err
+	}
+	l.applied.Add(int64(len(changes)))
+	return nil
+}
+
+// has reports whether the snapshot has exactly this record. Of a document whose record is another one only the points
+// remain: the vectors in the snapshot may be of any version between the two, for the vector index is written after the
+// documents; so they are written again even if the content is what it was (it may have changed and changed back). And a
+// version that the table does not have can't come from this log: it is forgotten, so that the table's own is applied
+// whatever its version.
+func (s *shard) has(c *freshet.Change) bool {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	doc, ok := s.docs.find(c.Key.Entity)
 	if !ok {
-		return false, nil
+		return false
 	}
-	if marks := l.visited[sh]; int(doc) < len(marks) {
-		marks[doc] = true
+	info := s.docs.info[doc]
+	if info.version == c.Version && info.digest == c.Digest && info.revision == c.Revision {
+		return true
 	}
-	if info := sh.docs.info[doc]; info.version != c.Version || info.digest != c.Digest || info.revision != c.Revision {
-		sh.docs.set(doc, l.distrust(info, c))
-		return false, nil
-	}
-	if c.Deleted() {
-		return true, nil
-	}
-	if err := sh.filter.Set(doc, c.Metadata); err != nil {
-		return false, fmt.Errorf("filter index, entity %q: %w", c.Key.Entity, err)
-	}
-	return true, nil
-}
-
-// distrust is what remains of a document whose record is another one. The vectors in the
-// snapshot may be of any version between the two, for the index is written after the
-// documents; so they are written again even if the content is what it was (it may have
-// changed and changed back). And a version that the table does not have can't come from this
-// log: it is forgotten, so that the table's own is applied whatever its version.
-func (l *loader) distrust(info docInfo, c *freshet.Change) docInfo {
 	if !c.Version.After(info.version) {
 		info.version = freshet.Version{}
 	}
-	return docInfo{version: info.version, points: info.points}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.docs.set(doc, docInfo{version: info.version, points: info.points})
+	return false
 }
 
-func (l *loader) flush(ctx context.Context) error {
-	if len(l.changes) == 0 {
-		return ctx.Err()
+// forget removes an entity that vector.sync does not have any more.
+func (s *shard) forget(entity string) error {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	doc, ok := s.docs.find(entity)
+	if !ok {
+		return nil
 	}
-	if _, err := l.s.Apply(ctx, l.changes); err != nil {
+	var ops []ann.Op
+	for slot := range int(s.docs.info[doc].points) {
+		ops = append(ops, ann.Op{Key: pointKey(doc, slot)})
+	}
+	if err := s.vectors().Apply(ops); err != nil {
 		return err
 	}
-	l.s.loaded.Applied += len(l.changes)
-	l.changes, l.bytes = l.changes[:0], 0
-	return nil
-}
-
-// sweep removes the entities of snapshots that vector.sync does not have.
-func (l *loader) sweep() error {
-	for sh, marks := range l.visited {
-		var ops []ann.Op
-		for doc := range marks {
-			if marks[doc] {
-				continue
-			}
-			for slot := range int(sh.docs.info[doc].points) {
-				ops = append(ops, ann.Op{Key: pointKey(uint32(doc), slot)})
-			}
-			sh.docs.set(uint32(doc), docInfo{})
-		}
-		if len(ops) == 0 {
-			continue
-		}
-		if err := sh.index.Apply(ops); err != nil {
-			return err
-		}
-	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.docs.set(doc, docInfo{})
+	s.filter.Delete(doc)
+	s.dirty.Add(1)
 	return nil
 }

@@ -28,7 +28,7 @@ type shard struct {
 	name   freshet.Shard
 	metric ann.Metric
 	dim    int
-	index  *ann.Index
+	index  atomic.Pointer[ann.Index] // see vectors; replaced when it is rebuilt
 	filter *filter.Index
 
 	applying sync.Mutex // held by the one goroutine that changes the shard
@@ -40,8 +40,16 @@ type shard struct {
 	// after one has failed.
 	begun, done atomic.Uint64
 
-	dirty atomic.Int64 // changes since the last snapshot
+	dirty    atomic.Int64 // changes since the last snapshot
+	files    generations  // guarded by Store.snapping
+	position int64        // its newest snapshot lacks nothing below this offset of vector.sync; guarded likewise
 }
+
+// vectors is the vector index in use.
+func (s *shard) vectors() *ann.Index { return s.index.Load() }
+
+// use makes an index the one in use.
+func (s *shard) use(ix *ann.Index) { s.index.Store(ix) }
 
 // apply applies the changes of this shard among all, in order, and notes the result of each.
 func (s *shard) apply(all []freshet.Change, mine []int, results []freshet.Applied) error {
@@ -59,7 +67,7 @@ func (s *shard) apply(all []freshet.Change, mine []int, results []freshet.Applie
 	batch := s.begun.Add(1)
 	documents := s.number(newest)
 	if ops := s.ops(newest, documents); len(ops) > 0 {
-		if err := s.index.Apply(ops); err != nil {
+		if err := s.vectors().Apply(ops); err != nil {
 			return fmt.Errorf("index %s/%s: %w", s.name.Collection, s.name.Namespace, err)
 		}
 	}
@@ -150,5 +158,10 @@ func infoOf(c *freshet.Change) docInfo {
 	return docInfo{version: c.Version, revision: c.Revision, points: uint16(len(c.Points)), content: c.Content, digest: c.Digest}
 }
 
-// close stops the index.
-func (s *shard) close() error { return s.index.Close() }
+// close stops the index. A shard that was not read to the end may have none.
+func (s *shard) close() error {
+	if ix := s.vectors(); ix != nil {
+		return ix.Close()
+	}
+	return nil
+}

@@ -2,136 +2,296 @@ package embedded
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
-	"math"
 
-	"github.com/zeebo/xxh3"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/ann"
 	"github.com/freshet-io/freshet/disk"
-	"github.com/freshet-io/freshet/filter"
-	"github.com/freshet-io/freshet/wire"
 )
 
-// A snapshot file holds one shard:
+// A snapshot file holds one shard. Numbers are little-endian, checksums CRC-32C.
 //
+//	header, 64 bytes
 //	 0  4  magic "FRSN"
-//	 4  1  format number, 1
+//	 4  1  format number, 2
 //	 5  3  0
 //	 8  8  identity of the log
-//	16  4  length n of the documents' section
-//	20  4  CRC-32C of the section
+//	16  8  position: the offset of vector.sync that the start goes on from
 //	24  4  id of the encryption key, 0 = not encrypted
-//	28  n  documents: str collection, str namespace, uvarint count, then per document
-//	       str entity id, 20 bytes version, uvarint revision, uvarint points,
-//	       16 bytes content digest, 16 bytes state digest
-//	 …     snapshot of the vector index (package ann), with its own checksums
+//	28  8  number of documents
+//	36 24  0
+//	60  4  checksum of bytes 0 to 59
+//	documents: blocks, each length of the body 4, checksum of the body 4, body
+//	   the first body: str collection, str namespace
+//	   the others: uvarint documents n; n × uvarint length of the entity id; the ids; then for each document 58 bytes:
+//	      order 8, epoch 4, offset 8, revision 4, points 2, content digest 16, state digest 16
+//	filter index: see package filter
+//	vector index: see package ann
+//	footer, 32 bytes
+//	 0  8  where the filter index begins     8  8  where the vector index begins
+//	16  8  where the footer begins          24  4  checksum of bytes 0 to 23     28  4  "FRSE"
 //
-// str is a uvarint length and that many bytes. The documents are written first: an index that
-// is newer than they are is put right at the next start, when every record of vector.sync
-// that is newer than its document is applied again.
+// str is a uvarint length and that many bytes.
+//
+// # Why one moment is not needed
+//
+// The position is read first, then the documents are written, then the filter index, then the vector index, while changes
+// are applied. Every change below the position is in all three. What changes an entity while they are written has an
+// offset at or above the position, so the next start finds it in the tail of vector.sync and applies it again, whatever
+// mixture the snapshot has of that entity: see loader.change.
 const (
-	snapshotMagic  = "FRSN"
-	snapshotFormat = 1
-	snapshotHeader = 28
-	snapshotSuffix = ".snap"
-	maxDocsBytes   = 1 << 31
+	snapshotMagic   = "FRSN"
+	snapshotEnd     = "FRSE"
+	snapshotFormat  = 2
+	snapshotHeader  = 64
+	snapshotFooter  = 32
+	blockHead       = 8
+	docRow          = 58
+	maxBlockBytes   = 64 << 20
+	maxGroupFiles   = 64        // files that get their names together
+	maxGroupBytes   = 256 << 20 // bytes of those, about
+	snapshotSyncing = 8 << 20   // bytes after which the system is asked to begin writing
+	// encodeStep is how many documents are encoded under one lock, so that changes and searches never wait for the whole
+	// table. It is the number of documents of a block.
+	encodeStep = 2048
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func snapshotName(name freshet.Shard) string {
-	b := binary.AppendUvarint(nil, uint64(len(name.Collection)))
-	b = append(append(b, name.Collection...), name.Namespace...)
-	sum := xxh3.Hash128(b).Bytes()
-	return hex.EncodeToString(sum[:]) + snapshotSuffix
+// Advance says that every record of vector.sync below the offset next has been applied, so that snapshots cover it.
+// Who applies the changes in order calls it; without it snapshots cover what the store was opened with.
+func (s *Store) Advance(next int64) {
+	for {
+		now := s.covered.Load()
+		if next <= now || s.covered.CompareAndSwap(now, next) {
+			return
+		}
+	}
 }
 
 // Snapshot writes the shards that have changed since their last one. Searches and changes go
-// on meanwhile. Only one call at a time is useful.
+// on meanwhile. Of each shard the snapshot before is kept too; an older one is removed once the new one is durable.
 func (s *Store) Snapshot(ctx context.Context) (written int, err error) {
-	fs := s.log.FS()
+	s.snapping.Lock()
+	defer s.snapping.Unlock()
+	covered := s.covered.Load()
+	g := group{s: s}
 	for _, sh := range s.all() {
-		changes := sh.dirty.Load()
-		if changes == 0 {
+		if sh.dirty.Load() == 0 {
+			sh.position = max(sh.position, covered) // nothing of it is missing in its last snapshot
 			continue
 		}
 		if err := ctx.Err(); err != nil {
-			return written, err
+			return written, errors.Join(err, g.abandon())
 		}
-		err := fs.Replace(fs.PathJoin(s.dir, snapshotName(sh.name)), disk.SnapshotFile, disk.SnapshotDir,
-			func(w io.Writer) error { return s.write(sh, w) })
-		if err != nil {
-			return written, fmt.Errorf("snapshot of %s/%s: %w", sh.name.Collection, sh.name.Namespace, err)
+		if err := g.add(sh); err != nil {
+			return written, errors.Join(fmt.Errorf("snapshot of %s/%s: %w", sh.name.Collection, sh.name.Namespace, err), g.abandon())
 		}
-		sh.dirty.Add(-changes)
-		written++
+		if len(g.files) == maxGroupFiles || g.bytes >= maxGroupBytes {
+			n, err := g.commit()
+			if written += n; err != nil {
+				return written, err
+			}
+		}
 	}
-	return written, nil
+	n, err := g.commit()
+	if written += n; err != nil || written == 0 {
+		return written, err
+	}
+	return written, s.writePositions()
 }
 
-func (s *Store) write(sh *shard, w io.Writer) error {
-	section := sh.encodeDocs()
-	if len(section) > maxDocsBytes {
-		return fmt.Errorf("the table of documents has %d bytes, a snapshot can hold %d", len(section), maxDocsBytes)
-	}
-	id := s.log.ID()
-	head := append([]byte(snapshotMagic), snapshotFormat, 0, 0, 0)
-	head = append(head, id[:]...)
-	head = binary.LittleEndian.AppendUint32(head, uint32(len(section)))
-	head = binary.LittleEndian.AppendUint32(head, crc32.Checksum(section, castagnoli))
-	head = binary.LittleEndian.AppendUint32(head, 0)
-	bw := bufio.NewWriterSize(w, 1<<20)
-	if _, err := bw.Write(append(head, section...)); err != nil {
-		return err
-	}
-	if err := sh.index.Snapshot(bw); err != nil {
-		return err
-	}
-	if err := bw.Flush(); err != nil {
-		return err
-	}
-	// The snapshot must not outlive what it was derived from: the table is made durable first.
-	return s.log.Sync(disk.StateSnapshot)
+// group is snapshots that become durable and get their names together: a thousand small shards cost few syncs.
+type group struct {
+	s     *Store
+	files []groupFile
+	bytes int64
 }
 
-// encodeStep is how many documents are encoded under one lock, so that changes and searches
-// never wait for the whole table. Documents are then of different moments, which does no
-// harm: all of them are before the moment of the index.
-const encodeStep = 1024
+type groupFile struct {
+	sh       *shard
+	path     string // without the suffix of temporary files
+	position int64
+	changes  int64 // of the shard's dirty ones, covered
+	number   uint64
+}
 
-func (s *shard) encodeDocs() []byte {
-	s.mu.RLock()
-	count := s.docs.len()
-	b := make([]byte, 0, 64+len(s.docs.arena)+count*64)
-	s.mu.RUnlock()
-	b = appendString(b, s.name.Collection)
-	b = appendString(b, s.name.Namespace)
-	b = binary.AppendUvarint(b, uint64(count))
+const temporary = ".tmp"
+
+// add writes the file of a shard under a temporary name and makes its bytes durable.
+func (g *group) add(sh *shard) (err error) {
+	fs := g.s.log.FS()
+	changes := sh.dirty.Load()
+	f := groupFile{sh: sh, changes: changes, position: g.s.covered.Load(), number: sh.files.newest() + 1}
+	f.path = fs.PathJoin(g.s.dir, snapshotName(sh.name, f.number))
+	g.files = append(g.files, f)
+	file, err := fs.Create(f.path+temporary, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	file = vfs.NewSyncingFile(file, vfs.SyncingFileOptions{BytesPerSync: snapshotSyncing})
+	w := &snapshotWriter{w: bufio.NewWriterSize(file, 1<<20)}
+	if err := w.write(g.s, sh, f.position); err != nil {
+		return errors.Join(err, file.Close())
+	}
+	if err := fs.SyncData(file, disk.SnapshotFile); err != nil {
+		return errors.Join(err, file.Close())
+	}
+	g.bytes += w.n
+	return file.Close()
+}
+
+// commit gives the files their names and removes what they make superfluous. The files must not outlive what they were
+// derived from: the tables are made durable first.
+func (g *group) commit() (written int, err error) {
+	fs := g.s.log.FS()
+	if len(g.files) == 0 {
+		return 0, nil
+	}
+	if err := g.s.log.Sync(disk.StateSnapshot); err != nil {
+		return 0, errors.Join(err, g.abandon())
+	}
+	for _, f := range g.files {
+		if err := fs.Rename(f.path+temporary, f.path); err != nil {
+			return 0, errors.Join(err, g.abandon())
+		}
+	}
+	if err := fs.SyncDir(g.s.dir, disk.SnapshotDir); err != nil {
+		return 0, err
+	}
+	var errs []error
+	for _, f := range g.files {
+		f.sh.position = f.position
+		f.sh.dirty.Add(-f.changes)
+		errs = append(errs, g.s.removeOld(f.sh, f.number))
+	}
+	written = len(g.files)
+	g.files, g.bytes = g.files[:0], 0
+	return written, errors.Join(errs...)
+}
+
+// abandon removes temporary files. One that stays, after a crash, is removed at the next start.
+func (g *group) abandon() error {
+	fs := g.s.log.FS()
+	for _, f := range g.files {
+		_ = fs.Remove(f.path + temporary)
+	}
+	g.files, g.bytes = nil, 0
+	return nil
+}
+
+// snapshotWriter writes one file and knows where it is.
+type snapshotWriter struct {
+	w *bufio.Writer
+	n int64
+}
+
+// Write implements io.Writer.
+func (w *snapshotWriter) Write(p []byte) (int, error) {
+	n, err := w.w.Write(p)
+	w.n += int64(n)
+	return n, err
+}
+
+func (w *snapshotWriter) write(s *Store, sh *shard, position int64) error {
+	if err := w.begin(s.log.ID(), sh, position); err != nil {
+		return err
+	}
+	return w.finish(sh)
+}
+
+// begin writes the header and the documents.
+func (w *snapshotWriter) begin(id [8]byte, sh *shard, position int64) error {
+	count := sh.size()
+	if _, err := w.Write(snapshotHead(id, position, count)); err != nil {
+		return err
+	}
+	return w.documents(sh, count)
+}
+
+// finish writes the filter index, the vector index and the footer.
+func (w *snapshotWriter) finish(sh *shard) error {
+	foot := binary.LittleEndian.AppendUint64(nil, uint64(w.n))
+	if err := sh.filter.Snapshot(w); err != nil {
+		return err
+	}
+	foot = binary.LittleEndian.AppendUint64(foot, uint64(w.n))
+	if err := sh.vectors().Snapshot(w); err != nil {
+		return err
+	}
+	foot = binary.LittleEndian.AppendUint64(foot, uint64(w.n))
+	foot = binary.LittleEndian.AppendUint32(foot, crc32.Checksum(foot, castagnoli))
+	if _, err := w.Write(append(foot, snapshotEnd...)); err != nil {
+		return err
+	}
+	return w.w.Flush()
+}
+
+func snapshotHead(id [8]byte, position int64, count int) []byte {
+	b := append([]byte(snapshotMagic), snapshotFormat, 0, 0, 0)
+	b = append(b, id[:]...)
+	b = binary.LittleEndian.AppendUint64(b, uint64(position))
+	b = binary.LittleEndian.AppendUint32(b, 0)
+	b = binary.LittleEndian.AppendUint64(b, uint64(count))
+	b = append(b, make([]byte, snapshotHeader-4-len(b))...)
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+func (w *snapshotWriter) documents(sh *shard, count int) error {
+	name := appendString(appendString(nil, sh.name.Collection), sh.name.Namespace)
+	if err := writeBlock(w, name); err != nil {
+		return err
+	}
+	var body []byte
 	for from := 0; from < count; from += encodeStep {
-		s.mu.RLock()
-		for doc := from; doc < min(count, from+encodeStep); doc++ {
-			b = appendDoc(b, s.docs.id(uint32(doc)), &s.docs.info[doc])
+		body = sh.encodeDocs(body[:0], from, min(count, from+encodeStep))
+		if err := writeBlock(w, body); err != nil {
+			return err
 		}
-		s.mu.RUnlock()
+	}
+	return nil
+}
+
+func writeBlock(w io.Writer, body []byte) error {
+	var head [blockHead]byte
+	binary.LittleEndian.PutUint32(head[:], uint32(len(body)))
+	binary.LittleEndian.PutUint32(head[4:], crc32.Checksum(body, castagnoli))
+	if _, err := w.Write(head[:]); err != nil {
+		return err
+	}
+	_, err := w.Write(body)
+	return err
+}
+
+// encodeDocs appends a block of documents.
+func (s *shard) encodeDocs(b []byte, from, to int) []byte {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	b = binary.AppendUvarint(b, uint64(to-from))
+	for doc := from; doc < to; doc++ {
+		b = binary.AppendUvarint(b, uint64(len(s.docs.id(uint32(doc)))))
+	}
+	for doc := from; doc < to; doc++ {
+		b = append(b, s.docs.id(uint32(doc))...)
+	}
+	for doc := from; doc < to; doc++ {
+		b = appendDoc(b, &s.docs.info[doc])
 	}
 	return b
 }
 
-func appendDoc(b, id []byte, info *docInfo) []byte {
-	b = binary.AppendUvarint(b, uint64(len(id)))
-	b = append(b, id...)
-	b = wire.AppendVersion(b, info.version)
-	b = binary.AppendUvarint(b, uint64(info.revision))
-	b = binary.AppendUvarint(b, uint64(info.points))
+func appendDoc(b []byte, info *docInfo) []byte {
+	le := binary.LittleEndian
+	b = le.AppendUint64(b, uint64(info.version.Order))
+	b = le.AppendUint32(b, info.version.Epoch)
+	b = le.AppendUint64(b, uint64(info.version.Offset))
+	b = le.AppendUint32(b, info.revision)
+	b = le.AppendUint16(b, info.points)
 	b = append(b, info.content[:]...)
 	return append(b, info.digest[:]...)
 }
@@ -139,115 +299,4 @@ func appendDoc(b, id []byte, info *docInfo) []byte {
 func appendString(b []byte, v string) []byte {
 	b = binary.AppendUvarint(b, uint64(len(v)))
 	return append(b, v...)
-}
-
-// readSnapshot reads a snapshot file. The filter index is left empty: it is filled from the
-// records of vector.sync.
-func (s *Store) readSnapshot(name string) (*shard, error) {
-	fs := s.log.FS()
-	f, err := fs.Open(fs.PathJoin(s.dir, name))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	r := bufio.NewReaderSize(f, 1<<20)
-	section, err := s.readSection(r)
-	if err != nil {
-		return nil, err
-	}
-	sh, err := decodeDocs(section)
-	if err != nil {
-		return nil, err
-	}
-	opt, err := s.annOptions(sh.name.Collection)
-	if err != nil {
-		return nil, err
-	}
-	if sh.index, err = ann.Load(r, opt); err != nil {
-		return nil, err
-	}
-	if _, err := r.ReadByte(); err != io.EOF {
-		return nil, errors.Join(errors.New("bytes follow its end"), sh.close())
-	}
-	sh.metric, sh.dim, sh.filter = opt.Metric, opt.Dim, filter.NewIndex()
-	if err := sh.dropOrphans(); err != nil {
-		return nil, errors.Join(err, sh.close())
-	}
-	return sh, nil
-}
-
-func (s *Store) readSection(r io.Reader) ([]byte, error) {
-	head := make([]byte, snapshotHeader)
-	if _, err := io.ReadFull(r, head); err != nil {
-		return nil, fmt.Errorf("read header: %w", err)
-	}
-	id := s.log.ID()
-	switch {
-	case string(head[:4]) != snapshotMagic:
-		return nil, errors.New("it is no snapshot")
-	case head[4] != snapshotFormat:
-		return nil, fmt.Errorf("it has format %d, this version reads %d", head[4], snapshotFormat)
-	case !bytes.Equal(head[5:8], make([]byte, 3)):
-		return nil, errors.New("its header is malformed")
-	case !bytes.Equal(head[8:16], id[:]):
-		return nil, errors.New("it is of another log")
-	case binary.LittleEndian.Uint32(head[24:]) != 0:
-		return nil, errors.New("it is encrypted, which this version can't read")
-	}
-	n := binary.LittleEndian.Uint32(head[16:])
-	if n > maxDocsBytes {
-		return nil, fmt.Errorf("its documents' section claims %d bytes", n)
-	}
-	// Read as it comes, so that a damaged length costs no more memory than the file has bytes.
-	var section bytes.Buffer
-	if m, err := io.CopyN(&section, r, int64(n)); err != nil {
-		return nil, fmt.Errorf("its documents' section is cut off after %d of %d bytes: %w", m, n, err)
-	}
-	if sum := crc32.Checksum(section.Bytes(), castagnoli); sum != binary.LittleEndian.Uint32(head[20:]) {
-		return nil, errors.New("the checksum of its documents' section is wrong")
-	}
-	return section.Bytes(), nil
-}
-
-func decodeDocs(b []byte) (*shard, error) {
-	d := wire.NewDecoder(b)
-	sh := &shard{name: freshet.Shard{Collection: d.String(), Namespace: d.String()}}
-	count := d.Uvarint()
-	for i := uint64(0); i < count && !d.Bad(); i++ {
-		id := d.String()
-		info := docInfo{version: d.Version()}
-		revision, points := d.Uvarint(), d.Uvarint()
-		copy(info.content[:], d.Take(16))
-		copy(info.digest[:], d.Take(16))
-		if d.Bad() || id == "" || revision > math.MaxUint32 || points >= MaxPoints {
-			return nil, errDocs
-		}
-		info.revision, info.points = uint32(revision), uint16(points)
-		if _, ok := sh.docs.find(id); ok {
-			return nil, fmt.Errorf("its documents name entity %q twice", id)
-		}
-		sh.docs.set(sh.docs.add(id), info)
-	}
-	if d.Bad() || !d.Done() {
-		return nil, errDocs
-	}
-	return sh, nil
-}
-
-var errDocs = errors.New("its documents' section is malformed")
-
-// dropOrphans removes points that the documents don't have: the index was written a moment
-// later than they were.
-func (s *shard) dropOrphans() error {
-	var ops []ann.Op
-	s.index.Each(func(key uint64, _ []float32) bool {
-		if doc := docOf(key); int(doc) >= s.docs.len() || slotOf(key) >= int(s.docs.info[doc].points) {
-			ops = append(ops, ann.Op{Key: key})
-		}
-		return true
-	})
-	if len(ops) == 0 {
-		return nil
-	}
-	return s.index.Apply(ops)
 }

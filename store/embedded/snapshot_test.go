@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -29,7 +30,7 @@ func (b *bench) fill(s freshet.Shard) {
 }
 
 func (b *bench) path(s freshet.Shard) string {
-	return b.fs.PathJoin(b.store.dir, snapshotName(s))
+	return b.fs.PathJoin(b.store.dir, snapshotName(s, b.store.shard(s).files.newest()))
 }
 
 func (b *bench) read(path string) []byte {
@@ -142,13 +143,16 @@ func TestSnapshotOfTwoMoments(t *testing.T) {
 			b.apply(c.before(b)...)
 			var file bytes.Buffer
 			sh := b.store.shard(home)
-			// As Store.write does, with a change between the two halves.
-			section := sh.encodeDocs()
-			b.apply(c.between(b)...)
-			if err := b.store.write(sh, &file); err != nil {
+			// As snapshotWriter.write does, with a change between the two halves.
+			w := &snapshotWriter{w: bufio.NewWriter(&file)}
+			if err := w.begin(b.log.ID(), sh, b.store.covered.Load()); err != nil {
 				t.Fatal(err)
 			}
-			b.write(b.path(home), withDocs(file.Bytes(), section))
+			b.apply(c.between(b)...)
+			if err := w.finish(sh); err != nil {
+				t.Fatal(err)
+			}
+			b.write(b.fs.PathJoin(b.store.dir, snapshotName(home, 1)), file.Bytes())
 			b.apply(c.after(b)...)
 			want := b.answers(home)
 			if loaded := b.reopen(); loaded.Snapshots != 1 || len(loaded.Rejected) > 0 {
@@ -162,15 +166,6 @@ func TestSnapshotOfTwoMoments(t *testing.T) {
 			b.wantClean()
 		})
 	}
-}
-
-// withDocs replaces the documents' section of a snapshot file.
-func withDocs(file, section []byte) []byte {
-	n := binary.LittleEndian.Uint32(file[16:])
-	out := bytes.Clone(file[:snapshotHeader])
-	binary.LittleEndian.PutUint32(out[16:], uint32(len(section)))
-	binary.LittleEndian.PutUint32(out[20:], crc32.Checksum(section, castagnoli))
-	return append(append(out, section...), file[snapshotHeader+n:]...)
 }
 
 // A snapshot that knows of versions, or of entities, that the table does not have: the table
@@ -228,53 +223,157 @@ func (b *bench) snapshotAnyway() {
 	b.snapshot()
 }
 
+// damages are alterations of a snapshot, each of which has to be noticed: of all bytes of header and footer, and of some
+// of every part between.
+func damages(good []byte) map[string][]byte {
+	foot := len(good) - snapshotFooter
+	filters, vectors := int(binary.LittleEndian.Uint64(good[foot:])), int(binary.LittleEndian.Uint64(good[foot+8:]))
+	out := map[string][]byte{
+		"empty":        {},
+		"foreign":      []byte("PK\x03\x04 some other file that is long enough to have a header" + strings.Repeat(".", 99)),
+		"bytes follow": append(bytes.Clone(good), 0),
+		"newer format": altered(good, 4, 3^snapshotFormat),
+	}
+	for _, at := range []int{1, snapshotHeader - 1, snapshotHeader, snapshotHeader + 30, filters - 1, filters, filters + 20, vectors, vectors + 50,
+		(vectors + foot) / 2, foot, len(good) - 1} {
+		out[fmt.Sprintf("cut off at %d of %d", at, len(good))] = good[:at]
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	for name, region := range map[string][3]int{"header": {0, snapshotHeader, 1}, "documents": {snapshotHeader, filters, 13}, "filter index": {filters, vectors, 7},
+		"vector index": {vectors, foot, 37}, "footer": {foot, len(good), 1}} {
+		for at := region[0]; at < region[1]; at += 1 + rng.IntN(region[2]) {
+			out[fmt.Sprintf("%s: byte %d flipped", name, at)] = altered(good, at, 1<<rng.IntN(8))
+		}
+	}
+	return out
+}
+
+// A damaged snapshot is left out, and said so: without another one its shard is built from the log.
 func TestDamagedSnapshotIsRejected(t *testing.T) {
 	b := newBench(t, graph)
 	b.fill(home)
 	b.snapshot()
 	want, path := b.answers(home), b.path(home)
-	good := b.read(path)
-	docs := snapshotHeader + int(binary.LittleEndian.Uint32(good[16:]))
-	damages := map[string][]byte{
-		"empty":           {},
-		"foreign":         []byte("PK\x03\x04 some other file that is long enough to have a header"),
-		"bytes follow":    append(bytes.Clone(good), 0),
-		"another log":     altered(good, 8, 0xff),
-		"newer format":    altered(good, 4, 2^snapshotFormat),
-		"encrypted":       altered(good, 24, 1),
-		"length too long": altered(good, 19, 0x80),
-	}
-	for _, at := range []int{1, snapshotHeader - 1, snapshotHeader, snapshotHeader + 30, docs - 1, docs, docs + 20, (docs + len(good)) / 2, len(good) - 16, len(good) - 1} {
-		damages[fmt.Sprintf("cut off at %d of %d", at, len(good))] = good[:at]
-	}
-	rng := rand.New(rand.NewPCG(1, 1))
-	// All bytes of the header, and some of each region. The last four are a reserve of package ann.
-	for at := range snapshotHeader {
-		damages[fmt.Sprintf("header byte %d flipped", at)] = altered(good, at, 1<<rng.IntN(8))
-	}
-	for name, region := range map[string][2]int{"documents": {snapshotHeader, docs}, "index header": {docs, docs + 64},
-		"index blocks": {docs + 64, len(good) - 16}, "index trailer": {len(good) - 16, len(good) - 4}} {
-		for range 12 {
-			at := region[0] + rng.IntN(region[1]-region[0])
-			damages[fmt.Sprintf("%s: byte %d flipped", name, at)] = altered(good, at, 1<<rng.IntN(8))
-		}
-	}
+	damages := damages(b.read(path))
 	for _, name := range slices.Sorted(maps.Keys(damages)) {
 		b.write(path, damages[name])
 		loaded := b.reopen()
-		if loaded.Snapshots != 0 || len(loaded.Rejected) != 1 || !strings.HasPrefix(loaded.Rejected[0], snapshotName(home)+": ") {
-			t.Errorf("%s: loaded %+v", name, loaded)
+		if loaded.Snapshots != 0 || loaded.Built != 1 || len(loaded.Rejected) != 1 || !strings.HasPrefix(loaded.Rejected[0], snapshotName(home, 1)+": ") {
+			t.Fatalf("%s: loaded %+v", name, loaded)
 		}
 		if got := b.answers(home); got != want {
 			t.Fatalf("%s: answers\n%swant\n%s", name, got, want)
 		}
 	}
 	b.wantClean()
-	// The shard was built anew, so the next snapshot replaces the damaged file.
+	// The shard was built anew, so the next snapshot takes the place of the damaged file.
 	b.snapshot()
 	if loaded := b.reopen(); loaded.Snapshots != 1 || len(loaded.Rejected) > 0 || loaded.Applied != 0 {
 		t.Errorf("after the next snapshot: %+v", loaded)
 	}
+	if _, err := b.fs.Stat(path); err == nil {
+		t.Error("the damaged file is still there")
+	}
+}
+
+// With two generations a damaged snapshot costs what has changed since the one before.
+func TestDamagedSnapshotFallsBackToTheOneBefore(t *testing.T) {
+	b := newBench(t, graph)
+	b.fill(home)
+	b.snapshot()
+	b.apply(b.upsert(key("e1"), 5, 5), b.upsert(key("new"), 1, 2))
+	b.snapshot()
+	b.apply(b.upsert(key("e2"), 6, 6))
+	want, path := b.answers(home), b.path(home)
+	damages := damages(b.read(path))
+	for _, name := range slices.Sorted(maps.Keys(damages)) {
+		b.write(path, damages[name])
+		loaded := b.reopen()
+		if loaded.Snapshots != 1 || loaded.Older != 1 || loaded.Applied != 3 || len(loaded.Rejected) != 1 || !strings.HasPrefix(loaded.Rejected[0], snapshotName(home, 2)+": ") {
+			t.Fatalf("%s: loaded %+v", name, loaded)
+		}
+		if got := b.answers(home); got != want {
+			t.Fatalf("%s: answers\n%swant\n%s", name, got, want)
+		}
+	}
+	b.wantClean()
+	b.snapshot() // replaces the damaged one; the one before stays
+	if loaded := b.reopen(); loaded.Snapshots != 1 || loaded.Older != 0 || len(loaded.Rejected) > 0 || loaded.Applied != 0 {
+		t.Errorf("after the next snapshot: %+v", loaded)
+	}
+	if files, err := b.store.listSnapshots(); err != nil || !slices.Equal(files[hashOf(home)], []uint64{3, 1}) {
+		t.Errorf("snapshots %v, %v", files, err)
+	}
+}
+
+// The newest two are kept, whatever happens in between.
+func TestTwoGenerationsAreKept(t *testing.T) {
+	b := newBench(t, flat)
+	for n := range 5 {
+		b.apply(b.upsert(key("a"), n, n))
+		b.snapshot()
+		want := []uint64{uint64(n + 1), uint64(n)}[:min(2, n+1)]
+		if files, err := b.store.listSnapshots(); err != nil || !slices.Equal(files[hashOf(home)], want) {
+			t.Errorf("after %d snapshots: %v, %v", n+1, files, err)
+		}
+		if n%2 == 1 {
+			b.reopen()
+		}
+	}
+}
+
+// A snapshot that covers what the log does not have was made by another history: it is used neither now nor when the log
+// has come so far again.
+func TestSnapshotAheadOfTheLog(t *testing.T) {
+	b := newBench(t, flat)
+	b.fill(home)
+	b.snapshot()
+	path := b.path(home)
+	raw := bytes.Clone(b.read(path))
+	binary.LittleEndian.PutUint64(raw[16:], 1000)
+	binary.LittleEndian.PutUint32(raw[60:], crc32.Checksum(raw[:60], castagnoli))
+	b.write(path, raw)
+	want := b.answers(home)
+	if loaded := b.reopen(); loaded.Snapshots != 0 || len(loaded.Rejected) != 1 || !strings.Contains(loaded.Rejected[0], "ahead of the log") {
+		t.Errorf("loaded %+v", loaded)
+	}
+	if _, err := b.fs.Stat(path); err == nil {
+		t.Error("it is still there")
+	}
+	if got := b.answers(home); got != want {
+		t.Errorf("answers\n%swant\n%s", got, want)
+	}
+}
+
+// A shard that does not change is not written again, and the start does not go through what happened to others since; that
+// is only slower when the file of positions is damaged.
+func TestPositionsOfUnchangedShards(t *testing.T) {
+	b := newBench(t, flat)
+	other := freshet.Shard{Collection: "other", Namespace: "n"}
+	b.fill(other)
+	b.snapshot()
+	for n := range 50 {
+		b.apply(b.upsert(key(fmt.Sprint(n)), n, n))
+	}
+	b.snapshot()
+	b.apply(b.upsert(key("0"), 1, 1), b.upsert(in(other, "e1"), 1, 1))
+	want := b.answers(home) + b.answers(other)
+	positions := b.fs.PathJoin(b.store.dir, positionsFile)
+	good := b.read(positions)
+	for _, c := range []struct {
+		name string
+		raw  []byte
+		tail int
+	}{{"whole", good, 2}, {"flipped", altered(good, 20, 1), 51}, {"cut", good[:30], 51}, {"empty", nil, 51}, {"of another log", altered(good, 9, 1), 51}} {
+		b.write(positions, c.raw)
+		if loaded := b.reopen(); loaded.Snapshots != 2 || loaded.Tail != c.tail || loaded.Applied != 2 || len(loaded.Rejected) > 0 {
+			t.Errorf("%s: loaded %+v, want a tail of %d", c.name, loaded, c.tail)
+		}
+		if got := b.answers(home) + b.answers(other); got != want {
+			t.Errorf("%s: answers\n%swant\n%s", c.name, got, want)
+		}
+	}
+	b.wantClean()
 }
 
 func altered(raw []byte, at int, xor byte) []byte {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/ann"
@@ -45,23 +46,19 @@ type Store struct {
 	dir     string
 	loaded  LoadReport
 
+	covered  atomic.Int64           // records of vector.sync below this offset have been applied; see Advance
+	snapping sync.Mutex             // one snapshot at a time; guards files and position of every shard
+	unusable map[shardHash][]uint64 // snapshots of shards that had none that could be used; for load only
+
 	mu     sync.RWMutex // guards shards
 	shards map[freshet.Shard]*shard
 }
 
-// LoadReport says how a store came up.
-type LoadReport struct {
-	Snapshots int      // loaded
-	Rejected  []string // snapshots that could not be used, and why; their shards were built anew
-	Entities  int      // records in vector.sync, tombstones included
-	Applied   int      // records that the snapshots did not have
-}
-
-// Open brings the indexes up to what vector.sync holds: snapshots first, then every record
+// Open brings the indexes up to what vector.sync holds: snapshots first, then the records
 // that they don't have. It returns when all of it can be searched.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{log: o.Log, catalog: o.Catalog, index: o.Index, logger: o.Logger,
-		dir: o.Log.FS().PathJoin(o.Log.Dir(), "index"), shards: map[freshet.Shard]*shard{}}
+		dir: o.Log.FS().PathJoin(o.Log.Dir(), "index"), unusable: map[shardHash][]uint64{}, shards: map[freshet.Shard]*shard{}}
 	if err := o.Log.FS().MakeDir(s.dir, disk.SnapshotDir); err != nil {
 		return nil, fmt.Errorf("open store: make snapshot folder: %w", err)
 	}
@@ -76,7 +73,7 @@ func (s *Store) Loaded() LoadReport { return s.loaded }
 
 // newShard makes the empty indexes of a shard.
 func (s *Store) newShard(name freshet.Shard) (*shard, error) {
-	opt, err := s.annOptions(name.Collection)
+	opt, err := s.annOptions(name)
 	if err != nil {
 		return nil, err
 	}
@@ -84,13 +81,16 @@ func (s *Store) newShard(name freshet.Shard) (*shard, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &shard{name: name, metric: opt.Metric, dim: opt.Dim, index: index, filter: filter.NewIndex()}, nil
+	sh := &shard{name: name, metric: opt.Metric, dim: opt.Dim, filter: filter.NewIndex()}
+	sh.use(index)
+	return sh, nil
 }
 
-func (s *Store) annOptions(collection string) (ann.Options, error) {
-	col, ok := s.catalog.Get(collection)
+// annOptions are the options of a shard's vector index.
+func (s *Store) annOptions(name freshet.Shard) (ann.Options, error) {
+	col, ok := s.catalog.Get(name.Collection)
 	if !ok {
-		return ann.Options{}, fmt.Errorf("collection %q is not in the catalog", collection)
+		return ann.Options{}, fmt.Errorf("collection %q is not in the catalog", name.Collection)
 	}
 	metric, err := ParseMetric(col.Metric)
 	if err != nil {
@@ -214,7 +214,7 @@ type ShardStats struct {
 func (s *Store) Stats() []ShardStats {
 	var out []ShardStats
 	for _, sh := range s.all() {
-		st := ShardStats{Shard: sh.name, Index: sh.index.Stats(), FilterBytes: sh.filter.Stats().Bytes}
+		st := ShardStats{Shard: sh.name, Index: sh.vectors().Stats(), FilterBytes: sh.filter.Stats().Bytes}
 		sh.mu.RLock()
 		st.Entities, st.Tombstones, st.DocBytes = sh.docs.live, sh.docs.len()-sh.docs.live, sh.docs.bytes()
 		sh.mu.RUnlock()
@@ -234,7 +234,7 @@ type Size struct {
 func (s *Store) Sizes() []Size {
 	var out []Size
 	for _, sh := range s.all() {
-		st := sh.index.Stats()
+		st := sh.vectors().Stats()
 		sh.mu.RLock()
 		out = append(out, Size{sh.name, sh.docs.live, st.Points, st.InBuffer})
 		sh.mu.RUnlock()
@@ -245,7 +245,7 @@ func (s *Store) Sizes() []Size {
 // Flush waits until every vector is linked into its graph.
 func (s *Store) Flush(ctx context.Context) error {
 	for _, sh := range s.all() {
-		if err := sh.index.Flush(ctx); err != nil {
+		if err := sh.vectors().Flush(ctx); err != nil {
 			return err
 		}
 	}
