@@ -41,6 +41,7 @@ func damaged(format string, args ...any) error {
 // header is what the first bytes of a snapshot say.
 type header struct {
 	metric            Metric
+	kind              Kind
 	precision         Precision
 	m, dim, perBlock  int
 	points            uint64
@@ -72,7 +73,11 @@ func load(r io.Reader, opt Options) (*Index, error) {
 	}
 	l := &loader{ix: ix, header: h, r: r, links: ix.graph != nil && h.m == ix.opt.M}
 	l.header.sameCodes = h.sameCodes && h.codes == ix.slots.records && h.precision == ix.opt.Precision
-	if err = l.readBlocks(); err == nil {
+	err = l.readBlocks()
+	if err == nil && h.kind.inverted() {
+		err = l.readLists()
+	}
+	if err == nil {
 		err = l.finish()
 	}
 	if err != nil {
@@ -100,7 +105,7 @@ func readHeader(r io.Reader) (header, error) {
 		return header{}, fmt.Errorf("its vectors have precision %d, which this program does not read: use the program that wrote it, or fill a new index", b[40])
 	}
 	h := header{
-		metric: Metric(b[12]), precision: Precision(b[40]), m: int(le.Uint16(b[14:])), dim: int(le.Uint32(b[16:])), perBlock: int(le.Uint32(b[20:])),
+		metric: Metric(b[12]), kind: Kind(b[13]), precision: Precision(b[40]), m: int(le.Uint16(b[14:])), dim: int(le.Uint32(b[16:])), perBlock: int(le.Uint32(b[20:])),
 		points: le.Uint64(b[24:]), entry: le.Uint32(b[32:]), entryLevel: le.Uint32(b[36:]),
 		sameCodes: b[41] == codesVersion, codes: int(le.Uint16(b[42:])),
 	}
@@ -123,6 +128,7 @@ type loader struct {
 	ix     *Index
 	header header
 	links  bool // take over the links
+	lists  listSection
 
 	mu   sync.Mutex // guards the fields below, and growth of the slabs
 	r    io.Reader

@@ -21,6 +21,9 @@ func (l *loader) finish() error {
 	ix.committed.Store(loadedSeq)
 	ix.live.Store(int64(points))
 	ix.draining.Store(ix.graph != nil && int64(ix.opt.FlatBelow) < ix.live.Load())
+	if ix.inverted != nil {
+		return l.finishLists()
+	}
 	if ix.graph == nil || ix.graph.nodes.Load() == 0 {
 		return nil
 	}

@@ -234,6 +234,12 @@ func (d *drift) note(p *partition, dist float32) {
 	d.noted, d.sum = 0, 0
 }
 
+func (d *drift) usualError() float64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.usual
+}
+
 func (d *drift) drifted() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

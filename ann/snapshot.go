@@ -34,6 +34,7 @@ import (
 //	      links: of every linked point, for each level from 0 to its own: their number, 1 byte, and ordinals of 4 bytes
 //	trailer, 16 bytes
 //	   0  8  "FRESHEND"   8  4  checksum of the blocks' checksums, in order   12  4  zero
+//	and what listsnapshot.go says when the kind divides points among lists
 //
 // The ordinal of a point is its place in the file, counted from 0. So a block says nothing that depends on another one,
 // and Load decodes as many at once as there are processors.
@@ -147,6 +148,9 @@ func (s *snapshotWriter) write() error {
 	if err == nil {
 		end := binary.LittleEndian.AppendUint32([]byte(snapshotEnd), s.sums)
 		_, err = s.w.Write(append(end, 0, 0, 0, 0))
+	}
+	if err == nil && s.ix.inverted != nil {
+		_, err = s.w.Write(s.listSection())
 	}
 	return err
 }

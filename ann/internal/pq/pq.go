@@ -36,10 +36,17 @@ type Quantiser struct {
 
 // newQuantiser returns a quantiser without codewords.
 func newQuantiser(dim int, set *kernel.Set) *Quantiser {
-	q := &Quantiser{dim: dim, sub: max(2, (dim+maxSpaces-1)/maxSpaces), kernel: set}
+	q := layout(dim)
+	q.kernel = set
+	q.books = make([]float32, q.spaces*q.sub*words)
+	return &q
+}
+
+// layout returns how vectors of a dimension are divided.
+func layout(dim int) (q Quantiser) {
+	q.dim, q.sub = dim, max(2, (dim+maxSpaces-1)/maxSpaces)
 	spaces := (dim + q.sub - 1) / q.sub
 	q.spaces = (spaces + quad - 1) / quad * quad
-	q.books = make([]float32, q.spaces*q.sub*words)
 	return q
 }
 
