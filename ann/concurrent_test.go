@@ -18,7 +18,9 @@ func TestBatchesAreAtomic(t *testing.T) {
 		{Dim: 8, Kind: ann.Flat},
 		{Dim: 8, FlatBelow: -1, M: 6, EfConstruction: 30, Workers: 2, BufferSize: 64},
 	} {
-		t.Run(opt.Kind.String(), func(t *testing.T) { testBatches(t, opt) })
+		for _, form := range forms(t, opt) {
+			t.Run(form.Kind.String()+"/"+form.Precision.String(), func(t *testing.T) { testBatches(t, form) })
+		}
 	}
 }
 

@@ -13,8 +13,12 @@ import (
 
 // snapshotOf returns the snapshot of a small linked index.
 func snapshotOf(t testing.TB, n int) []byte {
-	ix := newIndex(t, ann.Options{Dim: 6, FlatBelow: -1, M: 4, EfConstruction: 20})
-	fill(t, ix, newMixture(5, 6, 4, 3).vectors(n))
+	return snapshotFrom(t, ann.Options{Dim: 6, FlatBelow: -1, M: 4, EfConstruction: 20}, n)
+}
+
+func snapshotFrom(t testing.TB, opt ann.Options, n int) []byte {
+	ix := newIndex(t, opt)
+	fill(t, ix, newMixture(5, opt.Dim, 4, 3).vectors(n))
 	var b bytes.Buffer
 	if err := ix.Snapshot(&b); err != nil {
 		t.Fatal(err)
@@ -27,8 +31,13 @@ func TestSnapshotKeepsRecall(t *testing.T) {
 	if raceEnabled {
 		n = 500
 	}
+	for _, opt := range forms(t, ann.Options{Dim: 24, FlatBelow: -1}) {
+		t.Run(opt.Kind.String()+"/"+opt.Precision.String(), func(t *testing.T) { testSnapshotRecall(t, opt, n) })
+	}
+}
+
+func testSnapshotRecall(t *testing.T, opt ann.Options, n int) {
 	m := newMixture(9, 24, 8, 20)
-	opt := ann.Options{Dim: 24, FlatBelow: -1}
 	ix := newIndex(t, opt)
 	fill(t, ix, m.vectors(n))
 	queries := m.vectors(100)
@@ -111,13 +120,16 @@ func TestSnapshotReportsWriteErrors(t *testing.T) {
 // FuzzLoad feeds Load with damaged snapshots whose checksums are right, so that the damage gets past them. Whatever
 // loads must be usable.
 func FuzzLoad(f *testing.F) {
-	f.Add(snapshotOf(f, 40), true)
-	f.Add(snapshotOf(f, 3), false)
-	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
+	f.Add(snapshotOf(f, 40), true, uint8(0))
+	f.Add(snapshotOf(f, 3), false, uint8(0))
+	for _, opt := range forms(f, ann.Options{Dim: 6, FlatBelow: -1, M: 4, EfConstruction: 20}) {
+		f.Add(snapshotFrom(f, opt, 5), true, uint8(opt.Precision))
+	}
+	f.Fuzz(func(t *testing.T, b []byte, seal bool, precision uint8) {
 		if seal {
 			b = sealed(b)
 		}
-		ix, err := ann.Load(bytes.NewReader(b), ann.Options{FlatBelow: -1, M: 4, EfConstruction: 20})
+		ix, err := ann.Load(bytes.NewReader(b), ann.Options{FlatBelow: -1, M: 4, EfConstruction: 20, Precision: ann.Precision(precision % 3)})
 		if err != nil {
 			return
 		}
