@@ -11,7 +11,7 @@ import (
 
 // HalfScale returns the scale for v in halves: a power of two that brings its largest component, once rounded to the 11
 // bits of a half, to [2^14, 2^15). So nothing overflows; components down to 2^-28 of the largest keep all 11 bits; and
-// halves that are decoded and encoded again are the same bits. The scale of zeros is 1.
+// halves that are decoded and encoded again are the same bits. The scale of zeros is 1. Components must be below 2^127.
 func HalfScale(v []float32) float32 {
 	largest := float32(0)
 	for _, x := range v {
