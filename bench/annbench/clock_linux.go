@@ -10,15 +10,10 @@ import (
 )
 
 // cpuSeconds returns the processor time of this process, all threads.
-func cpuSeconds() float64 { return clock(unix.CLOCK_PROCESS_CPUTIME_ID) }
-
-// threadSeconds returns the processor time of the calling thread.
-func threadSeconds() float64 { return clock(unix.CLOCK_THREAD_CPUTIME_ID) }
-
-func clock(id int32) float64 {
+func cpuSeconds() float64 {
 	var ts unix.Timespec
-	if err := unix.ClockGettime(id, &ts); err != nil {
-		panic(fmt.Sprintf("annbench: clock_gettime(%d): %v", id, err)) // the clocks exist on every Linux
+	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &ts); err != nil {
+		panic(fmt.Sprintf("annbench: clock_gettime: %v", err)) // the clock exists on every Linux
 	}
 	return float64(ts.Nano()) / 1e9
 }
@@ -81,4 +76,26 @@ func pinThreads(set *unix.CPUSet) error {
 			return nil
 		}
 	}
+}
+
+// pinThread binds the calling thread to one processor; a negative one changes nothing.
+func pinThread(cpu int) error {
+	if cpu < 0 {
+		return nil
+	}
+	var one unix.CPUSet
+	one.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		return fmt.Errorf("annbench: pin to processor %d: %w", cpu, err)
+	}
+	return nil
+}
+
+// preemptions returns how often the calling thread had its processor taken away.
+func preemptions() int64 {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
+		return 0
+	}
+	return u.Nivcsw
 }

@@ -9,8 +9,9 @@ import "time"
 
 var started = time.Now()
 
-func cpuSeconds() float64    { return time.Since(started).Seconds() }
-func threadSeconds() float64 { return cpuSeconds() }
-func residentBytes() int64   { return 0 }
+func cpuSeconds() float64  { return time.Since(started).Seconds() }
+func residentBytes() int64 { return 0 }
 
 func pin(int) (undo func(), err error) { return func() {}, nil }
+func pinThread(int) error              { return nil }
+func preemptions() int64             { return 0 }

@@ -28,7 +28,11 @@ func newOwn(set *dataset.Set, opt ann.Options) *own {
 func (o *own) name() string { return "freshet" }
 
 func (o *own) params() Params {
-	return Params{Index: o.opt.Kind.String(), M: o.opt.M, Efc: o.opt.EfConstruction}
+	p := Params{Index: o.opt.Kind.String(), M: o.opt.M, Efc: o.opt.EfConstruction}
+	if o.opt.Precision != ann.Float32 {
+		p.Index += " " + o.opt.Precision.String()
+	}
+	return p
 }
 
 func (o *own) build(ctx context.Context) (seconds float64, bytes int64, err error) {

@@ -38,7 +38,7 @@ func SVG(rows []Row, title string, target float64) []byte {
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="sans-serif" font-size="13">`+"\n",
 		svgWidth, svgHeight, svgWidth, svgHeight)
 	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="white"/>`+"\n", svgWidth, svgHeight)
-	text(&b, plotLeft, 28, "start", title)
+	text(&b, plotLeft, 28, "start", "queries/s on one thread: "+title)
 	if hi == 0 {
 		text(&b, plotLeft, plotTop+40, "start", "no point with a recall of "+fmt.Sprint(lowestRecall))
 		b.WriteString("</svg>\n")
@@ -81,7 +81,6 @@ func axes(b *bytes.Buffer, y scale, target float64) {
 	}
 	line(b, recallX(target), plotTop, recallX(target), plotBottom, "#888888")
 	text(b, (plotLeft+plotRight)/2, plotBottom+42, "middle", "recall@10")
-	text(b, plotLeft-60, plotTop-10, "start", "queries/s, one thread")
 }
 
 func draw(b *bytes.Buffer, c Curve, i int, y scale) {
@@ -97,7 +96,7 @@ func draw(b *bytes.Buffer, c Curve, i int, y scale) {
 		fmt.Fprintf(b, `<circle cx="%s" cy="%s" r="%d" fill="%s"/>`+"\n", x, py, markSize, colour(i))
 	}
 	at := float64(plotTop + 10 + i*legendStep)
-	line(b, plotRight+20, at, plotRight+44, at, colour(i))
+	fmt.Fprintf(b, `<rect x="%d" y="%.0f" width="24" height="4" fill="%s"/>`+"\n", plotRight+20, at-2, colour(i))
 	text(b, plotRight+50, at+4, "start", c.Name)
 }
 

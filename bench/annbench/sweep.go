@@ -16,10 +16,12 @@ import (
 
 // Options says what Run measures.
 type Options struct {
-	Set     *dataset.Set
-	Index   ann.Options // of ours; Dim, Metric, Workers, M and EfConstruction are set by Run
-	Peers   []string    // hnswlib, faiss, usearch
-	Indexes []string    // kinds of index of the peers; empty: all
+	Set *dataset.Set
+	// Ours are the indexes of package ann to measure: kinds and precisions. Dim, Metric, Workers, M and EfConstruction are
+	// set by Run.
+	Ours    []ann.Options
+	Peers   []string // hnswlib, faiss, usearch
+	Indexes []string // kinds of index of the peers; empty: all
 	Venv    string
 	CPU     int // processor to pin to; negative: none
 	K       int
@@ -130,9 +132,13 @@ func runPair(ctx context.Context, o Options, f files, s *scorer, m, efc int, inf
 			e.close()
 		}
 	}()
-	opt := o.Index
-	opt.M, opt.EfConstruction = m, efc
-	engines = append(engines, &built{engine: newOwn(o.Set, opt)})
+	for _, opt := range o.Ours {
+		if graph := opt.Kind == ann.HNSW || opt.Kind == ann.HNSWDisk; !graph && (m != o.M[0] || efc != o.Efc[0]) {
+			continue // M and efConstruction mean nothing to it
+		}
+		opt.M, opt.EfConstruction = m, efc
+		engines = append(engines, &built{engine: newOwn(o.Set, opt)})
+	}
 	for _, name := range o.Peers {
 		for _, index := range peers.Indexes(name) {
 			if len(o.Indexes) > 0 && !slices.Contains(o.Indexes, index) {

@@ -7,63 +7,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/freshet-io/freshet/ann"
 	"github.com/freshet-io/freshet/bench/annbench"
 	"github.com/freshet-io/freshet/bench/dataset"
 	"github.com/freshet-io/freshet/bench/peers"
 )
 
-// dataFlags are the flags that choose a data set, common to all benchmarks of the index.
-type dataFlags struct {
-	source dataset.Source
-	metric string
-}
-
-func (f *dataFlags) add(cmd *cobra.Command, n int) {
-	s := &f.source
-	cmd.Flags().StringVar(&s.Base, "base", "", "`FILE.fvecs` with the vectors (without it they are made: --data)")
-	cmd.Flags().StringVar(&s.Queries, "queries", "", "`FILE.fvecs` with the queries")
-	cmd.Flags().StringVar(&s.Truth, "truth", "", "`FILE.ivecs` with the true neighbours (without it they are computed)")
-	cmd.Flags().StringVar(&f.metric, "metric", "cosine", "cosine, inner_product (ip) or l2")
-	cmd.Flags().StringVar(&s.Data, "data", "", "data to make: easy, hard, texts or glove (default easy)")
-	cmd.Flags().IntVar(&s.N, "n", 0, fmt.Sprintf("vectors (default %d, of files and glove all)", n))
-	cmd.Flags().IntVar(&s.Dim, "dim", dataset.DefaultDim, "components of a made vector")
-	cmd.Flags().IntVar(&s.NQ, "nq", 0, fmt.Sprintf("queries (default %d, of files and glove all)", dataset.DefaultQueries))
-	cmd.Flags().Uint64Var(&s.Seed, "seed", 1, "seed of made data")
-}
-
-// open reads or makes the data set; n is the number of vectors that is made without --n.
-func (f *dataFlags) open(n int, noTruth bool) (*dataset.Set, error) {
-	metric, err := parseMetric(f.metric)
-	if err != nil {
-		return nil, err
-	}
-	s := f.source
-	s.Metric, s.NoTruth = metric, noTruth
-	if s.Base == "" && s.Queries == "" && s.Data == "" {
-		s.Data = "easy"
-	}
-	if s.N == 0 && s.Base == "" && s.Data != "glove" {
-		s.N = n
-	}
-	return dataset.Open(s)
-}
-
-// parseMetric also takes the names that other tools use.
-func parseMetric(name string) (ann.Metric, error) {
-	switch name {
-	case "ip", "dot":
-		name = ann.InnerProduct.String()
-	case "euclidean", "l2sq":
-		name = ann.L2.String()
-	case "angular", "cos":
-		name = ann.Cosine.String()
-	}
-	return ann.ParseMetric(name)
-}
-
 func newBenchANN() *cobra.Command {
 	var data dataFlags
+	var ours indexFlags
 	var peerList, svg string
 	var asJSON, rows bool
 	o := annbench.Options{}
@@ -84,6 +35,9 @@ func newBenchANN() *cobra.Command {
 			slices.Sort(o.Ef)
 			out, log := cmd.OutOrStdout(), cmd.ErrOrStderr()
 			o.Log = log
+			if o.Ours, err = ours.parse(); err != nil {
+				return err
+			}
 			fmt.Fprintf(log, "%s: %d × %d, %d queries, %v; clock: processor time of the process, on processor %d\n", o.Set.Name,
 				o.Set.Base.Rows(), o.Set.Base.Dim, o.Set.Queries.Rows(), o.Set.Metric, o.CPU)
 			r, err := annbench.Run(cmd.Context(), o)
@@ -109,6 +63,7 @@ func newBenchANN() *cobra.Command {
 	}
 	f := cmd.Flags()
 	data.add(cmd, dataset.DefaultN)
+	ours.add(cmd)
 	f.StringVar(&peerList, "peers", "hnswlib,faiss,usearch", "engines beside ours, or none")
 	f.StringSliceVar(&o.Indexes, "indexes", nil, "indexes of the peers, such as HNSWFlat,f32 (default all)")
 	f.StringVar(&o.Venv, "venv", peers.DefaultVenv, "`DIR` of the virtual environment with the peers")
@@ -123,22 +78,6 @@ func newBenchANN() *cobra.Command {
 	f.BoolVar(&rows, "rows", false, "also print every point as a table")
 	f.StringVar(&svg, "svg", "", "draw the curves into `FILE`")
 	f.BoolVar(&asJSON, "json", true, "print the results as JSON on the last line")
-	return cmd
-}
-
-func newBenchPeers() *cobra.Command {
-	cmd := &cobra.Command{Use: "peers", Short: "The other engines that benchmarks compare with"}
-	var venv, march string
-	install := &cobra.Command{
-		Use:   "install",
-		Short: "Install hnswlib (built from source), faiss and usearch into a virtual environment",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return peers.Install(cmd.Context(), venv, march, cmd.ErrOrStderr())
-		},
-	}
-	install.Flags().StringVar(&venv, "venv", peers.DefaultVenv, "`DIR` of the virtual environment")
-	install.Flags().StringVar(&march, "march", "native", "processor that hnswlib is built for, such as haswell for AVX2 without AVX-512")
-	cmd.AddCommand(install)
+	cmd.AddCommand(newBenchChurn(), newBenchMixed(), newBenchFilter(), newBenchMemory())
 	return cmd
 }
