@@ -5,10 +5,10 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Packages whose tests are long or CPU-bound run without the race detector; what they drive
 # runs with it in the tests of the packages themselves.
-PLAIN := ./e2e ./sim ./embed/static ./bench ./demo
+PLAIN := ./e2e ./sim ./embed/static ./bench ./bench/annbench ./bench/dataset ./bench/runbook ./demo
 RACE   = $(filter-out $(patsubst ./%,github.com/freshet-io/freshet/%,$(PLAIN)),$(shell go list ./...))
 
-.PHONY: build demo test check format vet lint bench clean need-go
+.PHONY: build demo test check format vet lint bench peers clean need-go
 
 build: need-go
 	go build -ldflags "-X main.version=$(VERSION)" -o bin/freshet ./cmd/freshet
@@ -34,6 +34,10 @@ lint: need-go
 bench: build
 	./bin/freshet bench freshness
 	./bin/freshet bench ingest
+
+# peers installs hnswlib, faiss and usearch, which `freshet bench ann` compares with, into .venv/peers.
+peers: build
+	./bin/freshet bench peers install
 
 clean:
 	rm -rf bin

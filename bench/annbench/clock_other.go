@@ -14,4 +14,4 @@ func residentBytes() int64 { return 0 }
 
 func pin(int) (undo func(), err error) { return func() {}, nil }
 func pinThread(int) error              { return nil }
-func preemptions() int64             { return 0 }
+func preemptions() int64               { return 0 }
