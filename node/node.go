@@ -119,12 +119,20 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	n.logLoaded(n.store.Loaded())
 	if err := n.openStages(); err != nil {
 		return err
 	}
 	n.register()
 	n.start()
 	return nil
+}
+
+// logLoaded says how the indexes came up.
+func (n *Node) logLoaded(r store.LoadReport) {
+	n.opts.Logger.Info("indexes are up", "entities", r.Entities, "snapshots", r.Snapshots, "older_snapshots", r.Older,
+		"rejected_snapshots", len(r.Rejected), "built_from_log", r.Built, "applied_from_log", r.Applied,
+		"snapshots_ms", r.SnapshotTime.Milliseconds(), "log_ms", r.LogTime.Milliseconds())
 }
 
 // openCatalog declares the configured collections and holds the configuration to what the

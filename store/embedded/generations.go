@@ -8,16 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/zeebo/xxh3"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/disk"
 )
 
 // keptGenerations is how many snapshots of a shard are kept: the newest, and the one before for the case that it is damaged.
@@ -130,7 +129,7 @@ func (s *Store) listSnapshots() (map[shardHash][]uint64, error) {
 //	16  …  per shard: hash of its name 16, number of the snapshot 8, position 8
 //	       checksum of all before, CRC-32C, 4
 //
-// Without it, or when it is damaged, the positions in the snapshots count, which are never above.
+// Without it, or when it is damaged, the positions in the snapshots count, which are never above: it is not synced.
 const (
 	positionsFile   = "positions"
 	positionsMagic  = "FRSP"
@@ -160,10 +159,18 @@ func (s *Store) writePositions() error {
 	}
 	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 	dfs := s.log.FS()
-	return dfs.Replace(dfs.PathJoin(s.dir, positionsFile), disk.SnapshotFile, disk.SnapshotDir, func(w io.Writer) error {
-		_, err := w.Write(b)
+	path := dfs.PathJoin(s.dir, positionsFile)
+	f, err := dfs.Create(path+temporary, vfs.WriteCategoryUnspecified)
+	if err != nil {
 		return err
-	})
+	}
+	if _, err := f.Write(b); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return dfs.Rename(path+temporary, path)
 }
 
 // readPositions returns the positions of snapshots, as far as they are known.

@@ -134,8 +134,8 @@ func (g *group) add(sh *shard) (err error) {
 	if err != nil {
 		return err
 	}
-	file = vfs.NewSyncingFile(file, vfs.SyncingFileOptions{BytesPerSync: snapshotSyncing})
-	w := &snapshotWriter{w: bufio.NewWriterSize(file, 1<<20)}
+	steady := vfs.NewSyncingFile(file, vfs.SyncingFileOptions{BytesPerSync: snapshotSyncing})
+	w := &snapshotWriter{w: bufio.NewWriterSize(steady, 1<<20)}
 	if err := w.write(g.s, sh, f.position); err != nil {
 		return errors.Join(err, file.Close())
 	}

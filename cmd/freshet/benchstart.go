@@ -1,0 +1,43 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/freshet-io/freshet/bench"
+)
+
+func newBenchStart() *cobra.Command {
+	var o bench.StartOptions
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "start",
+		Short: "Time from kill -9 to the first answer, with a warm and with a cold page cache",
+		Long: "Fills a server with entities of ready vectors, saves the index, changes some entities, kills\n" +
+			"the process, and measures the time from its next start to the answer to a search over all.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if o.Binary, err = os.Executable(); err != nil {
+				return err
+			}
+			if o.Entities < 1 || o.Dim < 2 || o.Rounds < 1 || o.Tail < 0 || o.Tail > o.Entities {
+				return fmt.Errorf("--entities and --rounds must be above zero, --dim at least 2, --tail from 0 to --entities")
+			}
+			r, err := bench.Start(cmd.Context(), o, func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) })
+			if err != nil {
+				return err
+			}
+			return printResult(cmd, r, asJSON)
+		},
+	}
+	cmd.Flags().IntVar(&o.Entities, "entities", 100_000, "how many")
+	cmd.Flags().IntVar(&o.Dim, "dim", 128, "dimension of their vectors")
+	cmd.Flags().IntVar(&o.Tail, "tail", 1000, "entities that change after the index was saved")
+	cmd.Flags().IntVar(&o.Rounds, "rounds", 3, "starts of each sort")
+	cmd.Flags().BoolVar(&o.Metadata, "metadata", false, "with two fields of metadata")
+	cmd.Flags().StringVar(&o.Config, "config-lines", "", "more `YAML` for the server's configuration, such as \"index: {ef_construction: 40}\"")
+	benchFlags(cmd, &o.Dir, &asJSON)
+	return cmd
+}
