@@ -50,7 +50,7 @@ func Churn(ctx context.Context, o ChurnOptions) ([]ChurnResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	undo, err := pin(o.CPU)
+	undo, err := oneThread(o.CPU)
 	if err != nil {
 		return nil, err
 	}

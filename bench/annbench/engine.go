@@ -3,6 +3,7 @@ package annbench
 import (
 	"context"
 	"fmt"
+	"runtime"
 
 	"github.com/freshet-io/freshet/ann"
 	"github.com/freshet-io/freshet/bench/dataset"
@@ -32,6 +33,20 @@ type engine interface {
 	// p99 returns the 99th percentile of the wall time of single searches in microseconds.
 	p99(ef, k int) (float64, error)
 	close()
+}
+
+// oneThread pins the process to a processor and lets one goroutine run at a time, so that no time goes into handing work
+// between threads; a negative processor changes nothing. It returns a function that undoes it.
+func oneThread(cpu int) (undo func(), err error) {
+	unpin, err := pin(cpu)
+	if err != nil || cpu < 0 {
+		return unpin, err
+	}
+	before := runtime.GOMAXPROCS(1)
+	return func() {
+		runtime.GOMAXPROCS(before)
+		unpin()
+	}, nil
 }
 
 // timing is how long how many searches took.

@@ -83,7 +83,7 @@ func Filters(ctx context.Context, o FilterOptions) ([]FilterRow, error) {
 		}
 	}
 	rows := append([]FilterRow{{Filter: "none", Share: 1}}, o.kinds()...)
-	undo, err := pin(o.CPU)
+	undo, err := oneThread(o.CPU)
 	if err != nil {
 		return nil, err
 	}

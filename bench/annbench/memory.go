@@ -27,7 +27,7 @@ func Memory(ctx context.Context, set *dataset.Set, list []ann.Options, k, cpu in
 	if err != nil {
 		return nil, err
 	}
-	undo, err := pin(cpu)
+	undo, err := oneThread(cpu)
 	if err != nil {
 		return nil, err
 	}

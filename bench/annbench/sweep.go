@@ -70,7 +70,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(files.dir)
-	undo, err := pin(o.CPU)
+	undo, err := oneThread(o.CPU)
 	if err != nil {
 		return nil, err
 	}

@@ -71,9 +71,16 @@ class Hnswlib:
     def info(self):
         import hnswlib
 
-        root = sys.prefix
-        march = open(root + "/hnswlib-march").read().strip() if os.path.exists(root + "/hnswlib-march") else "native"
-        return {"module": os.path.basename(hnswlib.__file__), "march": march, "cflags": compile_flags(root)}
+        return {"module": os.path.basename(hnswlib.__file__), "march": march(), "cflags": compile_flags(sys.prefix)}
+
+
+def march():
+    """The processor that the environment was made for: install.sh leaves a note."""
+    try:
+        with open(sys.prefix + "/hnswlib-march") as note:
+            return note.read().strip()
+    except OSError:
+        return "native"
 
 
 def compile_flags(root):
@@ -97,6 +104,8 @@ class Faiss:
         import faiss
 
         faiss.omp_set_num_threads(1)
+        if march() == "haswell" and hasattr(faiss, "SIMDConfig"):
+            faiss.SIMDConfig.set_level(faiss.SIMDLevel_AVX2)
         self.faiss = faiss
         kind = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
         self.outer = None
