@@ -125,31 +125,46 @@ func (o FilterOptions) kinds() []FilterRow {
 		rows = append(rows, FilterRow{Filter: fmt.Sprintf("%g %% AND %g %%", 100*share, 100*share),
 			Share: float64(b.GetCardinality()) / float64(n), matches: func(int) *roaring.Bitmap { return b }})
 	}
-	for _, share := range []float64{0.1, 0.01, 0.001} {
+	far := o.farRows(farShare)
+	for _, share := range []float64{farShare, 0.01, 0.001} {
+		most := max(1, int(share*float64(n)))
 		rows = append(rows, FilterRow{Filter: fmt.Sprintf("far, %g %%", 100*share), Share: share,
-			matches: func(q int) *roaring.Bitmap { return o.far(q, share) }})
+			matches: func(q int) *roaring.Bitmap { return roaring.BitmapOf(far[q][:min(most, len(far[q]))]...) }})
 	}
 	return rows
 }
 
-// far returns a random share of the vectors, all of them from the half that is farther from query q.
-func (o FilterOptions) far(q int, share float64) *roaring.Bitmap {
+// farShare is the largest share of the vectors that is drawn from the far half, and farSample of how many the median
+// distance is taken.
+const (
+	farShare  = 0.1
+	farSample = 2001
+)
+
+// farRows returns of each query a random share of the vectors, all of them farther from it than the median.
+func (o FilterOptions) farRows(share float64) [][]uint32 {
 	n := o.Set.Base.Rows()
-	distances := make([]float64, n)
-	for i := range distances {
-		distances[i] = dataset.Distance(o.Set.Metric, o.Set.Queries.Row(q), o.Set.Base.Row(i))
-	}
-	sorted := slices.Clone(distances)
-	slices.Sort(sorted)
-	var beyond []uint32
-	for i, d := range distances {
-		if d > sorted[n/2] {
-			beyond = append(beyond, uint32(i))
+	all := make([][]uint32, o.Set.Queries.Rows())
+	for q := range all {
+		rng := rand.New(rand.NewPCG(o.Seed, uint64(q)))
+		distance := func(row int) float64 {
+			return dataset.Distance(o.Set.Metric, o.Set.Queries.Row(q), o.Set.Base.Row(row))
+		}
+		sample := make([]float64, farSample)
+		for i := range sample {
+			sample[i] = distance(rng.IntN(n))
+		}
+		median := quantile(sample, 0.5)
+		for _, row := range rng.Perm(n) {
+			if len(all[q]) == int(share*float64(n)) {
+				break
+			}
+			if distance(row) > median {
+				all[q] = append(all[q], uint32(row))
+			}
 		}
 	}
-	rng := rand.New(rand.NewPCG(o.Seed, uint64(q)))
-	rng.Shuffle(len(beyond), func(i, j int) { beyond[i], beyond[j] = beyond[j], beyond[i] })
-	return roaring.BitmapOf(beyond[:min(len(beyond), max(1, int(share*float64(n))))]...)
+	return all
 }
 
 // filterPasses is how often every query is searched; its fastest time counts, which keeps a busy machine's noise out.
