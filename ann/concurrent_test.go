@@ -17,6 +17,9 @@ func TestBatchesAreAtomic(t *testing.T) {
 	for _, opt := range []ann.Options{
 		{Dim: 8, Kind: ann.Flat},
 		{Dim: 8, FlatBelow: -1, M: 6, EfConstruction: 30, Workers: 2, BufferSize: 64},
+		{Dim: 8, Kind: ann.IVFFlat, FlatBelow: -1, Workers: 2, BufferSize: 64},
+		{Dim: 8, Kind: ann.IVFPQ, FlatBelow: -1, Workers: 2, BufferSize: 64},
+		{Dim: 8, Kind: ann.IVFHNSW, FlatBelow: -1, Workers: 2, BufferSize: 64},
 	} {
 		for _, form := range forms(t, opt) {
 			t.Run(form.Kind.String()+"/"+form.Precision.String(), func(t *testing.T) { testBatches(t, form) })
@@ -133,8 +136,14 @@ func observe(t *testing.T, ix *ann.Index, mix *mixture, worker, pairs int) {
 // TestDeletedIsNeverReturned deletes keys while others search for them: once a delete has returned, no search finds the
 // key; an upsert that has returned is found by the next search.
 func TestDeletedIsNeverReturned(t *testing.T) {
+	for _, kind := range append([]ann.Kind{ann.HNSW}, inverted...) {
+		t.Run(kind.String(), func(t *testing.T) { testDeleted(t, kind) })
+	}
+}
+
+func testDeleted(t *testing.T, kind ann.Kind) {
 	mix := newMixture(4, 8, 5, 4)
-	ix := newIndex(t, ann.Options{Dim: 8, FlatBelow: -1, M: 6, EfConstruction: 30, Workers: 2, BufferSize: 64})
+	ix := newIndex(t, ann.Options{Dim: 8, Kind: kind, FlatBelow: -1, M: 6, EfConstruction: 30, Workers: 2, BufferSize: 64})
 	rounds := 600
 	if raceEnabled || testing.Short() {
 		rounds = 100

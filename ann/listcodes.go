@@ -3,6 +3,7 @@ package ann
 import (
 	"unsafe"
 
+	"github.com/freshet-io/freshet/ann/internal/cluster"
 	"github.com/freshet-io/freshet/ann/internal/kernel"
 	"github.com/freshet-io/freshet/ann/internal/pq"
 )
@@ -14,16 +15,16 @@ type listCodes interface {
 	size() int
 	// memory returns the memory of so many codes, and of their biases when there are any.
 	memory(entries int) (codes []byte, biases []float32)
-	// encode writes the code of vector, stored form and padded, in the list of centroid, and returns its bias.
-	encode(s *listScratch, code []byte, vector, centroid []float32) (bias float32)
+	// encode writes the code of vector, stored form and padded, in a list, and returns its bias.
+	encode(s *listScratch, code []byte, vector []float32, list int) (bias float32)
 	// put stores a code as entry at, get reads it.
 	put(codes []byte, at int, code []byte)
 	get(code, codes []byte, at int)
 	// aim prepares r for scans, with the query that is in it.
 	aim(r *reader)
-	// scan writes the distances from the query to the first n entries into r.lists.dists, and which of them are under
+	// scan writes the distances from the query to the first n entries of a list into r.lists.dists, and which of them are under
 	// bound into r.lists.below, a bit each.
-	scan(r *reader, run *run, n int, centroid []float32, bound float32)
+	scan(r *reader, run *run, n int, list int, bound float32)
 	// rerank returns how many of the best by code are worth to be scored by their vectors, for the k best.
 	rerank(k, ef int) int
 	bytes() int64
@@ -40,7 +41,7 @@ type listScratch struct {
 	codes   []unsafe.Pointer
 	best    farthest
 	rotated []float32
-	rest    []float32
+	decoded []float32
 	table   pq.Table
 	code    []byte
 }
@@ -66,7 +67,7 @@ func (c byteCodes) memory(entries int) ([]byte, []float32) {
 	return make([]byte, entries*c.bytesOf+kernel.Overread), nil
 }
 
-func (c byteCodes) encode(_ *listScratch, code []byte, vector, _ []float32) float32 {
+func (c byteCodes) encode(_ *listScratch, code []byte, vector []float32, _ int) float32 {
 	c.space.encode(code, vector)
 	return 0
 }
@@ -76,7 +77,7 @@ func (c byteCodes) get(code, codes []byte, at int)        { copy(code, codes[at*
 
 func (c byteCodes) aim(r *reader) {} // setQuery has done it
 
-func (c byteCodes) scan(r *reader, run *run, n int, _ []float32, bound float32) {
+func (c byteCodes) scan(r *reader, run *run, n int, _ int, bound float32) {
 	s := &r.lists
 	s.codes = s.codes[:0]
 	for at := unsafe.Pointer(&run.codes[0]); len(s.codes) < n; at = unsafe.Add(at, c.bytesOf) {
@@ -99,34 +100,47 @@ func (c byteCodes) rerank(k, _ int) int { return max(rerankMin, int(rerankFactor
 
 func (c byteCodes) bytes() int64 { return 0 }
 
-// productCodes holds a few bits per component: what a vector is apart from its centroid, by package pq. The distance to a
-// vector x = c + r is made of the product of the query with the centroid c, its products with the codewords that stand
-// for r, and, under L2, the squared norm of x, which is kept exactly as the bias.
+// productCodes holds a few bits per component: what a vector x is apart from its centroid c, by package pq. The distance
+// is the one to the vector x' that the code and the centroid stand for. Under cosine and L2 that is the Euclidean distance,
+// |x'|² - 2⟨q, x'⟩ but for what is the same for all x: its error is about 2⟨q - x, e⟩ for an error e of the code, so it is small
+// for those that matter, the near ones. The squared norm is kept as the bias.
 type productCodes struct {
 	space     *space
 	quantiser *pq.Quantiser
+	centroids cluster.Matrix
+	rotated   cluster.Matrix // the centroids in the coordinates of the codes
+}
+
+func newProductCodes(s *space, q *pq.Quantiser, centroids cluster.Matrix) productCodes {
+	c := productCodes{s, q, centroids, cluster.NewMatrix(centroids.Len(), q.Width())}
+	var y []float32
+	for i := range centroids.Len() {
+		copy(c.rotated.Row(i), q.Rotate(&y, centroids.Row(i)))
+	}
+	return c
 }
 
 func (c productCodes) size() int { return c.quantiser.CodeSize() }
 
 func (c productCodes) memory(entries int) (codes []byte, biases []float32) {
 	n := blocksOf(entries) * pq.Block
-	if c.space.metric == L2 {
+	if c.space.metric != InnerProduct {
 		biases = make([]float32, n)
 	}
 	return make([]byte, n*c.size()), biases
 }
 
-func (c productCodes) encode(s *listScratch, code []byte, vector, centroid []float32) float32 {
-	s.rest = append(s.rest[:0], vector...)
-	for i, x := range centroid {
-		s.rest[i] -= x
+func (c productCodes) encode(s *listScratch, code []byte, vector []float32, list int) (norm float32) {
+	y, centre := c.quantiser.Rotate(&s.rotated, vector), c.rotated.Row(list)
+	for i := range y {
+		y[i] -= centre[i]
 	}
-	c.quantiser.Encode(code, c.quantiser.Rotate(&s.rotated, s.rest))
-	if c.space.metric != L2 {
-		return 0
+	c.quantiser.Encode(code, y)
+	for i, x := range c.quantiser.Decode(&s.decoded, code) {
+		x += centre[i]
+		norm += x * x
 	}
-	return c.space.kernel.Dot(vector, vector)
+	return norm
 }
 
 func (c productCodes) put(codes []byte, at int, code []byte) {
@@ -143,26 +157,26 @@ func (c productCodes) block(codes []byte, at int) []byte {
 
 // weight is the factor of products in distances.
 func (c productCodes) weight() float32 {
-	if c.space.metric == L2 {
-		return -2
+	if c.space.metric == InnerProduct {
+		return -1
 	}
-	return -1
+	return -2
 }
 
 func (c productCodes) aim(r *reader) {
 	r.lists.table.Set(c.quantiser, c.quantiser.Rotate(&r.lists.rotated, r.query), c.weight())
 }
 
-func (c productCodes) scan(r *reader, run *run, n int, centroid []float32, bound float32) {
+func (c productCodes) scan(r *reader, run *run, n int, list int, bound float32) {
 	s := &r.lists
-	base := c.weight() * c.space.kernel.Dot(r.query, centroid)
+	base := c.weight() * c.space.kernel.Dot(r.query, c.centroids.Row(list))
 	c.quantiser.Scan(&s.table, run.codes, n, run.biases, base, bound, s.dists, s.below)
 }
 
 // rerank: few bits rank coarsely, so more are scored.
 func (c productCodes) rerank(k, ef int) int { return max(rerankMin, 3*k, ef) }
 
-func (c productCodes) bytes() int64 { return c.quantiser.Bytes() }
+func (c productCodes) bytes() int64 { return c.quantiser.Bytes() + int64(len(c.rotated.Data))*4 }
 
 // farthest keeps the nearest candidates, as many as limit: a heap whose first is the farthest.
 type farthest struct {

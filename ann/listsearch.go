@@ -64,7 +64,7 @@ func (p *partition) scan(r *reader, list int, f Filter) {
 	s, slots := &r.lists, &p.ix.slots
 	s.size(n)
 	bound := s.best.bound()
-	p.codes.scan(r, run, n, p.centroid(list), bound)
+	p.codes.scan(r, run, n, list, bound)
 	for b, mask := range s.below[:blocksOf(n)] {
 		if left := n - b*pq.Block; left < pq.Block {
 			mask &= 1<<left - 1

@@ -208,7 +208,7 @@ func (s *listSection) partition(ix *Index) (p *partition, numbers []byte, err er
 		if q == nil {
 			return nil, nil, damaged("the codewords are none")
 		}
-		codes, body = productCodes{&ix.space, q}, body[n:]
+		codes, body = newProductCodes(&ix.space, q, centroids), body[n:]
 	}
 	p, err = newPartition(ix, cluster.NewCentroids(centroids, ix.space.kernel), codes, s.trained)
 	return p, body, err

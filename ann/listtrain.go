@@ -121,7 +121,7 @@ func (iv *inverted) fit(sample cluster.Matrix, points int) (*partition, error) {
 		if q == nil {
 			return nil, nil
 		}
-		codes = productCodes{&ix.space, q}
+		codes = newProductCodes(&ix.space, q, centroids.Vectors)
 	}
 	return newPartition(ix, centroids, codes, points)
 }

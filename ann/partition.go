@@ -129,7 +129,7 @@ func (p *partition) encode(s *listScratch, e *entry, v []float32) {
 	} else {
 		e.code = e.code[:n]
 	}
-	e.bias = p.codes.encode(s, e.code, v, p.centroid(e.list))
+	e.bias = p.codes.encode(s, e.code, v, e.list)
 }
 
 // add puts a prepared entry into its list.

@@ -53,18 +53,18 @@ func layout(dim int) (q Quantiser) {
 // CodeSize returns the bytes of the code of a vector.
 func (q *Quantiser) CodeSize() int { return q.spaces / 2 }
 
-// width returns the components of a rotated vector, those of empty subspaces included.
-func (q *Quantiser) width() int { return q.spaces * q.sub }
+// Width returns the components of a rotated vector, those of empty subspaces included.
+func (q *Quantiser) Width() int { return q.spaces * q.sub }
 
 // Bytes returns the memory of the quantiser.
 func (q *Quantiser) Bytes() int64 { return int64(len(q.books)+len(q.rotation.Data)) * 4 }
 
 // Rotate writes v, padded for the kernels, in the coordinates of the codes to the memory of *dst, which grows as needed.
 func (q *Quantiser) Rotate(dst *[]float32, v []float32) []float32 {
-	if cap(*dst) < q.width() {
-		*dst = make([]float32, q.width())
+	if cap(*dst) < q.Width() {
+		*dst = make([]float32, q.Width())
 	}
-	y := (*dst)[:q.width()]
+	y := (*dst)[:q.Width()]
 	clear(y[q.dim:])
 	if q.rotation.Data == nil {
 		copy(y[:q.dim], v)
@@ -110,6 +110,21 @@ func (q *Quantiser) Encode(code []byte, y []float32) (squaredError float32) {
 	return squaredError
 }
 
+// Decode writes what code stands for, in rotated coordinates, to the memory of *dst, which grows as needed.
+func (q *Quantiser) Decode(dst *[]float32, code []byte) []float32 {
+	if cap(*dst) < q.Width() {
+		*dst = make([]float32, q.Width())
+	}
+	y := (*dst)[:q.Width()]
+	for s := range q.spaces {
+		word := code[s/2] >> (s % 2 * 4) & 15
+		for d := range q.sub {
+			y[s*q.sub+d] = q.book(s, d)[word]
+		}
+	}
+	return y
+}
+
 // Put stores code as the one of vector at, from 0 to Block-1, of a block of Block×CodeSize bytes. Bytes of other vectors are
 // not touched.
 func (q *Quantiser) Put(block []byte, at int, code []byte) {
@@ -147,7 +162,7 @@ func (t *Table) Set(q *Quantiser, y []float32, scale float32) {
 		t.exact, t.lut = t.exact[:n], t.lut[:2*n]
 	}
 	a := tableArgs{y: &y[0], books: &q.books[0], spaces: q.spaces, sub: q.sub, exact: &t.exact[0], lut: &t.lut[0], scale: scale}
-	_, _ = y[q.width()-1], t.exact[q.spaces*words-1]
+	_, _ = y[q.Width()-1], t.exact[q.spaces*words-1]
 	inAssembly := tableSums(q.kernel.Name, &a)
 	if !inAssembly {
 		a.base, a.widest = t.sumGo(q, y, scale)

@@ -176,7 +176,7 @@ func compareScans(t *testing.T, dim, n int, seed uint64, withBiases bool) {
 	for i := range q.books {
 		q.books[i] = float32(rng.NormFloat64())
 	}
-	y := make([]float32, q.width())
+	y := make([]float32, q.Width())
 	for i := range y {
 		y[i] = float32(rng.NormFloat64())
 	}
@@ -259,7 +259,7 @@ func BenchmarkScan(b *testing.B) {
 		for _, dim := range []int{64, 128, 768} {
 			q := newQuantiser(dim, s)
 			var table Table
-			table.Set(q, make([]float32, q.width()), 1)
+			table.Set(q, make([]float32, q.Width()), 1)
 			blocks := make([]byte, n*q.CodeSize())
 			out, below := make([]float32, n), make([]uint32, n/Block)
 			b.Run(fmt.Sprintf("%s/%d", s.Name, dim), func(b *testing.B) {
@@ -275,7 +275,7 @@ func BenchmarkScan(b *testing.B) {
 func BenchmarkTable(b *testing.B) {
 	q := newQuantiser(128, set(b))
 	var table Table
-	y := make([]float32, q.width())
+	y := make([]float32, q.Width())
 	for b.Loop() {
 		table.Set(q, y, 1)
 	}

@@ -10,9 +10,10 @@ func (q *Quantiser) Scan(t *Table, blocks []byte, n int, biases []float32, base,
 	count := (n + Block - 1) / Block
 	a := scanArgs{codes: &blocks[0], blocks: count, quads: q.spaces / quad, lut: &t.lut[0], bias: &t.none[0],
 		base: base + t.base, weight: t.weight, bound: bound, out: &out[0], below: &below[0]}
-	_, _, _ = blocks[count*Block*q.CodeSize()-1], out[count*Block-1], below[count-1]
+	// Bounds are checked without reading: entries from n on may be written meanwhile.
+	_, _, _ = blocks[:count*Block*q.CodeSize()], out[:count*Block], below[:count]
 	if biases != nil {
-		_ = biases[count*Block-1]
+		_ = biases[:count*Block]
 		a.bias, a.step = &biases[0], Block*4
 	}
 	if !assembly(q.kernel.Name, &a) {

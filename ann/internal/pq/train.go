@@ -93,7 +93,7 @@ func (t *trainer) choose() {
 
 // encode writes the nearest codeword of every part of every vector.
 func (t *trainer) encode() {
-	part := make([]float32, t.q.width())
+	part := make([]float32, t.q.Width())
 	for s := range t.q.spaces {
 		codes, n := t.codes[s*t.n:(s+1)*t.n], t.components(s)
 		for i := range codes {
