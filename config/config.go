@@ -11,6 +11,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -54,6 +55,7 @@ type Collection struct {
 	Model  string `yaml:"model,omitempty"`  // "builtin"; default "builtin" if dim is not given
 	Dim    int    `yaml:"dim,omitempty"`    // 2 to 4096; with a model it is the model's
 	Metric string `yaml:"metric,omitempty"` // cosine (default), ip, l2
+	Index  Index  `yaml:"index,omitempty"`  // what differs from the settings of all indexes
 }
 
 // Dedupe bounds how long event ids are remembered.
@@ -64,10 +66,33 @@ type Dedupe struct {
 
 // Index is the settings of vector indexes.
 type Index struct {
-	Kind           string `yaml:"kind,omitempty"` // hnsw (default), flat
+	Kind           string `yaml:"kind,omitempty"`      // hnsw (default), flat, hnsw_disk, ivf_flat, ivf_pq, ivf_hnsw
+	Precision      string `yaml:"precision,omitempty"` // float32 (default), float16, int8
 	M              int    `yaml:"m,omitempty"`
 	EfConstruction int    `yaml:"ef_construction,omitempty"` // default 100
 	Ef             int    `yaml:"ef,omitempty"`
+	// TargetRecall is the share of the true ten nearest that searches should find; Ef is raised where they find fewer.
+	// Default 0.95; above 1 switches the control off.
+	TargetRecall float64 `yaml:"target_recall,omitempty"`
+}
+
+// The kinds of indexes and the precisions of their vectors; package ann says what they are.
+var (
+	indexKinds = []string{"hnsw", "flat", "hnsw_disk", "ivf_flat", "ivf_pq", "ivf_hnsw"}
+	precisions = []string{"float32", "float16", "int8"}
+)
+
+// validate checks what has names; package ann checks the numbers.
+func (i Index) validate(field string) error {
+	switch {
+	case i.Kind != "" && !slices.Contains(indexKinds, i.Kind):
+		return fmt.Errorf("%s.kind: %q is not known; use one of %s", field, i.Kind, strings.Join(indexKinds, ", "))
+	case i.Precision != "" && !slices.Contains(precisions, i.Precision):
+		return fmt.Errorf("%s.precision: %q is not known; use one of %s", field, i.Precision, strings.Join(precisions, ", "))
+	case i.TargetRecall < 0 || i.TargetRecall > 2:
+		return fmt.Errorf("%s.target_recall: %v is out of range; give a share such as 0.95, or 2 for no control", field, i.TargetRecall)
+	}
+	return nil
 }
 
 // Snapshot says when indexes are saved, so that the next start needs not build them.
@@ -128,6 +153,7 @@ func (c *Config) fill() {
 	setDefault(&c.Dedupe.MaxIDs, 10_000_000)
 	setDefault(&c.Index.Kind, "hnsw")
 	setDefault(&c.Index.EfConstruction, 100)
+	setDefault(&c.Index.TargetRecall, 0.95)
 	setDefault(&c.Snapshot.Interval, Duration(5*time.Minute))
 	setDefault(&c.CacheBytes, 256<<20)
 	all := map[string]Collection{freshet.DefaultCollection: {Model: BuiltinModel}}
@@ -234,8 +260,8 @@ func (c Config) Validate() error {
 			return err
 		}
 	}
-	if c.Index.Kind != "hnsw" && c.Index.Kind != "flat" {
-		return fmt.Errorf(`index.kind: %q is not known; use "hnsw" or "flat"`, c.Index.Kind)
+	if err := c.Index.validate("index"); err != nil {
+		return err
 	}
 	for i, f := range c.Sources.Files {
 		field := fmt.Sprintf("sources.files[%d]", i)
@@ -270,5 +296,5 @@ func (c Collection) validate(field string) error {
 	case c.Metric != "cosine" && c.Metric != "ip" && c.Metric != "l2":
 		return fmt.Errorf(`%s.metric: %q is not known; use "cosine", "ip" or "l2"`, field, c.Metric)
 	}
-	return nil
+	return c.Index.validate(field + ".index")
 }

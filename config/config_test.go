@@ -34,7 +34,7 @@ func TestDefaults(t *testing.T) {
 	want := config.Config{Listen: "127.0.0.1:8080", Data: "freshet-data", Partitions: 16,
 		Collections: map[string]config.Collection{"default": {Model: config.BuiltinModel, Metric: "cosine"}},
 		Dedupe:      config.Dedupe{Window: config.Duration(24 * time.Hour), MaxIDs: 10_000_000},
-		Index:       config.Index{Kind: "hnsw", EfConstruction: 100}, Snapshot: config.Snapshot{Interval: config.Duration(5 * time.Minute)},
+		Index:       config.Index{Kind: "hnsw", EfConstruction: 100, TargetRecall: 0.95}, Snapshot: config.Snapshot{Interval: config.Duration(5 * time.Minute)},
 		CacheBytes: 256 << 20}
 	if !reflect.DeepEqual(d, want) {
 		t.Errorf("the defaults are %+v, want %+v", d, want)
@@ -84,7 +84,7 @@ sources:
 		Mapping:  &mapping.Config{MaxCost: 7, Changes: []mapping.Change{{Entity: "event.id", Text: "event.t", Order: "event.v"}}},
 		Splitter: chunk.Options{MaxBytes: 100, OverlapBytes: 25},
 		Dedupe:   config.Dedupe{Window: config.Duration(90 * time.Minute), MaxIDs: 5},
-		Index:    config.Index{Kind: "flat", M: 8, EfConstruction: 100, Ef: 50}, Snapshot: config.Snapshot{Interval: config.Duration(500 * time.Millisecond)},
+		Index:    config.Index{Kind: "flat", M: 8, EfConstruction: 100, Ef: 50, TargetRecall: 0.95}, Snapshot: config.Snapshot{Interval: config.Duration(500 * time.Millisecond)},
 		Limits: config.Limits{EventBytes: 10, BacklogBytes: 20, FreeDiskBytes: 30}, CacheBytes: 40,
 		Sources: config.Sources{Files: []config.Files{{Path: "a", Collection: "default", Namespace: "default", MaxBytes: 256 << 10},
 			{Path: "b", Collection: "odd name", Namespace: "n", MaxBytes: 9, Ignore: []string{"*.log"}}}}}
@@ -142,7 +142,7 @@ func TestErrors(t *testing.T) {
 		{"collections: {a: {dim: 4097}}", []string{"collections.a.dim", "4097", "2 to 4096"}},
 		{"collections: {a: {dim: -3}}", []string{"collections.a.dim", "-3", "2 to 4096"}},
 		{"collections: {a: {metric: dot}}", []string{"collections.a.metric", `"dot"`, `"ip"`}},
-		{"index: {kind: ivf}", []string{"index.kind", `"ivf"`, `"hnsw"`}},
+		{"index: {kind: ivf}", []string{"index.kind", `"ivf"`, "hnsw, flat"}},
 		{"mapping: {}", []string{"mapping.changes", "0 entries", "no mapping at all"}},
 		{"mapping: {changes: [{text: event.t}]}", []string{"mapping.changes[0].entity", "event.id"}},
 		{"splitter: {max_bytes: 5}", []string{"splitter.max_bytes", "5", "64"}},
@@ -217,7 +217,8 @@ func TestExample(t *testing.T) {
 
 	// Its values are the defaults, but for what has none.
 	d := config.Defaults()
-	d.Collections["images"] = config.Collection{Dim: 512, Metric: "cosine"}
+	d.Collections["images"] = config.Collection{Dim: 512, Metric: "cosine", Index: config.Index{Kind: "ivf_flat"}}
+	d.Index.Precision = "float32"
 	d.Mapping, d.Sources = c.Mapping, c.Sources
 	d.Splitter = chunk.Options{MaxBytes: chunk.DefaultMaxBytes, MaxChunks: chunk.DefaultMaxChunks}
 	d.Index.M, d.Index.Ef = 16, 100

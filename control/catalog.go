@@ -56,6 +56,7 @@ type record struct {
 	Format int `json:"format"`
 	*Collection
 	*Revision
+	Index *indexRecord `json:"index,omitempty"`
 }
 
 // Catalog is the current content of freshet.control. It is safe for concurrent use, and is
@@ -64,6 +65,7 @@ type Catalog struct {
 	log *embedded.Log
 
 	current atomic.Pointer[map[string]Collection] // replaced as a whole, never altered
+	indexes atomic.Pointer[map[indexName]Index]   // likewise
 
 	mu       sync.Mutex // held by writers
 	revision *Revision
@@ -72,7 +74,7 @@ type Catalog struct {
 // Open reads the catalog of a log.
 func Open(log *embedded.Log) (*Catalog, error) {
 	c := &Catalog{log: log}
-	all := map[string]Collection{}
+	all, indexes := map[string]Collection{}, map[indexName]Index{}
 	err := log.Scan(freshet.TopicControl, nil, nil, func(r embedded.Record) error {
 		rec := record{Collection: &Collection{}, Revision: &Revision{}}
 		if err := json.Unmarshal(r.Value, &rec); err != nil {
@@ -82,6 +84,8 @@ func Open(log *embedded.Log) (*Catalog, error) {
 			return fmt.Errorf("control record %q has format %d, this version reads %d", r.Key, rec.Format, recordFormat)
 		}
 		switch key := string(r.Key); {
+		case rec.Index != nil && key == indexKey(rec.Index.Collection, rec.Index.Namespace):
+			indexes[indexName{rec.Index.Collection, rec.Index.Namespace}] = rec.Index.Index
 		case key == "revision":
 			c.revision = rec.Revision
 		case key == "collection/"+rec.Collection.Name:
@@ -97,6 +101,7 @@ func Open(log *embedded.Log) (*Catalog, error) {
 		return nil, fmt.Errorf("read %s: %w", freshet.TopicControl, err)
 	}
 	c.current.Store(&all)
+	c.indexes.Store(&indexes)
 	return c, nil
 }
 

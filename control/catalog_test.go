@@ -257,3 +257,35 @@ func TestTheNumberOfCollectionsIsBounded(t *testing.T) {
 		t.Errorf("the order of one of them: %v", err)
 	}
 }
+
+// Settings of indexes hold for a namespace before those of its collection, and outlive a restart.
+func TestIndexSettings(t *testing.T) {
+	fs := vfs.NewMem()
+	log := openLog(t, fs)
+	c := openCatalog(t, log)
+	declare(t, c, builtin, control.Collection{Name: "a/b", Dim: 3, Metric: "l2"})
+	set := func(collection, namespace string, s control.Index) {
+		t.Helper()
+		if err := c.SetIndex(collection, namespace, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(collection, namespace string, want control.Index) {
+		t.Helper()
+		for _, cat := range []*control.Catalog{c, openCatalog(t, log)} {
+			if got := cat.Index(collection, namespace); got != want {
+				t.Errorf("%s %s: %+v, want %+v", collection, namespace, got, want)
+			}
+		}
+	}
+	set("a/b", "", control.Index{Kind: "flat", M: 8})
+	set("a/b", `n/"`, control.Index{Kind: "ivf_pq", TargetRecall: 0.9})
+	check("default", "default", control.Index{})
+	check("a/b", "other", control.Index{Kind: "flat", M: 8})
+	check("a/b", `n/"`, control.Index{Kind: "ivf_pq", M: 8, TargetRecall: 0.9})
+	set("a/b", "", control.Index{Kind: "hnsw"})
+	check("a/b", `n/"`, control.Index{Kind: "hnsw"})
+	if err := c.SetIndex("none", "", control.Index{}); err == nil {
+		t.Error("an index of a collection that does not exist was recorded")
+	}
+}

@@ -28,6 +28,10 @@ const (
 // index: that is read in one pass over all, and counts for entities that did not change
 // during the pass.
 func (s *Store) Audit(ctx context.Context, wait func(context.Context) error, report *freshet.AuditReport) error {
+	for _, sh := range s.all() {
+		sh.reading.RLock()
+		defer sh.reading.RUnlock()
+	}
 	a := &auditor{s: s, wait: wait, report: report,
 		suspects: map[freshet.Key]suspect{}, digester: filter.NewDigester()}
 	if err := wait(ctx); err != nil {

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -59,7 +60,12 @@ func (s *shard) find(q freshet.Query, k int) (finding, error) {
 	for {
 		want = min(want, ann.MaxK)
 		var err error
-		if results, err = s.vectors().Search(q.Vector, want, opt, slices.Grow(results[:0], want)); err != nil {
+		ix := s.vectors()
+		results, err = ix.Search(q.Vector, want, opt, slices.Grow(results[:0], want))
+		if errors.Is(err, ann.ErrClosed) && ix != s.vectors() {
+			continue // it was replaced by a rebuilt one just now
+		}
+		if err != nil {
 			return finding{}, err
 		}
 		f := s.entities(results, q.Exclude, k, done)

@@ -375,7 +375,7 @@ func (s *shard) forget(entity string) error {
 	for slot := range int(s.docs.info[doc].points) {
 		ops = append(ops, ann.Op{Key: pointKey(doc, slot)})
 	}
-	if err := s.vectors().Apply(ops); err != nil {
+	if err := s.applyOps(ops); err != nil {
 		return err
 	}
 	s.mu.Lock()

@@ -31,9 +31,12 @@ type shard struct {
 	index  atomic.Pointer[ann.Index] // see vectors; replaced when it is rebuilt
 	filter *filter.Index
 
-	applying sync.Mutex // held by the one goroutine that changes the shard
-	mu       sync.RWMutex
-	docs     docs // guarded by mu for writing, and for reading by all but the holder of applying
+	applying   sync.Mutex              // held by the one goroutine that changes the shard
+	rebuild    atomic.Pointer[Rebuild] // the index that is being built beside the one in use; changes under applying
+	rebuildErr error                   // why it can't be used; guarded by applying
+	reading    sync.RWMutex            // held by those that use an index for long, so that it is not closed meanwhile
+	mu         sync.RWMutex
+	docs       docs // guarded by mu for writing, and for reading by all but the holder of applying
 
 	// Batches of changes are numbered from 1. begun is the newest that may have touched the
 	// indexes, done the newest that is in all of them. They differ while a batch is applied, and
@@ -67,7 +70,7 @@ func (s *shard) apply(all []freshet.Change, mine []int, results []freshet.Applie
 	batch := s.begun.Add(1)
 	documents := s.number(newest)
 	if ops := s.ops(newest, documents); len(ops) > 0 {
-		if err := s.vectors().Apply(ops); err != nil {
+		if err := s.applyOps(ops); err != nil {
 			return fmt.Errorf("index %s/%s: %w", s.name.Collection, s.name.Namespace, err)
 		}
 	}

@@ -216,6 +216,8 @@ func (w *snapshotWriter) begin(id [8]byte, sh *shard, position int64) error {
 
 // finish writes the filter index, the vector index and the footer.
 func (w *snapshotWriter) finish(sh *shard) error {
+	sh.reading.RLock()
+	defer sh.reading.RUnlock()
 	foot := binary.LittleEndian.AppendUint64(nil, uint64(w.n))
 	if err := sh.filter.Snapshot(w); err != nil {
 		return err

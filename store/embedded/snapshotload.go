@@ -15,6 +15,7 @@ import (
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/ann"
+	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/filter"
 	"github.com/freshet-io/freshet/wire"
 )
@@ -130,7 +131,7 @@ func (f *snapshotFile) read(s *Store, h shardHash) (*shard, error) {
 	if hashOf(name) != h {
 		return nil, errors.New("it holds another shard than its name says")
 	}
-	opt, err := s.annOptions(name)
+	opt, err := s.annOptions(name, control.Index{})
 	if err != nil {
 		return nil, err
 	}

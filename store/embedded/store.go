@@ -19,21 +19,14 @@ import (
 	"github.com/freshet-io/freshet/wire"
 )
 
-// IndexOptions are the settings of vector indexes; zero values mean the defaults of ann.
-type IndexOptions struct {
-	Kind           ann.Kind
-	M              int
-	EfConstruction int
-	Ef             int
-	FlatBelow      int // points up to which an index stays an exact list; see ann.Options
-}
-
 // Options are the settings of a store.
 type Options struct {
 	Log     *broker.Log
 	Catalog *control.Catalog
 	Index   IndexOptions
-	Logger  *slog.Logger
+	// Collections are the settings of the indexes of some collections, where they differ.
+	Collections map[string]control.Index
+	Logger      *slog.Logger
 }
 
 // Store is the embedded store; it implements freshet.Store. All methods are safe for
@@ -44,7 +37,9 @@ type Store struct {
 	index   IndexOptions
 	logger  *slog.Logger
 	dir     string
-	loaded  LoadReport
+
+	collections map[string]control.Index // settings that differ from index
+	loaded      LoadReport
 
 	covered  atomic.Int64           // records of vector.sync below this offset have been applied; see Advance
 	snapping sync.Mutex             // one snapshot at a time; guards files and position of every shard
@@ -57,7 +52,7 @@ type Store struct {
 // Open brings the indexes up to what vector.sync holds: snapshots first, then the records
 // that they don't have. It returns when all of it can be searched.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{log: o.Log, catalog: o.Catalog, index: o.Index, logger: o.Logger,
+	s := &Store{log: o.Log, catalog: o.Catalog, index: o.Index, collections: o.Collections, logger: o.Logger,
 		dir: o.Log.FS().PathJoin(o.Log.Dir(), "index"), unusable: map[shardHash][]uint64{}, shards: map[freshet.Shard]*shard{}}
 	if err := o.Log.FS().MakeDir(s.dir, disk.SnapshotDir); err != nil {
 		return nil, fmt.Errorf("open store: make snapshot folder: %w", err)
@@ -73,7 +68,7 @@ func (s *Store) Loaded() LoadReport { return s.loaded }
 
 // newShard makes the empty indexes of a shard.
 func (s *Store) newShard(name freshet.Shard) (*shard, error) {
-	opt, err := s.annOptions(name)
+	opt, err := s.annOptions(name, control.Index{})
 	if err != nil {
 		return nil, err
 	}
@@ -84,44 +79,6 @@ func (s *Store) newShard(name freshet.Shard) (*shard, error) {
 	sh := &shard{name: name, metric: opt.Metric, dim: opt.Dim, filter: filter.NewIndex()}
 	sh.use(index)
 	return sh, nil
-}
-
-// annOptions are the options of a shard's vector index.
-func (s *Store) annOptions(name freshet.Shard) (ann.Options, error) {
-	col, ok := s.catalog.Get(name.Collection)
-	if !ok {
-		return ann.Options{}, fmt.Errorf("collection %q is not in the catalog", name.Collection)
-	}
-	metric, err := ParseMetric(col.Metric)
-	if err != nil {
-		return ann.Options{}, err
-	}
-	return ann.Options{Dim: col.Dim, Metric: metric, Kind: s.index.Kind, M: s.index.M,
-		EfConstruction: s.index.EfConstruction, Ef: s.index.Ef, FlatBelow: s.index.FlatBelow, BufferSize: bufferFor(col.Dim), LowPriority: true}, nil
-}
-
-// bufferFor is how many vectors may wait for their links before changes wait. Searches scan
-// them, about half a millisecond for the codes of bufferBytes; so long a burst can be
-// searched at the speed of the pipeline, not of the graph.
-func bufferFor(dim int) int { return min(maxBuffer, max(minBuffer, bufferBytes/dim)) }
-
-const (
-	bufferBytes = 4 << 20
-	minBuffer   = 1024
-	maxBuffer   = 16384
-)
-
-// ParseMetric reads the name of a metric as configurations have it.
-func ParseMetric(name string) (ann.Metric, error) {
-	switch name {
-	case "cosine":
-		return ann.Cosine, nil
-	case "ip":
-		return ann.InnerProduct, nil
-	case "l2":
-		return ann.L2, nil
-	}
-	return 0, fmt.Errorf(`metric %q is not known; use "cosine", "ip" or "l2"`, name)
 }
 
 // shard returns the indexes of a shard, nil when it has none yet.
