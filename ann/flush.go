@@ -9,7 +9,7 @@ import (
 // waitForRoom waits until the buffer takes another batch.
 func (ix *Index) waitForRoom() error {
 	limit := int64(ix.opt.BufferSize + max(0, ix.opt.FlatBelow))
-	for ix.structure != nil && ix.slots.buffered.Load() >= limit {
+	for ix.structure != nil && !ix.boundless.Load() && ix.slots.buffered.Load() >= limit {
 		m := &ix.maintainer
 		m.mu.Lock()
 		m.startLocked()
@@ -24,6 +24,10 @@ func (ix *Index) waitForRoom() error {
 	}
 	return nil
 }
+
+// SetBackPressure says whether Apply waits while the buffer is full, as it does from the start. A program that fills an
+// index before it serves can do without: then it serves sooner, and searches scan more until the buffer is small.
+func (ix *Index) SetBackPressure(on bool) { ix.boundless.Store(!on) }
 
 // waitLocked returns a channel that is closed after the next job.
 func (m *maintainer) waitLocked() <-chan struct{} {

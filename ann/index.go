@@ -34,6 +34,7 @@ type Index struct {
 	committed atomic.Uint64 // sequence of the newest change; starts at 1
 	live      atomic.Int64  // points at the newest sequence
 	closed    atomic.Bool
+	boundless atomic.Bool // see SetBackPressure
 	resources *resources
 	closing   sync.Mutex    // held while Close waits
 	left      chan struct{} // of one place: a reader has left a closed index

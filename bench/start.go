@@ -24,6 +24,7 @@ type StartOptions struct {
 	Rounds   int    // starts of each sort
 	Config   string // more lines of configuration
 	Dir      string
+	Keep     bool // leave the data folder
 }
 
 // StartResult is what Start measured: times from the start of the process to the answer to the first search.
@@ -33,6 +34,8 @@ type StartResult struct {
 	Tail           int       `json:"tail"`
 	WarmS          []float64 `json:"warm_s"` // with the files in the page cache
 	ColdS          []float64 `json:"cold_s"` // without
+	WarmCPUS       []float64 `json:"warm_cpu_s"` // processor time until then: on a busy machine it is steadier than the clock
+	ColdCPUS       []float64 `json:"cold_cpu_s"`
 	SnapshotBytes  int64     `json:"snapshot_bytes"`
 	SnapshotS      float64   `json:"snapshot_s"`       // to write it
 	BytesPerEntity float64   `json:"bytes_per_entity"` // resident memory of the process after a start
@@ -54,7 +57,9 @@ func Start(ctx context.Context, o StartOptions, progress func(string)) (*StartRe
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	if !o.Keep {
+		defer os.RemoveAll(dir)
+	}
 	cfg := fmt.Sprintf("collections: {default: {dim: %d}}\nsnapshot: {interval: 10h}\nlimits: {backlog_bytes: 1099511627776}\n%s\n", o.Dim, o.Config)
 	s, err := startServer(ctx, o.Binary, dir, cfg, 2)
 	if err != nil {
@@ -67,9 +72,9 @@ func Start(ctx context.Context, o StartOptions, progress func(string)) (*StartRe
 		return nil, err
 	}
 	for _, sort := range []struct {
-		out  *[]float64
-		cold bool
-	}{{&r.WarmS, false}, {&r.ColdS, true}} {
+		wall, cpu *[]float64
+		cold      bool
+	}{{&r.WarmS, &r.WarmCPUS, false}, {&r.ColdS, &r.ColdCPUS, true}} {
 		for range o.Rounds {
 			s.kill()
 			if sort.cold {
@@ -77,11 +82,11 @@ func Start(ctx context.Context, o StartOptions, progress func(string)) (*StartRe
 					return nil, err
 				}
 			}
-			took, err := s.restart(ctx, o.Entities, v)
+			took, cpu, err := s.restart(ctx, o.Entities, v)
 			if err != nil {
 				return nil, err
 			}
-			*sort.out = append(*sort.out, round(took.Seconds()))
+			*sort.wall, *sort.cpu = append(*sort.wall, round(took.Seconds())), append(*sort.cpu, round(cpu.Seconds()))
 			progress(fmt.Sprintf("served after %v", took.Round(time.Millisecond)))
 		}
 	}
@@ -216,8 +221,9 @@ func (s *server) until(ctx context.Context, done func(shardTotals) bool) error {
 	}
 }
 
-// restart runs the server's command again and returns the time until a search is answered from all entities.
-func (s *server) restart(ctx context.Context, entities int, v *vectors) (time.Duration, error) {
+// restart runs the server's command again and returns the time, and the processor time, until a search is
+// answered from all entities.
+func (s *server) restart(ctx context.Context, entities int, v *vectors) (took, cpu time.Duration, err error) {
 	query := append(v.append([]byte(`{"k":10,"vector":`)), '}')
 	old := s.cmd
 	s.cmd = exec.CommandContext(ctx, old.Path, old.Args[1:]...)
@@ -225,7 +231,7 @@ func (s *server) restart(ctx context.Context, entities int, v *vectors) (time.Du
 	s.http.CloseIdleConnections()
 	began := time.Now()
 	if err := s.cmd.Start(); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	for {
 		var answer struct {
@@ -233,18 +239,18 @@ func (s *server) restart(ctx context.Context, entities int, v *vectors) (time.Du
 		}
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.base+"/v1/search", bytes.NewReader(query))
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		req.Header.Set("Content-Type", "application/json")
 		if err = s.do(req, &answer); err == nil {
-			took := time.Since(began)
+			took, cpu = time.Since(began), childCPU(s.cmd.Process.Pid)
 			if n, err := s.shards(ctx); err != nil || n.entities != entities || len(answer.Hits) != min(10, entities) {
-				return 0, fmt.Errorf("after the start there are %d entities and %d hits, want %d and 10: %w", n.entities, len(answer.Hits), entities, err)
+				return 0, 0, fmt.Errorf("after the start there are %d entities and %d hits, want %d and 10: %w", n.entities, len(answer.Hits), entities, err)
 			}
-			return took, nil
+			return took, cpu, nil
 		}
 		if time.Since(began) > startTimeout || ctx.Err() != nil {
-			return 0, fmt.Errorf("the server did not serve again: %w", err)
+			return 0, 0, fmt.Errorf("the server did not serve again: %w", err)
 		}
 		time.Sleep(pollEvery)
 	}

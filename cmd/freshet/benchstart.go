@@ -38,6 +38,7 @@ func newBenchStart() *cobra.Command {
 	cmd.Flags().IntVar(&o.Rounds, "rounds", 3, "starts of each sort")
 	cmd.Flags().BoolVar(&o.Metadata, "metadata", false, "with two fields of metadata")
 	cmd.Flags().StringVar(&o.Config, "config-lines", "", "more `YAML` for the server's configuration, such as \"index: {ef_construction: 40}\"")
+	cmd.Flags().BoolVar(&o.Keep, "keep", false, "leave the data folder")
 	benchFlags(cmd, &o.Dir, &asJSON)
 	return cmd
 }

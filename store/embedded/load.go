@@ -50,10 +50,12 @@ func (s *Store) load(ctx context.Context) error {
 	s.loaded.SnapshotTime = time.Since(began)
 	began = time.Now()
 	l := newLoader(ctx, s)
+	s.setBackPressure(false)
 	readErr := l.read()
 	if err := cmp.Or(l.wait(), readErr); err != nil {
 		return err
 	}
+	s.setBackPressure(true)
 	s.covered.Store(end)
 	for _, sh := range s.all() {
 		sh.position = max(sh.position, end)
@@ -64,6 +66,14 @@ func (s *Store) load(ctx context.Context) error {
 	}
 	s.loaded.Applied, s.loaded.LogTime = int(l.applied.Load()), time.Since(began)
 	return nil
+}
+
+// setBackPressure says whether changes wait for the graphs. While the store comes up they don't: what the graph does not
+// have yet is found by a scan, and is linked while the store serves.
+func (s *Store) setBackPressure(on bool) {
+	for _, sh := range s.all() {
+		sh.vectors().SetBackPressure(on)
+	}
 }
 
 // loadSnapshots loads of each shard the newest snapshot that can be used, several shards at a time.
@@ -212,6 +222,7 @@ func (l *loader) wholeShards() error {
 			return err
 		}
 		sh.files.bad = s.unusable[hashOf(name)]
+		sh.vectors().SetBackPressure(false)
 		sh.position, _ = s.log.End(freshet.TopicSync)
 		s.mu.Lock()
 		s.shards[name] = sh
