@@ -1,0 +1,139 @@
+#include "textflag.h"
+#include "neon_arm64.h"
+
+// The float kernels keep two rows of 16 partial sums, V16 to V19 and V20 to V23, and add blocks of 16 to them by turns,
+// like dotGo.
+
+#define CLEAR \
+	VEOR V16.B16, V16.B16, V16.B16 \
+	VEOR V17.B16, V17.B16, V17.B16 \
+	VEOR V18.B16, V18.B16, V18.B16 \
+	VEOR V19.B16, V19.B16, V19.B16 \
+	VEOR V20.B16, V20.B16, V20.B16 \
+	VEOR V21.B16, V21.B16, V21.B16 \
+	VEOR V22.B16, V22.B16, V22.B16 \
+	VEOR V23.B16, V23.B16, V23.B16
+
+// FOLD adds row to row, and the upper halves to the lower until one number is left in V16.
+#define FOLD \
+	FADD4S(16, 16, 20) \
+	FADD4S(17, 17, 21) \
+	FADD4S(18, 18, 22) \
+	FADD4S(19, 19, 23) \
+	FADD4S(16, 16, 18) \
+	FADD4S(17, 17, 19) \
+	FADD4S(16, 16, 17) \
+	VEXT $8, V16.B16, V16.B16, V17.B16 \
+	FADD4S(16, 16, 17) \
+	VEXT $4, V16.B16, V16.B16, V17.B16 \
+	FADD4S(16, 16, 17)
+
+// func dotNEON(a, b *float32, n int) float32
+TEXT ·dotNEON(SB), NOSPLIT, $0-28
+	MOVD a+0(FP), R0
+	MOVD b+8(FP), R1
+	MOVD n+16(FP), R2
+	CLEAR
+	SUBS $32, R2, R2
+	BLT  last
+loop:
+	VLD1.P 64(R0), [V0.S4, V1.S4, V2.S4, V3.S4]
+	VLD1.P 64(R1), [V4.S4, V5.S4, V6.S4, V7.S4]
+	VLD1.P 64(R0), [V8.S4, V9.S4, V10.S4, V11.S4]
+	VLD1.P 64(R1), [V12.S4, V13.S4, V14.S4, V15.S4]
+	FMUL4S(0, 0, 4)
+	FMUL4S(1, 1, 5)
+	FMUL4S(2, 2, 6)
+	FMUL4S(3, 3, 7)
+	FADD4S(16, 16, 0)
+	FADD4S(17, 17, 1)
+	FADD4S(18, 18, 2)
+	FADD4S(19, 19, 3)
+	FMUL4S(8, 8, 12)
+	FMUL4S(9, 9, 13)
+	FMUL4S(10, 10, 14)
+	FMUL4S(11, 11, 15)
+	FADD4S(20, 20, 8)
+	FADD4S(21, 21, 9)
+	FADD4S(22, 22, 10)
+	FADD4S(23, 23, 11)
+	SUBS $32, R2, R2
+	BGE  loop
+last:
+	ADDS $16, R2, R2
+	BLT  done
+	VLD1.P 64(R0), [V0.S4, V1.S4, V2.S4, V3.S4]
+	VLD1.P 64(R1), [V4.S4, V5.S4, V6.S4, V7.S4]
+	FMUL4S(0, 0, 4)
+	FMUL4S(1, 1, 5)
+	FMUL4S(2, 2, 6)
+	FMUL4S(3, 3, 7)
+	FADD4S(16, 16, 0)
+	FADD4S(17, 17, 1)
+	FADD4S(18, 18, 2)
+	FADD4S(19, 19, 3)
+done:
+	FOLD
+	FMOVS F16, ret+24(FP)
+	RET
+
+// func l2NEON(a, b *float32, n int) float32
+TEXT ·l2NEON(SB), NOSPLIT, $0-28
+	MOVD a+0(FP), R0
+	MOVD b+8(FP), R1
+	MOVD n+16(FP), R2
+	CLEAR
+	SUBS $32, R2, R2
+	BLT  last
+loop:
+	VLD1.P 64(R0), [V0.S4, V1.S4, V2.S4, V3.S4]
+	VLD1.P 64(R1), [V4.S4, V5.S4, V6.S4, V7.S4]
+	VLD1.P 64(R0), [V8.S4, V9.S4, V10.S4, V11.S4]
+	VLD1.P 64(R1), [V12.S4, V13.S4, V14.S4, V15.S4]
+	FSUB4S(0, 0, 4)
+	FSUB4S(1, 1, 5)
+	FSUB4S(2, 2, 6)
+	FSUB4S(3, 3, 7)
+	FMUL4S(0, 0, 0)
+	FMUL4S(1, 1, 1)
+	FMUL4S(2, 2, 2)
+	FMUL4S(3, 3, 3)
+	FADD4S(16, 16, 0)
+	FADD4S(17, 17, 1)
+	FADD4S(18, 18, 2)
+	FADD4S(19, 19, 3)
+	FSUB4S(8, 8, 12)
+	FSUB4S(9, 9, 13)
+	FSUB4S(10, 10, 14)
+	FSUB4S(11, 11, 15)
+	FMUL4S(8, 8, 8)
+	FMUL4S(9, 9, 9)
+	FMUL4S(10, 10, 10)
+	FMUL4S(11, 11, 11)
+	FADD4S(20, 20, 8)
+	FADD4S(21, 21, 9)
+	FADD4S(22, 22, 10)
+	FADD4S(23, 23, 11)
+	SUBS $32, R2, R2
+	BGE  loop
+last:
+	ADDS $16, R2, R2
+	BLT  done
+	VLD1.P 64(R0), [V0.S4, V1.S4, V2.S4, V3.S4]
+	VLD1.P 64(R1), [V4.S4, V5.S4, V6.S4, V7.S4]
+	FSUB4S(0, 0, 4)
+	FSUB4S(1, 1, 5)
+	FSUB4S(2, 2, 6)
+	FSUB4S(3, 3, 7)
+	FMUL4S(0, 0, 0)
+	FMUL4S(1, 1, 1)
+	FMUL4S(2, 2, 2)
+	FMUL4S(3, 3, 3)
+	FADD4S(16, 16, 0)
+	FADD4S(17, 17, 1)
+	FADD4S(18, 18, 2)
+	FADD4S(19, 19, 3)
+done:
+	FOLD
+	FMOVS F16, ret+24(FP)
+	RET
