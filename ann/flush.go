@@ -99,7 +99,7 @@ func (m *maintainer) stop() {
 		m.mu.Lock()
 		m.stopped = true
 		running := m.running
-		if m.training {
+		if m.training || m.measuring {
 			running++
 		}
 		done := m.waitLocked()

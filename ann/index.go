@@ -40,7 +40,8 @@ type Index struct {
 	left      chan struct{} // of one place: a reader has left a closed index
 
 	// write orders the batches. It is held while a batch is copied into its slots, never while links are made.
-	write sync.Mutex
+	write   sync.Mutex
+	targets targets
 	maintainer
 	counters
 }

@@ -246,26 +246,9 @@ func (m *maintainer) startTrainingLocked() {
 		return
 	}
 	m.training = true
-	go m.train()
-}
-
-func (m *maintainer) train() {
-	if m.ix.opt.LowPriority {
-		if loweredThreads.Add(1) <= maxLowered {
-			lowerPriority()
+	go m.aside(&m.training, func() {
+		if iv.train() {
+			m.draining.Store(iv.current.Load() != nil)
 		}
-		defer loweredThreads.Add(-1)
-	}
-	trained := m.ix.inverted.train()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.training = false
-	if trained {
-		m.draining.Store(m.ix.inverted.current.Load() != nil)
-	}
-	if m.progress != nil {
-		close(m.progress)
-		m.progress = nil
-	}
-	m.startLocked()
+	})
 }

@@ -20,20 +20,21 @@ type maintainer struct {
 
 	handoff chan job // jobs for idle workers; there is room for one each
 
-	mu       sync.Mutex // guards the fields below
-	running  int        // workers that do a job
-	idle     int        // workers that wait for one
-	stopped  bool
-	cursor   uint32     // where the search for a pending slot goes on
-	dead     slotQueue  // dead slots, in the order of their deaths
-	retired  []uint32   // dead slots whose neighbours are repaired
-	limbo    []released // slots that are freed when all readers have passed a sequence
-	sweeping bool
-	training bool          // a goroutine trains lists
-	unswept  int           // points linked since the last sweep
-	begun    uint64        // jobs taken so far: the number of the newest
-	active   []uint64      // numbers of the jobs at hand
-	progress chan struct{} // closed, and forgotten, after every job when someone waits
+	mu        sync.Mutex // guards the fields below
+	running   int        // workers that do a job
+	idle      int        // workers that wait for one
+	stopped   bool
+	cursor    uint32     // where the search for a pending slot goes on
+	dead      slotQueue  // dead slots, in the order of their deaths
+	retired   []uint32   // dead slots whose neighbours are repaired
+	limbo     []released // slots that are freed when all readers have passed a sequence
+	sweeping  bool
+	training  bool          // a goroutine trains lists
+	measuring bool          // a goroutine measures efforts
+	unswept   int           // points linked since the last sweep
+	begun     uint64        // jobs taken so far: the number of the newest
+	active    []uint64      // numbers of the jobs at hand
+	progress  chan struct{} // closed, and forgotten, after every job when someone waits
 }
 
 // released is a slot that no reader at or after a sequence can reach.
@@ -93,6 +94,7 @@ func (m *maintainer) kick() {
 
 func (m *maintainer) startLocked() {
 	m.startTrainingLocked()
+	m.startMeasuringLocked()
 	if m.running >= m.ix.opt.Workers || m.stopped {
 		return
 	}

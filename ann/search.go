@@ -25,10 +25,16 @@ type SearchOptions struct {
 	// Probes is the number of lists that a search of an inverted-file kind looks at. Zero derives it from Ef: see the
 	// package documentation. Other kinds ignore it.
 	Probes int
+	// Recall is the share of the true nearest that the search should find, from 0 (no target) to below 1. The index then
+	// chooses Ef and Probes by what it has measured, in the background, with points of its own as queries: queries that are
+	// unlike the points may need more. Until it has measured, and where no effort is enough, such searches are exact.
+	Recall float64
 	// Filter limits what may be returned; nil allows every key.
 	Filter Filter
 	// Exact compares the query with every point that may be returned.
 	Exact bool
+
+	unseen bool // the index measures itself: Stats don't count it
 }
 
 // Result is a key and the similarity of its vector to the query, higher is better: the cosine, the inner product, or
@@ -59,12 +65,17 @@ func (ix *Index) Search(q []float32, k int, opt SearchOptions, dst []Result) ([]
 	if opt.Probes < 0 {
 		return dst, fmt.Errorf("ann: search option Probes is %d: it must not be negative", opt.Probes)
 	}
+	if opt, err = ix.aim(opt, k); err != nil {
+		return dst, err
+	}
 	r, err := ix.enter(ix.structure != nil)
 	if err != nil {
 		return dst, err
 	}
 	defer ix.leave(r)
-	ix.searches.Add(1)
+	if !opt.unseen {
+		ix.searches.Add(1)
+	}
 	r.setQuery(ix, q, norm)
 	r.results.reset(k)
 
@@ -77,7 +88,9 @@ func (ix *Index) Search(q []float32, k int, opt SearchOptions, dst []Result) ([]
 		plan.exact = !complete || len(r.results.heap) < min(k, plan.matches)
 	}
 	if plan.exact {
-		ix.exactScans.Add(1)
+		if !opt.unseen {
+			ix.exactScans.Add(1)
+		}
 		r.results.reset(k)
 		ix.listByCodes(r, plan.matches, opt.Exact || ix.slots.vectors.file == nil)
 		ix.scan(r, plan, opt.Filter)
