@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PLAIN := ./e2e ./sim ./embed/static ./bench ./bench/annbench ./bench/dataset ./bench/runbook ./demo
 RACE   = $(filter-out $(patsubst ./%,github.com/freshet-io/freshet/%,$(PLAIN)),$(shell go list ./...))
 
-.PHONY: build demo test check format vet lint bench peers clean need-go
+.PHONY: build demo test test-arm64 check format vet lint bench peers clean need-go
 
 build: need-go
 	go build -ldflags "-X main.version=$(VERSION)" -o bin/freshet ./cmd/freshet
@@ -27,6 +27,16 @@ format: need-go
 
 vet: need-go
 	go vet ./...
+
+# The kernels for arm64, and indexes built with them, under emulation: qemu-aarch64 is in Debian's package qemu-user.
+test-arm64: need-go
+	@command -v qemu-aarch64 >/dev/null || { echo "skipped: qemu-aarch64 is not installed"; exit 0; }; \
+	set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	for p in ann/internal/kernel ann; do GOARCH=arm64 go test -c -o $$dir/$$(basename $$p).test ./$$p; done; \
+	for cpu in max cortex-a53; do \
+		(cd ann/internal/kernel && qemu-aarch64 -cpu $$cpu $$dir/kernel.test); \
+		(cd ann && qemu-aarch64 -cpu $$cpu $$dir/ann.test -test.short -test.run 'TestKernels|TestLoadOther|TestModel/cosine/hnsw'); \
+	done
 
 lint: need-go
 	go run $(STATICCHECK) ./...

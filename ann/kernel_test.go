@@ -13,7 +13,7 @@ import (
 // points in order, so the graphs, and what searches find in them, must be the same to the bit.
 func TestKernelsMakeTheSameIndex(t *testing.T) {
 	n := 900
-	if raceEnabled {
+	if raceEnabled || testing.Short() {
 		n = 200
 	}
 	for _, metric := range []ann.Metric{ann.Cosine, ann.InnerProduct, ann.L2} {
