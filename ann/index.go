@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/freshet-io/freshet/ann/internal/kernel"
 )
@@ -64,11 +63,9 @@ func New(opt Options) (*Index, error) {
 	}
 	opt = opt.withDefaults()
 	ix := &Index{opt: opt, resources: &resources{}, left: make(chan struct{}, 1), space: space{metric: opt.Metric, dim: opt.Dim, kernel: set}}
-	records := kernel.RecordSize(opt.Dim)
-	if (opt.Kind == Flat || opt.Kind.inverted()) && opt.Precision != Int8 {
-		records = 0 // exact scans need no codes, and lists have their own
-	}
-	ix.slots.init(opt, set, records, &ix.resources.arena)
+	// Exact scans need no codes, and lists have their own.
+	coded := opt.Kind != Flat && !opt.Kind.inverted() || opt.Precision == Int8
+	ix.slots.init(opt, set, coded, &ix.resources.arena)
 	if opt.Kind == HNSWDisk {
 		if ix.resources.file, err = createVectorFile(opt.Dir, opt.Dim); err != nil {
 			return nil, err
@@ -204,8 +201,8 @@ func (ix *Index) store(slot uint32, v []float32, normSquared float64, scratch []
 
 // encode makes the codes of slot from v, its stored vector, in an index that has codes.
 func (ix *Index) encode(slot uint32, v []float32) {
-	if n := ix.slots.records; n > 0 {
-		ix.space.encode(unsafe.Slice((*byte)(ix.slots.code(slot)), n), v)
+	if ix.slots.coded {
+		ix.space.encode(ix.slots.record(slot), v)
 	}
 }
 

@@ -152,7 +152,7 @@ func (g *graph) forceLink(node, slot uint32, level int) {
 
 // aim makes q stand for the node of slot.
 func (g *graph) aim(q *kernel.Query, slot uint32) {
-	record := g.slots.code(slot)
+	record := g.slots.record(slot)
 	q.SetRecord(record, g.space.dim, g.space.linkForm(record))
 }
 

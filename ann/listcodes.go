@@ -38,7 +38,7 @@ type listScratch struct {
 	ranked  []Result     // answer of a graph of centroids
 	dists   []float32
 	below   []uint32
-	codes   []unsafe.Pointer
+	records []kernel.Record
 	best    farthest
 	rotated []float32
 	decoded []float32
@@ -53,22 +53,29 @@ func (s *listScratch) size(n int) {
 	}
 }
 
-// byteCodes holds a byte per component: records of package kernel, as graphs have them.
+// byteCodes holds a byte per component: records of package kernel, as graphs have them, each with its head behind it.
 type byteCodes struct {
 	space   *space
 	bytesOf int
 }
 
-func newByteCodes(s *space) byteCodes { return byteCodes{s, kernel.RecordSize(s.dim)} }
+func newByteCodes(s *space) byteCodes {
+	return byteCodes{s, kernel.CodeSize(s.dim) + int(unsafe.Sizeof(kernel.Head{}))}
+}
+
+// record returns the record that lies at code.
+func (c byteCodes) record(code unsafe.Pointer) kernel.Record {
+	return kernel.Record{Head: (*kernel.Head)(unsafe.Add(code, kernel.CodeSize(c.space.dim))), Codes: code}
+}
 
 func (c byteCodes) size() int { return c.bytesOf }
 
 func (c byteCodes) memory(entries int) ([]byte, []float32) {
-	return make([]byte, entries*c.bytesOf+kernel.Overread), nil
+	return make([]byte, entries*c.bytesOf), nil
 }
 
 func (c byteCodes) encode(_ *listScratch, code []byte, vector []float32, _ int) float32 {
-	c.space.encode(code, vector)
+	c.space.encode(c.record(unsafe.Pointer(&code[0])), vector)
 	return 0
 }
 
@@ -79,12 +86,12 @@ func (c byteCodes) aim(r *reader) {} // setQuery has done it
 
 func (c byteCodes) scan(r *reader, run *run, n int, _ int, bound float32) {
 	s := &r.lists
-	s.codes = s.codes[:0]
-	for at := unsafe.Pointer(&run.codes[0]); len(s.codes) < n; at = unsafe.Add(at, c.bytesOf) {
-		s.codes = append(s.codes, at)
+	s.records = s.records[:0]
+	for i := range n {
+		s.records = append(s.records, c.record(unsafe.Pointer(&run.codes[i*c.bytesOf])))
 	}
 	dists := s.dists[:n]
-	c.space.kernel.Batch(&r.target, s.codes, dists)
+	c.space.kernel.Batch(&r.target, s.records, dists)
 	for b := range blocksOf(n) {
 		mask := uint32(0)
 		for i, d := range dists[b*pq.Block : min(n, (b+1)*pq.Block)] {

@@ -72,7 +72,7 @@ func load(r io.Reader, opt Options) (*Index, error) {
 		return nil, err
 	}
 	l := &loader{ix: ix, header: h, r: r, links: ix.graph != nil && h.m == ix.opt.M}
-	l.header.sameCodes = h.sameCodes && h.codes == ix.slots.records && h.precision == ix.opt.Precision
+	l.header.sameCodes = h.sameCodes && h.codes == ix.snapshotCodes() && h.precision == ix.opt.Precision
 	err = l.readBlocks()
 	if err == nil && h.kind.inverted() {
 		err = l.readLists()
@@ -242,8 +242,9 @@ func (s *slots) growTo(last uint32) {
 		growTo(&s.vectors.memory, first, last)
 	}
 	growTo(&s.dead, first>>6, last>>6)
-	if s.records > 0 {
+	if s.coded {
 		growTo(&s.codes, first, last)
+		growTo(&s.heads, first, last)
 	}
 	growTo(&s.buffer.words, first>>6, last>>6)
 	growTo(&s.buffer.summary, first>>12, last>>12)

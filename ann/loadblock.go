@@ -112,10 +112,12 @@ func (b *blockLoader) store(slot uint32, key uint64, raw, code []byte) error {
 			return err
 		}
 	}
-	switch n := b.ix.slots.records; {
-	case n == 0 || b.header.precision == Int8:
+	switch s := &b.ix.slots; {
+	case !s.coded || b.header.precision == Int8:
 	case b.header.sameCodes:
-		copy(unsafe.Slice((*byte)(b.ix.slots.code(slot)), n), code)
+		if !s.record(slot).SetStored(code) {
+			return damaged("the codes of key %d are none that can be written", key)
+		}
 	default:
 		b.ix.encode(slot, stored)
 	}

@@ -16,7 +16,7 @@ func shortlistLen(k int) int { return max(rerankMin, int(rerankFactor*float64(k)
 // listByCodes makes the next scan collect a shortlist, when a scan of so many points is to be made by codes.
 func (ix *Index) listByCodes(r *reader, points int, exact bool) {
 	n := shortlistLen(r.results.k)
-	r.byCodes = !exact && ix.structure != nil && ix.slots.records > 0 && points >= codeScanMin*n
+	r.byCodes = !exact && ix.structure != nil && ix.slots.coded && points >= codeScanMin*n
 	if r.byCodes {
 		r.pool.reset(n)
 		r.batch.reset()

@@ -63,10 +63,11 @@ func (h *slotHeader) visibleAt(seq uint64) bool {
 
 // slots holds the vectors and their headers, and knows which slots are free and which are in the fresh buffer.
 type slots struct {
-	records int  // bytes of a vector in codes
+	coded   bool // vectors have codes
 	headers slab // of slotHeader
 	vectors vectors
-	codes   slab          // of kernel records
+	codes   slab          // of the codes of kernel records
+	heads   slab          // of kernel.Head
 	dead    slab          // of atomic.Uint64: a bit for every slot that died, as a walk looks at it
 	buffer  bitmap        // the slots that are in no graph: the fresh buffer, and all points of a flat index
 	end     atomic.Uint32 // slots below it are in use or free, those from it on have no memory yet
@@ -76,16 +77,17 @@ type slots struct {
 	buffered atomic.Int64 // live points in buffer
 }
 
-// init prepares for vectors of so many bytes in codes, zero for none.
-func (s *slots) init(opt Options, set *kernel.Set, records int, a *arena) {
-	s.records = records
+// init prepares for vectors, with codes or without.
+func (s *slots) init(opt Options, set *kernel.Set, coded bool, a *arena) {
+	s.coded = coded
 	for _, slab := range s.slabs() {
 		slab.arena = a
 	}
-	s.codes.Stride = uintptr(records)
+	s.codes.Stride = uintptr(kernel.CodeSize(opt.Dim))
+	s.heads.Stride = unsafe.Sizeof(kernel.Head{})
 	s.dead.Stride = 8
 	s.headers.Stride = unsafe.Sizeof(slotHeader{})
-	s.vectors.init(opt, set, &s.codes)
+	s.vectors.init(opt, set, s.records())
 	s.buffer.init(a)
 	s.end.Store(1)
 }
@@ -94,9 +96,13 @@ func (s *slots) header(slot uint32) *slotHeader {
 	return (*slotHeader)(s.headers.at(slot))
 }
 
-// code returns the address of the codes of slot. It may be read while the slot is visible to a pinned reader, or is
+// record returns the codes of slot. They may be read while the slot is visible to a pinned reader, or is
 // linked in the graph that a pinned reader walks.
-func (s *slots) code(slot uint32) unsafe.Pointer { return s.codes.at(slot) }
+func (s *slots) record(slot uint32) kernel.Record { return s.records().At(slot) }
+
+func (s *slots) records() kernel.Records {
+	return kernel.Records{Codes: &s.codes.Table, Heads: &s.heads.Table}
+}
 
 // hasDied reports whether slot, which is in use, is dead by the newest sequence or the one being written. It saves a look at the header.
 func (s *slots) hasDied(slot uint32) bool {
@@ -116,8 +122,9 @@ func (s *slots) allocate() uint32 {
 	s.headers.grow(slot)
 	s.vectors.grow(slot)
 	s.dead.grow(slot >> 6)
-	if s.records > 0 {
+	if s.coded {
 		s.codes.grow(slot)
+		s.heads.grow(slot)
 	}
 	s.buffer.grow(slot)
 	s.header(slot).born.Store(forever)
@@ -193,11 +200,11 @@ func (s *slots) bytes() int64 {
 	defer s.mu.Unlock()
 	end := s.end.Load()
 	words, summary := end>>6+1, end>>12+1
-	return s.headers.bytes(end) + s.vectors.memory.bytes(end) + s.codes.bytes(end) + s.dead.bytes(words) +
+	return s.headers.bytes(end) + s.vectors.memory.bytes(end) + s.codes.bytes(end) + s.heads.bytes(end) + s.dead.bytes(words) +
 		s.buffer.words.bytes(words) + s.buffer.summary.bytes(summary) + int64(cap(s.free))*4
 }
 
 // slabs returns all slabs.
 func (s *slots) slabs() []*slab {
-	return []*slab{&s.headers, &s.vectors.memory, &s.codes, &s.dead, &s.buffer.words, &s.buffer.summary}
+	return []*slab{&s.headers, &s.vectors.memory, &s.codes, &s.heads, &s.dead, &s.buffer.words, &s.buffer.summary}
 }

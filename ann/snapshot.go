@@ -3,11 +3,11 @@ package ann
 import (
 	"encoding/binary"
 	"fmt"
+	"github.com/freshet-io/freshet/ann/internal/kernel"
 	"hash/crc32"
 	"io"
 	"math"
 	"math/bits"
-	"unsafe"
 )
 
 // The bytes of a snapshot. All numbers are little-endian; a checksum is CRC-32C.
@@ -50,7 +50,7 @@ const (
 	levelUnlinked   = 255
 	// codesVersion names the layout and meaning of a record of codes. A snapshot with another one loads as well: its
 	// codes are made anew from the vectors. It rises with every change of package kernel that alters a record.
-	codesVersion = 1
+	codesVersion = 2
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -161,10 +161,10 @@ func (ix *Index) perBlock() int {
 
 // snapshotCodes is the bytes of a point's codes in a snapshot: none when they are the vector itself.
 func (ix *Index) snapshotCodes() int {
-	if ix.opt.Precision == Int8 {
+	if ix.opt.Precision == Int8 || !ix.slots.coded {
 		return 0
 	}
-	return ix.slots.records
+	return kernel.StoredSize(ix.opt.Dim)
 }
 
 // snapshotM is m as snapshots have it.
@@ -210,9 +210,9 @@ func (s *snapshotWriter) flush() error {
 	for _, slot := range s.block {
 		s.out = append(s.out, s.ix.snapshotLevel(slot))
 	}
-	if n := s.ix.snapshotCodes(); n > 0 {
+	if s.ix.snapshotCodes() > 0 {
 		for _, slot := range s.block {
-			s.out = append(s.out, unsafe.Slice((*byte)(s.ix.slots.code(slot)), n)...)
+			s.out = s.ix.slots.record(slot).AppendStored(s.out, s.ix.opt.Dim)
 		}
 	}
 	for _, slot := range s.block {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"unsafe"
 
 	"github.com/freshet-io/freshet/ann/internal/kernel"
 )
@@ -32,20 +31,20 @@ func (s *space) searchForm(v []float32) kernel.Form {
 	}
 }
 
-func (s *space) linkForm(record unsafe.Pointer) kernel.Form {
+func (s *space) linkForm(r kernel.Record) kernel.Form {
 	if s.metric == Cosine {
 		return kernel.Form{Base: 1, Weight: 1}
 	}
-	return kernel.Form{Bias: 1, Base: kernel.Bias(record), Weight: 2}
+	return kernel.Form{Bias: 1, Base: r.Head.Bias, Weight: 2}
 }
 
 // encode writes v, in its stored form, as a record of codes.
-func (s *space) encode(record []byte, v []float32) {
+func (s *space) encode(r kernel.Record, v []float32) {
 	bias := float32(0)
 	if s.metric != Cosine {
 		bias = s.kernel.Dot(v, v)
 	}
-	kernel.Encode(record, v[:s.dim], bias)
+	r.Encode(v[:s.dim], bias)
 }
 
 // score returns the similarity of Result.

@@ -20,12 +20,12 @@ type vectors struct {
 	kernel    *kernel.Set
 	memory    slab        // of [padded]float32, or of [padded]uint16 and the scale as a float32; empty for codes and files
 	file      *vectorFile // of [dim]float32; nil when vectors are in memory
-	codes     *slab       // of kernel records
+	records   kernel.Records
 }
 
-func (v *vectors) init(opt Options, set *kernel.Set, codes *slab) {
+func (v *vectors) init(opt Options, set *kernel.Set, records kernel.Records) {
 	v.precision, v.dim, v.padded = opt.Precision, opt.Dim, kernel.Pad(opt.Dim)
-	v.scaled, v.kernel, v.codes = opt.Metric != Cosine, set, codes
+	v.scaled, v.kernel, v.records = opt.Metric != Cosine, set, records
 	switch opt.Precision {
 	case Float32:
 		v.memory.Stride = uintptr(v.padded) * 4
@@ -62,7 +62,7 @@ func (v *vectors) read(slot uint32, scratch []float32) ([]float32, error) {
 	case v.precision == Float16:
 		v.kernel.Halves(scratch, v.halves(slot), v.scale(slot))
 	default:
-		v.kernel.Decode(scratch, v.codes.at(slot), v.dim)
+		v.kernel.Decode(scratch, v.records.At(slot), v.dim)
 	}
 	return scratch, nil
 }
@@ -116,9 +116,9 @@ func (v *vectors) round(x []float32) {
 		kernel.EncodeHalves(halves, x, scale)
 		v.kernel.Halves(x, halves, scale)
 	case Int8:
-		record := make([]byte, kernel.RecordSize(v.dim)+kernel.Overread)
-		kernel.Encode(record, x[:v.dim], 0)
-		v.kernel.Decode(x, unsafe.Pointer(&record[0]), v.dim)
+		record := kernel.NewRecord(v.dim)
+		record.Encode(x[:v.dim], 0)
+		v.kernel.Decode(x, record, v.dim)
 	}
 }
 
@@ -140,7 +140,7 @@ func storedSize(p Precision, m Metric, dim int) int {
 func (v *vectors) appendStored(dst []byte, slot uint32, scratch []float32) ([]byte, error) {
 	switch v.precision {
 	case Int8:
-		return kernel.AppendStored(dst, v.codes.at(slot), v.dim), nil
+		return v.records.At(slot).AppendStored(dst, v.dim), nil
 	case Float16:
 		if v.scaled {
 			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v.scale(slot)))
@@ -165,7 +165,7 @@ var errBadCodes = errors.New("its codes are none that can be written")
 // restoreStored is the reverse of appendStored for Float16 and Int8. It sets scratch to what read will return.
 func (v *vectors) restoreStored(slot uint32, src []byte, scratch []float32) error {
 	if v.precision == Int8 {
-		if !kernel.SetStored(v.codes.at(slot), src) {
+		if !v.records.At(slot).SetStored(src) {
 			return errBadCodes
 		}
 	} else {

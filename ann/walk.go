@@ -2,7 +2,6 @@ package ann
 
 import (
 	"slices"
-	"unsafe"
 
 	"github.com/freshet-io/freshet/ann/internal/kernel"
 )
@@ -77,26 +76,26 @@ func (a *admission) admits(s *slots, slot uint32) bool {
 
 // batch is a list of slots whose distances are computed together.
 type batch struct {
-	slots []uint32
-	codes []unsafe.Pointer
-	dists []float32
+	slots   []uint32
+	records []kernel.Record
+	dists   []float32
 }
 
-func (b *batch) reset() { b.slots, b.codes = b.slots[:0], b.codes[:0] }
+func (b *batch) reset() { b.slots, b.records = b.slots[:0], b.records[:0] }
 
 func (b *batch) add(s *slots, slot uint32) {
 	b.slots = append(b.slots, slot)
-	b.codes = append(b.codes, s.code(slot))
+	b.records = append(b.records, s.record(slot))
 }
 
 // measure returns the distances from q to the slots of the batch, in their order.
 func (b *batch) measure(set *kernel.Set, q *kernel.Query) []float32 {
-	if n := len(b.codes); cap(b.dists) < n {
+	if n := len(b.records); cap(b.dists) < n {
 		b.dists = make([]float32, n, 2*n)
 	} else {
 		b.dists = b.dists[:n]
 	}
-	set.Batch(q, b.codes, b.dists)
+	set.Batch(q, b.records, b.dists)
 	return b.dists
 }
 
@@ -149,7 +148,7 @@ func (g *graph) beam(r *reader, from []candidate, level, ef, budget int, a *admi
 	r.visited.reset()
 	r.visited.size(end)
 	r.visited.words[0] |= 1 << noSlot // links to it end a row
-	r.step.Aim(&r.target, &g.slots.codes.Table)
+	r.step.Aim(&r.target, g.slots.records())
 	r.step.Visit(r.visited.words, end)
 	r.pool.reset(ef)
 	r.aside = r.aside[:0]

@@ -27,25 +27,28 @@ func (m Matrix) Row(i int) []float32 { return m.Data[i*m.Stride : (i+1)*m.Stride
 
 // records holds vectors in the codes of package kernel, with their squared norms as biases.
 type records struct {
-	memory []byte
-	size   int
+	codes []byte
+	heads []kernel.Head
+	size  int // bytes of the codes of a vector
 }
 
 func encode(m Matrix) records {
-	r := records{size: kernel.RecordSize(m.Dim)}
-	r.memory = make([]byte, m.Len()*r.size+kernel.Overread)
+	r := records{size: kernel.CodeSize(m.Dim), heads: make([]kernel.Head, m.Len())}
+	r.codes = make([]byte, m.Len()*r.size)
 	for i := range m.Len() {
 		v := m.Row(i)[:m.Dim]
 		norm := float32(0)
 		for _, x := range v {
 			norm += float32(x * x)
 		}
-		kernel.Encode(r.memory[i*r.size:(i+1)*r.size], v, norm)
+		r.at(i).Encode(v, norm)
 	}
 	return r
 }
 
-func (r records) at(i int) unsafe.Pointer { return unsafe.Pointer(&r.memory[i*r.size]) }
+func (r records) at(i int) kernel.Record {
+	return kernel.Record{Head: &r.heads[i], Codes: unsafe.Pointer(&r.codes[i*r.size])}
+}
 
 // linkForm is the squared Euclidean distance to a vector of this squared norm.
 func linkForm(norm float32) kernel.Form { return kernel.Form{Bias: 1, Base: norm, Weight: 2} }
@@ -55,13 +58,13 @@ type Centroids struct {
 	Vectors Matrix
 	kernel  *kernel.Set
 	records records
-	list    []unsafe.Pointer
+	list    []kernel.Record
 }
 
 // NewCentroids returns the set of these vectors, which it keeps.
 func NewCentroids(vectors Matrix, set *kernel.Set) *Centroids {
 	c := &Centroids{Vectors: vectors, kernel: set, records: encode(vectors)}
-	c.list = make([]unsafe.Pointer, vectors.Len())
+	c.list = make([]kernel.Record, vectors.Len())
 	for i := range c.list {
 		c.list[i] = c.records.at(i)
 	}
@@ -76,7 +79,7 @@ func (c *Centroids) Dim() int { return c.Vectors.Dim }
 
 // Bytes returns the memory of the set.
 func (c *Centroids) Bytes() int64 {
-	return int64(len(c.Vectors.Data))*4 + int64(len(c.records.memory)) + int64(len(c.list))*8
+	return int64(len(c.Vectors.Data))*4 + int64(len(c.records.codes)) + int64(len(c.list))*(8+16)
 }
 
 // Distances returns the distance from q to every centroid, in the memory of *dists, which grows as needed. A centroid has

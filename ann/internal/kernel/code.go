@@ -6,34 +6,103 @@ import (
 	"unsafe"
 )
 
-// A Record is a vector in codes, as it lies in memory:
+// A Record is a vector in codes: component i is about Scale × (code i − 128), with codes from 1 to 255.
 //
-//	offset 0  float32  scale: component i is about scale × (byte i − 128)
-//	offset 4  float32  bias, added to every distance
-//	offset 8  dim bytes, from 1 to 255
+// Codes lie in blocks of 64 bytes. Those of at most blockSize components are one block, in their order. Longer ones are
+// split into two planes: the upper four bits of all codes, then the lower four. So a walk can rule most vectors out by
+// half of their memory, which is what it waits for. Block b of a plane has the bits of components 128b+j in the lower
+// half of byte j, and those of components 128b+64+j in its upper half.
 //
-// Kernels read whole blocks of blockSize bytes: up to Overread bytes beyond a record must be readable. What they hold
-// does not matter, since the query is zero there.
+// What the padding holds does not matter, since a Query is zero there.
+type Record struct {
+	Head  *Head
+	Codes unsafe.Pointer
+}
+
+// Head is what a Record has besides its codes.
+type Head struct {
+	Scale float32
+	Bias  float32 // added to every distance
+}
+
 const (
-	recordHead = 8
 	blockSize  = 64
-	Overread   = blockSize
+	pairSize   = 2 * blockSize // components in a block of each plane
 	zeroCode   = 128
-	maxCode    = 127 // so that ±maxCode² twice fits into 16 bits
+	maxCode    = 127 // so that sums fit where kernels add them up
+	nibbles    = 0x0f0f0f0f0f0f0f0f
+	nibbleMean = 7.5
+	nibbleDev  = 4.61 // standard deviation of a number from 0 to 15
 )
 
-// RecordSize returns the bytes of a record of dim components, a multiple of 8.
-func RecordSize(dim int) int { return (recordHead + dim + 7) / 8 * 8 }
+// Overread is how many bytes beyond a float vector or a list the kernels may read.
+const Overread = blockSize
 
-// Encode writes v with a bias as a record to dst, of RecordSize(len(v)) bytes.
-func Encode(dst []byte, v []float32, bias float32) {
+// planeBlocks returns the blocks of one plane, 0 when codes of dim components are not split.
+func planeBlocks(dim int) int {
+	if dim <= blockSize {
+		return 0
+	}
+	return (dim + pairSize - 1) / pairSize
+}
+
+// CodeSize returns the bytes of the codes of dim components, a multiple of 64.
+func CodeSize(dim int) int { return max(blockSize, planeBlocks(dim)*2*blockSize) }
+
+// NewRecord returns a record of dim components in memory of its own.
+func NewRecord(dim int) Record {
+	codes := make([]byte, CodeSize(dim))
+	return Record{&Head{}, unsafe.Pointer(&codes[0])}
+}
+
+// Encode writes v with a bias to r, whose memory has room for as many components.
+func (r Record) Encode(v []float32, bias float32) {
 	scale, inverse := scaleOf(v)
-	setFloat(dst[0:], scale)
-	setFloat(dst[4:], bias)
+	*r.Head = Head{scale, bias}
+	var room [512]byte
+	codes := append(room[:0], make([]byte, CodeSize(len(v)))...)
 	for i, x := range v {
-		dst[recordHead+i] = byte(quantise(x, inverse) + zeroCode)
+		codes[i] = byte(quantise(x, inverse) + zeroCode)
+	}
+	r.pack(codes, len(v))
+}
+
+// pack writes codes in order of components, padded to CodeSize.
+func (r Record) pack(codes []byte, dim int) {
+	to := unsafe.Slice((*byte)(r.Codes), len(codes))
+	blocks := planeBlocks(dim)
+	if blocks == 0 {
+		copy(to, codes)
+		return
+	}
+	upper, lower := to[:blocks*blockSize], to[blocks*blockSize:]
+	for at := 0; at < len(upper); at += 8 {
+		pair := codes[at/blockSize*pairSize+at%blockSize:]
+		a, b := word(pair), word(pair[blockSize:])
+		putWord(upper[at:], a>>4&nibbles|b&^nibbles)
+		putWord(lower[at:], a&nibbles|b&nibbles<<4)
 	}
 }
+
+// unpack writes the codes in order of components to dst, of CodeSize bytes.
+func (r Record) unpack(dst []byte, dim int) {
+	from := unsafe.Slice((*byte)(r.Codes), len(dst))
+	blocks := planeBlocks(dim)
+	if blocks == 0 {
+		copy(dst, from)
+		return
+	}
+	upper, lower := from[:blocks*blockSize], from[blocks*blockSize:]
+	for at := 0; at < len(upper); at += 8 {
+		h, l := word(upper[at:]), word(lower[at:])
+		pair := dst[at/blockSize*pairSize+at%blockSize:]
+		putWord(pair, h&nibbles<<4|l&nibbles)
+		putWord(pair[blockSize:], h&^nibbles|l>>4&nibbles)
+	}
+}
+
+func word(b []byte) uint64       { return binary.LittleEndian.Uint64(b) }
+func putWord(b []byte, x uint64) { binary.LittleEndian.PutUint64(b, x) }
 
 // scaleOf returns the step between codes of v, and its inverse.
 func scaleOf(v []float32) (scale float32, inverse float64) {
@@ -54,93 +123,83 @@ func quantise(x float32, inverse float64) int {
 
 // Query is a vector that records are compared with. The distance to a record with codes c is
 //
-//	(bias × biasWeight + base) − (scale × weight) × Σ codes[i] × c[i]
+//	(bias × Bias + Base) − (scale × weight) × Σ codes[i] × (c[i] − 128)
 //
 // in float32, each operation rounded.
 type Query struct {
 	Form
 	weight float32 // Form.Weight times the step between the codes
-	codes  []int8  // padded with zeros to a multiple of blockSize
+	codes  []int8  // padded with zeros to CodeSize
 	offset int32   // zeroCode × Σ codes: what unsigned products add up too much
+	rough  float32 // see Step: what is added to an inner product with the upper halves of codes
 	dim    int
 }
 
-// Form is the form of a distance: Bias × the bias of a record + Base − Weight × the inner product.
+// Form is the form of a distance: Bias × the bias of a record + Base − Weight × the inner product. Weight is positive.
 type Form struct{ Bias, Base, Weight float32 }
 
 // Set makes q stand for v.
 func (q *Query) Set(v []float32, form Form) {
 	q.resize(len(v))
 	scale, inverse := scaleOf(v)
-	sum := int32(0)
 	for i, x := range v {
-		c := quantise(x, inverse)
-		q.codes[i] = int8(c)
-		sum += int32(c)
+		q.codes[i] = int8(quantise(x, inverse))
 	}
-	q.finish(form, scale, sum)
+	q.finish(form, scale)
 }
 
 // SetRecord makes q stand for a record of dim components.
-func (q *Query) SetRecord(record unsafe.Pointer, dim int, form Form) {
+func (q *Query) SetRecord(r Record, dim int, form Form) {
 	q.resize(dim)
-	b := unsafe.Slice((*byte)(record), recordHead+dim)
-	from, to := b[recordHead:], unsafe.Slice((*byte)(unsafe.Pointer(&q.codes[0])), dim)
-	const zeros, low = 0x8080808080808080, 0x00ff00ff00ff00ff
-	var sum uint64 // four lanes of 16 bits
-	total := int32(0)
-	i := 0
-	for ; i+8 <= dim; i += 8 {
-		x := binary.NativeEndian.Uint64(from[i:])
-		binary.NativeEndian.PutUint64(to[i:], x^zeros)
-		sum += x & low
-		sum += x >> 8 & low
-		if i%(8*laneSteps) == 8*(laneSteps-1) {
-			total += foldLanes(sum)
-			sum = 0
-		}
+	codes := unsafe.Slice((*byte)(unsafe.Pointer(&q.codes[0])), len(q.codes))
+	r.unpack(codes, dim)
+	const zeros = 0x8080808080808080
+	for at := 0; at < len(codes); at += 8 {
+		putWord(codes[at:], word(codes[at:])^zeros)
 	}
-	total += foldLanes(sum)
-	for ; i < dim; i++ {
-		to[i] = from[i] ^ zeroCode
-		total += int32(from[i])
-	}
-	q.finish(form, float(b), total-zeroCode*int32(dim))
-}
-
-// laneSteps is the number of words of bytes whose sums fit into lanes of 16 bits.
-const laneSteps = 128
-
-func foldLanes(sum uint64) int32 {
-	return int32(sum&0xffff + sum>>16&0xffff + sum>>32&0xffff + sum>>48)
+	clear(codes[dim:])
+	q.finish(form, r.Head.Scale)
 }
 
 func (q *Query) resize(dim int) {
-	if padded := (dim + blockSize - 1) / blockSize * blockSize; len(q.codes) != padded {
-		q.codes = make([]int8, padded)
+	if size := CodeSize(dim); len(q.codes) != size {
+		q.codes = make([]int8, size)
 	}
 	q.dim = dim
 }
 
-func (q *Query) finish(form Form, scale float32, sum int32) {
+func (q *Query) finish(form Form, scale float32) {
+	sum, squares := sums(q.codes)
 	q.Form, q.weight, q.offset = form, scale*form.Weight, zeroCode*sum
+	q.rough = float32((nibbleMean-zeroCode)*float64(sum) + roughMargin*nibbleDev*math.Sqrt(float64(squares)))
 }
 
-// Bias returns the bias of a record.
-func Bias(record unsafe.Pointer) float32 { return *(*float32)(unsafe.Add(record, 4)) }
+// sums returns Σ c and Σ c².
+func sums(codes []int8) (sum, squares int32) {
+	var s0, s1, q0, q1 int32
+	for ; len(codes) >= 2; codes = codes[2:] {
+		a, b := int32(codes[0]), int32(codes[1])
+		s0, s1 = s0+a, s1+b
+		q0, q1 = q0+a*a, q1+b*b
+	}
+	return s0 + s1, q0 + q1
+}
 
-func batchGo(q *Query, codes []unsafe.Pointer, out []float32) {
-	for i, record := range codes {
-		b := unsafe.Slice((*byte)(record), recordHead+q.dim)
-		out[i] = q.distance(float(b), float(b[4:]), dotCodes(q.codes[:q.dim], b[recordHead:])-q.offset)
+func batchGo(q *Query, records []Record, out []float32) {
+	var room [512]byte
+	codes := append(room[:0], make([]byte, len(q.codes))...)
+	for i, r := range records {
+		r.unpack(codes, q.dim)
+		out[i] = q.distance(r.Head, float32(dotCodes(q.codes, codes)-q.offset))
 	}
 }
 
 // distance is the formula of Query. The conversions forbid fused operations.
-func (q *Query) distance(scale, bias float32, dot int32) float32 {
-	return float32(float32(bias*q.Bias)+q.Base) - float32(float32(scale*q.weight)*float32(dot))
+func (q *Query) distance(h *Head, dot float32) float32 {
+	return float32(float32(h.Bias*q.Bias)+q.Base) - float32(float32(h.Scale*q.weight)*dot)
 }
 
+// dotCodes returns Σ q[i] × c[i]. Their lengths are equal, and multiples of 4.
 func dotCodes(q []int8, c []byte) int32 {
 	var s0, s1, s2, s3 int32
 	c = c[:len(q)]
@@ -151,11 +210,5 @@ func dotCodes(q []int8, c []byte) int32 {
 		s2 += int32(q[2]) * int32(c[2])
 		s3 += int32(q[3]) * int32(c[3])
 	}
-	for i := range q {
-		s0 += int32(q[i]) * int32(c[i])
-	}
 	return s0 + s1 + s2 + s3
 }
-
-func float(b []byte) float32       { return *(*float32)(unsafe.Pointer(&b[0])) }
-func setFloat(b []byte, x float32) { *(*float32)(unsafe.Pointer(&b[0])) = x }

@@ -80,32 +80,42 @@ func bytesGo(dst []float32, src *byte, scale float32) {
 }
 
 // Decode sets dst, which is padded, to the vector of dim components that a record stands for.
-func (s *Set) Decode(dst []float32, record unsafe.Pointer, dim int) {
-	s.Bytes(dst, (*byte)(unsafe.Add(record, recordHead)), *(*float32)(record))
+func (s *Set) Decode(dst []float32, r Record, dim int) {
+	var room [512]byte
+	codes := append(room[:0], make([]byte, max(CodeSize(dim), len(dst)))...)
+	r.unpack(codes[:CodeSize(dim)], dim)
+	s.Bytes(dst, &codes[0], r.Head.Scale)
 	clear(dst[dim:])
 }
 
 // StoredSize returns the bytes that AppendStored appends.
-func StoredSize(dim int) int { return recordHead + dim }
+func StoredSize(dim int) int { return storedHead + dim }
 
-// AppendStored appends a record of dim components in its form for files: scale and bias, little-endian, and the codes.
-func AppendStored(dst []byte, record unsafe.Pointer, dim int) []byte {
-	r := unsafe.Slice((*byte)(record), recordHead+dim)
-	dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(float(r)))
-	dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(float(r[4:])))
-	return append(dst, r[recordHead:]...)
+const storedHead = 8
+
+// AppendStored appends a record of dim components in its form for files: scale and bias, little-endian, and the codes in
+// order of components.
+func (r Record) AppendStored(dst []byte, dim int) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(r.Head.Scale))
+	dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(r.Head.Bias))
+	var room [512]byte
+	codes := append(room[:0], make([]byte, CodeSize(dim))...)
+	r.unpack(codes, dim)
+	return append(dst, codes[:dim]...)
 }
 
-// SetStored writes to a record what AppendStored made of one. It reports false when that can't be.
-func SetStored(record unsafe.Pointer, src []byte) bool {
-	r := unsafe.Slice((*byte)(record), len(src))
+// SetStored makes r what AppendStored made src of, of StoredSize bytes. It reports false when that can't be.
+func (r Record) SetStored(src []byte) bool {
 	scale := math.Float32frombits(binary.LittleEndian.Uint32(src))
 	bias := math.Float32frombits(binary.LittleEndian.Uint32(src[4:]))
-	setFloat(r, scale)
-	setFloat(r[4:], bias)
+	*r.Head = Head{scale, bias}
+	src = src[storedHead:]
+	var room [512]byte
+	codes := append(room[:0], make([]byte, CodeSize(len(src)))...)
+	copy(codes, src)
+	r.pack(codes, len(src))
 	sound := scale >= 0 && scale <= math.MaxFloat32/maxCode && bias >= 0 && bias <= math.MaxFloat32
-	for i, c := range src[recordHead:] {
-		r[recordHead+i] = c
+	for _, c := range src {
 		sound = sound && c > 0
 	}
 	return sound

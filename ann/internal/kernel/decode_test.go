@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
-	"unsafe"
 )
 
 // halfValue is the number of a half by the definition of IEEE 754.
@@ -130,11 +129,11 @@ func TestDecode(t *testing.T) {
 			for _, s := range Available() {
 				got := gauss(rng, Pad(dim))
 				s.Decode(got, r, dim)
-				codes := unsafe.Slice((*byte)(unsafe.Add(r, recordHead)), dim)
+				codes := r.AppendStored(nil, dim)[storedHead:]
 				for i := range got {
 					want := float32(0)
 					if i < dim {
-						want = (float32(codes[i]) - zeroCode) * *(*float32)(r)
+						want = (float32(codes[i]) - zeroCode) * r.Head.Scale
 					}
 					if math.Float32bits(got[i]) != math.Float32bits(want) {
 						t.Fatalf("%s, dimension %d: component %d is %v, want %v", s.Name, dim, i, got[i], want)
@@ -147,14 +146,13 @@ func TestDecode(t *testing.T) {
 
 func TestStoredRecords(t *testing.T) {
 	v := gauss(rand.New(rand.NewPCG(8, 8)), 50)
-	size := RecordSize(50)
-	from, to := make([]byte, size+Overread), make([]byte, size+Overread)
-	Encode(from, v, 4)
-	stored := AppendStored(nil, unsafe.Pointer(&from[0]), 50)
+	from, to := NewRecord(50), NewRecord(50)
+	from.Encode(v, 4)
+	stored := from.AppendStored(nil, 50)
 	if len(stored) != StoredSize(50) {
 		t.Fatalf("%d bytes, want %d", len(stored), StoredSize(50))
 	}
-	if !SetStored(unsafe.Pointer(&to[0]), stored) || string(from[:recordHead+50]) != string(to[:recordHead+50]) {
+	if !to.SetStored(stored) || *from.Head != *to.Head || string(from.AppendStored(nil, 50)) != string(to.AppendStored(nil, 50)) {
 		t.Error("a record is not what was stored")
 	}
 	for name, damage := range map[string]func(b []byte){
@@ -162,10 +160,10 @@ func TestStoredRecords(t *testing.T) {
 		"scale negative": func(b []byte) { binary.LittleEndian.PutUint32(b, 0xbf800000) },
 		"scale too big":  func(b []byte) { binary.LittleEndian.PutUint32(b, 0x7f7fffff) },
 		"bias infinite":  func(b []byte) { binary.LittleEndian.PutUint32(b[4:], 0x7f800000) },
-		"code 0":         func(b []byte) { b[recordHead+49] = 0 },
+		"code 0":         func(b []byte) { b[storedHead+49] = 0 },
 	} {
 		b := append([]byte(nil), stored...)
-		if damage(b); SetStored(unsafe.Pointer(&to[0]), b) {
+		if damage(b); to.SetStored(b) {
 			t.Errorf("%s: accepted", name)
 		}
 	}

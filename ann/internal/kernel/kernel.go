@@ -12,7 +12,6 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
-	"unsafe"
 )
 
 // Env names the environment variable that forces an implementation: go, avx2 or avx512.
@@ -25,8 +24,8 @@ type Set struct {
 	Dot func(a, b []float32) float32
 	// L2 returns the squared Euclidean distance of two float vectors of the same padded length.
 	L2 func(a, b []float32) float32
-	// Batch writes the distances from q to codes, each the address of a Record, into out, which is as long.
-	Batch func(q *Query, codes []unsafe.Pointer, out []float32)
+	// Batch writes the distances from q to records into out, which is as long.
+	Batch func(q *Query, records []Record, out []float32)
 	// Halves sets dst[i] to the number of the half src[i], which is finite, times scale. Both are padded and as long.
 	Halves func(dst []float32, src []uint16, scale float32)
 	// Bytes sets dst[i] to (byte i of src - 128) times scale, for all of dst, which is padded.

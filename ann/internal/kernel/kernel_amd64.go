@@ -1,8 +1,6 @@
 package kernel
 
 import (
-	"unsafe"
-
 	"golang.org/x/sys/cpu"
 )
 
@@ -25,17 +23,19 @@ func l2512(a, b []float32) float32  { return l2AVX512(&a[0], &b[0], len(a)) }
 func dot256(a, b []float32) float32 { return dotAVX2(&a[0], &b[0], len(a)) }
 func l2256(a, b []float32) float32  { return l2AVX2(&a[0], &b[0], len(a)) }
 
-func batch512(q *Query, codes []unsafe.Pointer, out []float32) {
-	if len(codes) > 0 {
-		_ = out[len(codes)-1]
-		batchAVX512(&q.codes[0], len(q.codes)/blockSize, q.offset, q.Bias, q.Base, q.weight, &codes[0], len(codes), &out[0])
+func batch512(q *Query, records []Record, out []float32) {
+	if len(records) > 0 {
+		_ = out[len(records)-1]
+		blocks := planeBlocks(q.dim)
+		batchAVX512(&q.codes[0], blocks*blockSize, max(1, 2*blocks), q.offset, q.Bias, q.Base, q.weight, &records[0], len(records), &out[0])
 	}
 }
 
-func batch256(q *Query, codes []unsafe.Pointer, out []float32) {
-	if len(codes) > 0 {
-		_ = out[len(codes)-1]
-		batchAVX2(&q.codes[0], len(q.codes)/blockSize, q.Bias, q.Base, q.weight, &codes[0], len(codes), &out[0])
+func batch256(q *Query, records []Record, out []float32) {
+	if len(records) > 0 {
+		_ = out[len(records)-1]
+		blocks := planeBlocks(q.dim)
+		batchAVX2(&q.codes[0], blocks*blockSize, max(1, 2*blocks), q.offset, q.Bias, q.Base, q.weight, &records[0], len(records), &out[0])
 	}
 }
 
@@ -54,7 +54,7 @@ func dotAVX2(a, b *float32, n int) float32
 func l2AVX2(a, b *float32, n int) float32
 
 //go:noescape
-func batchAVX512(q *int8, blocks int, offset int32, bias, base, weight float32, codes *unsafe.Pointer, n int, out *float32)
+func batchAVX512(q *int8, plane, lines int, offset int32, bias, base, weight float32, records *Record, n int, out *float32)
 
 //go:noescape
-func batchAVX2(q *int8, blocks int, bias, base, weight float32, codes *unsafe.Pointer, n int, out *float32)
+func batchAVX2(q *int8, plane, lines int, offset int32, bias, base, weight float32, records *Record, n int, out *float32)

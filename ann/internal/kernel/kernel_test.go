@@ -1,12 +1,12 @@
 package kernel
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
-	"unsafe"
 )
 
 // reference returns plain Go, which the others must equal to the bit.
@@ -70,28 +70,31 @@ func TestFloatsAgree(t *testing.T) {
 	}
 }
 
-// records returns n records of random codes in a row, with noise in and behind them, and their addresses.
-func records(rng *rand.Rand, dim, n int) []unsafe.Pointer {
-	size := RecordSize(dim)
-	memory := make([]byte, n*size+Overread)
-	for i := range memory {
-		memory[i] = byte(rng.Uint32())
-	}
-	list := make([]unsafe.Pointer, n)
+// records returns n records of random codes, with noise behind them.
+func records(rng *rand.Rand, dim, n int) []Record {
+	list := make([]Record, n)
 	for i := range list {
-		r := memory[i*size:]
-		setFloat(r, rng.Float32())
-		setFloat(r[4:], rng.Float32())
-		for j := range dim {
-			r[recordHead+j] = max(1, r[recordHead+j])
-		}
-		list[i] = unsafe.Pointer(&r[0])
+		list[i] = NewRecord(dim)
+		fill(rng, list[i], dim)
 	}
 	return list
 }
 
+// fill writes random codes, and noise into their padding.
+func fill(rng *rand.Rand, r Record, dim int) {
+	stored := make([]byte, StoredSize(dim))
+	binary.LittleEndian.PutUint32(stored, math.Float32bits(rng.Float32()))
+	binary.LittleEndian.PutUint32(stored[4:], math.Float32bits(rng.Float32()))
+	for i := range dim {
+		stored[8+i] = byte(1 + rng.IntN(255))
+	}
+	if !r.SetStored(stored) {
+		panic("SetStored refuses what is in range")
+	}
+}
+
 // compareCodes fails when two implementations differ on q and the records.
-func compareCodes(t *testing.T, q *Query, list []unsafe.Pointer) {
+func compareCodes(t *testing.T, q *Query, list []Record) {
 	t.Helper()
 	want, got := make([]float32, len(list)), make([]float32, len(list))
 	reference().Batch(q, list, want)
@@ -127,15 +130,15 @@ func TestExtremeCodes(t *testing.T) {
 			for i := range a {
 				a[i], b[i] = signs[0], signs[1]
 			}
-			memory := make([]byte, RecordSize(dim)+Overread)
-			Encode(memory, b, 0)
+			r := NewRecord(dim)
+			r.Encode(b, 0)
 			var q Query
-			q.Set(a, Form{0, 0, -1})
-			list := []unsafe.Pointer{unsafe.Pointer(&memory[0])}
+			q.Set(a, Form{0, 0, 1})
+			list := []Record{r}
 			compareCodes(t, &q, list)
 			out := make([]float32, 1)
 			reference().Batch(&q, list, out)
-			if want := signs[0] * signs[1] * float32(dim); math.Abs(float64(out[0]-want)) > 0.01*float64(dim) {
+			if want := -signs[0] * signs[1] * float32(dim); math.Abs(float64(out[0]-want)) > 0.01*float64(dim) {
 				t.Errorf("dimension %d, signs %v: %v, want %v", dim, signs, out[0], want)
 			}
 		}
@@ -147,12 +150,11 @@ func TestCodesAreClose(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
 	const dim = 128
 	var q, r Query
-	memory := make([]byte, RecordSize(dim)+Overread)
-	list := []unsafe.Pointer{unsafe.Pointer(&memory[0])}
+	list := []Record{NewRecord(dim)}
 	out := make([]float32, 1)
 	for range 100 {
 		a, b := gauss(rng, dim), gauss(rng, dim)
-		Encode(memory, b, 7)
+		list[0].Encode(b, 7)
 		q.Set(a, Form{1, 1, 1})
 		reference().Batch(&q, list, out)
 		want := 8 - reference().Dot(a, b)
@@ -165,7 +167,7 @@ func TestCodesAreClose(t *testing.T) {
 			t.Errorf("distance to itself %v, want about %v", out[0], self)
 		}
 	}
-	Encode(memory, make([]float32, dim), 3)
+	list[0].Encode(make([]float32, dim), 3)
 	q.Set(make([]float32, dim), Form{1, 1, 1})
 	if reference().Batch(&q, list, out); out[0] != 4 {
 		t.Errorf("distance of zero vectors is %v, want bias + base = 4", out[0])
@@ -175,12 +177,12 @@ func TestCodesAreClose(t *testing.T) {
 // TestSetRecord compares a query made from a record with its codes, one by one.
 func TestSetRecord(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
-	for _, dim := range []int{2, 7, 8, 9, 64, 1024, 1025, 2050, 4096} {
+	for _, dim := range []int{2, 7, 8, 9, 63, 64, 65, 127, 128, 129, 1024, 1025, 2050, 4096} {
 		for _, r := range append(records(rng, dim, 3), full(dim)) {
 			var q Query
 			q.SetRecord(r, dim, Form{1, 1, 1})
 			sum := int32(0)
-			for i, c := range unsafe.Slice((*byte)(unsafe.Add(r, recordHead)), dim) {
+			for i, c := range r.AppendStored(nil, dim)[storedHead:] {
 				if q.codes[i] != int8(int(c)-zeroCode) {
 					t.Fatalf("dimension %d: code %d is %d, want %d", dim, i, q.codes[i], int(c)-zeroCode)
 				}
@@ -194,12 +196,32 @@ func TestSetRecord(t *testing.T) {
 }
 
 // full returns a record whose codes are as large as possible.
-func full(dim int) unsafe.Pointer {
-	memory := make([]byte, RecordSize(dim)+Overread)
+func full(dim int) Record {
+	r := NewRecord(dim)
+	stored := make([]byte, StoredSize(dim))
 	for i := range dim {
-		memory[recordHead+i] = 255
+		stored[storedHead+i] = 255
 	}
-	return unsafe.Pointer(&memory[0])
+	r.SetStored(stored)
+	return r
+}
+
+// TestStored reads back what was written.
+func TestStored(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	for _, dim := range []int{2, 31, 64, 65, 100, 128, 200, 256, 768, 4095} {
+		for _, r := range records(rng, dim, 3) {
+			want := r.AppendStored(nil, dim)
+			again := NewRecord(dim)
+			if len(want) != StoredSize(dim) || !again.SetStored(want) || !bytes.Equal(again.AppendStored(nil, dim), want) {
+				t.Errorf("dimension %d: a record changes on its way", dim)
+			}
+			want[storedHead+dim/2] = 0
+			if again.SetStored(want) {
+				t.Errorf("dimension %d: a code that can't be is taken", dim)
+			}
+		}
+	}
 }
 
 func FuzzFloats(f *testing.F) {

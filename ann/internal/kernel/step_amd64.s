@@ -1,10 +1,9 @@
 #include "textflag.h"
 #include "go_asm.h"
+#include "code_amd64.h"
 
-// The first half of a step, in scalar registers. All of it is free of branches that depend on data: which links were
-// visited is as good as random.
-//
-// FRESH leaves in DX the number of fresh slots, which are at R10. It needs s in DI, and links and n on the stack.
+// FRESH leaves in DX the number of links that were not visited, and writes these to R10. It is free of branches that
+// depend on data: which links were visited is as good as random. It needs s in DI, and links and n on the stack.
 #define FRESH \
 	MOVQ links+8(FP), SI \
 	MOVQ n+16(FP), CX \
@@ -28,119 +27,174 @@ link: \
 	DECQ CX \
 	JNZ  link
 
-// LOCATE writes the addresses of the fresh slots' records to R13, and asks for the memory of each.
+// LOCATE writes the entries of the fresh slots' records to R13, and asks for the memory of each. Entry -lzcnt of a table
+// of addresses, counted from its place 32, is the address for the chunk.
 #define LOCATE \
-	LEAQ Step_addresses(DI), R13 \
-	MOVQ Step_biased(DI), R11 \
-	MOVQ Step_stride(DI), R12 \
-	MOVQ Step_blocks(DI), BX \
-	XORL CX, CX \
+	LEAQ Step_entries(DI), R13 \
+	MOVQ Step_codes(DI), R11 \
+	MOVQ Step_heads(DI), R14 \
+	MOVQ Step_codeStride(DI), R12 \
+	MOVQ Step_lines(DI), BX \
+	MOVQ DX, CX \
 locate: \
-	MOVL (R10)(CX*4), AX \
+	MOVL (R10), AX \
 	MOVL AX, R9 \
 	SHRL $const_FirstChunkBits, R9 \
 	LZCNTL R9, R9 \
 	NEGQ R9 \
+	MOVQ 256(R14)(R9*8), R15 \
+	LEAQ (R15)(AX*8), R15 \
+	PREFETCHT0 (R15) \
 	IMULQ R12, AX \
 	ADDQ 256(R11)(R9*8), AX \
-	MOVQ AX, (R13)(CX*8) \
+	MOVQ R15, (R13) \
+	MOVQ AX, 8(R13) \
 	MOVQ BX, R8 \
 line: \
 	PREFETCHT0 (AX) \
 	ADDQ $64, AX \
 	DECQ R8 \
-	JGE  line \
-	INCQ CX \
-	CMPQ CX, DX \
-	JL   locate
+	JNZ  line \
+	ADDQ $4, R10 \
+	ADDQ $16, R13 \
+	DECQ CX \
+	JNZ  locate
 
-// func expandAVX512(s *Step, links *uint32, n int) (visited, near int)
-TEXT ·expandAVX512(SB), NOSPLIT, $0-40
+// PAD repeats the last of DX entries three times, so that they can be measured by fours, and leaves R13 at the first.
+#define PAD \
+	LEAQ Step_entries(DI), R13 \
+	MOVQ DX, AX \
+	SHLQ $4, AX \
+	VMOVDQU -16(R13)(AX*1), X5 \
+	VMOVDQU X5, (R13)(AX*1) \
+	VMOVDQU X5, 16(R13)(AX*1) \
+	VMOVDQU X5, 32(R13)(AX*1)
+
+// LOWER asks for the lower plane of the codes of DX entries. BX is the bytes of a plane.
+#define LOWER \
+	LEAQ Step_entries(DI), R13 \
+	MOVQ DX, CX \
+lower: \
+	MOVQ 8(R13), AX \
+	MOVQ BX, R8 \
+lowerLine: \
+	PREFETCHT0 (AX)(BX*1) \
+	ADDQ $64, AX \
+	SUBQ $64, R8 \
+	JNZ  lowerLine \
+	ADDQ $16, R13 \
+	DECQ CX \
+	JNZ  lower
+
+// KEEP512 keeps ENTRY and the slot at OFFSET when the lowest bit of AX is set, which it shifts out.
+#define KEEP512(ENTRY, OFFSET) \
+	MOVQ DX, R12 \
+	SHLQ $4, R12 \
+	VMOVDQU64 ENTRY, Step_entries(DI)(R12*1) \
+	MOVL OFFSET(R14), R8 \
+	MOVL R8, Step_kept(DI)(DX*4) \
+	SHRL $1, AX \
+	ADCQ $0, DX
+
+// ROUGH512 adds the products of the upper halves of codes with Z4 and Z5 to SUM.
+#define ROUGH512(CODES, SUM) \
+	VMOVDQU64 (CODES)(AX*1), Z6 \
+	VPSRLW $4, Z6, Z7 \
+	VPANDD Z23, Z6, Z6 \
+	VPANDD Z23, Z7, Z7 \
+	VPDPBUSD Z4, Z6, SUM \
+	VPDPBUSD Z5, Z7, SUM
+
+// func expandAVX512(s *Step, links *uint32, n int, rough bool) (visited, near int)
+TEXT ·expandAVX512(SB), NOSPLIT, $0-48
 	MOVQ s+0(FP), DI
 	FRESH
-	MOVQ DX, visited+24(FP)
-	MOVQ $0, near+32(FP)
+	MOVQ DX, visited+32(FP)
+	MOVQ $0, near+40(FP)
 	TESTQ DX, DX
 	JZ   done
 	LOCATE
 
-	// Up to three more records, so that they can be measured by fours.
-	MOVQ -8(R13)(DX*8), AX
-	MOVQ AX, (R13)(DX*8)
-	MOVQ AX, 8(R13)(DX*8)
-	MOVQ AX, 16(R13)(DX*8)
-
 	MOVQ Step_query(DI), SI
-	VBROADCASTSS Step_bias(DI), X11
-	VBROADCASTSS Step_base(DI), X14
-	VBROADCASTSS Step_weight(DI), X15
-	VPBROADCASTD Step_offset(DI), X10
-	LEAQ Step_dists(DI), R14
+	MOVQ Step_planes(DI), BX
+	SHLQ $6, BX
+	VPBROADCASTD Step_offset(DI), X17
+	VBROADCASTSS Step_bias(DI), X18
+	VBROADCASTSS Step_base(DI), X19
+	VBROADCASTSS Step_weight(DI), X20
+	VBROADCASTSS Step_rough(DI), X21
+	VBROADCASTSS Step_bound(DI), Z22
+	MASKS512
+	PAD
+	MOVQ Step_fresh(DI), R15    // the slots that are measured
+	CMPB rough+24(FP), $0
+	JEQ  whole
+
+	// By the upper halves.
 	MOVQ DX, CX
+	XORL DX, DX
+	MOVQ R15, R14
 four:
-	MOVQ (R13), R8
-	MOVQ 8(R13), R9
-	MOVQ 16(R13), R10
-	MOVQ 24(R13), R11
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
+	CODES512
 	XORL AX, AX
-	MOVQ BX, R12
-block:
-	VMOVDQU64 (SI)(AX*1), Z4
-	VMOVDQU64 8(R8)(AX*1), Z5
-	VMOVDQU64 8(R9)(AX*1), Z6
-	VMOVDQU64 8(R10)(AX*1), Z7
-	VMOVDQU64 8(R11)(AX*1), Z8
-	VPDPBUSD Z4, Z5, Z0
-	VPDPBUSD Z4, Z6, Z1
-	VPDPBUSD Z4, Z7, Z2
-	VPDPBUSD Z4, Z8, Z3
+upper:
+	VMOVDQU64 (SI)(AX*2), Z4
+	VMOVDQU64 64(SI)(AX*2), Z5
+	ROUGH512(R8, Z0)
+	ROUGH512(R9, Z1)
+	ROUGH512(R10, Z2)
+	ROUGH512(R11, Z3)
 	ADDQ $64, AX
-	DECQ R12
-	JNZ  block
-	VEXTRACTI64X4 $1, Z0, Y4
-	VEXTRACTI64X4 $1, Z1, Y5
-	VEXTRACTI64X4 $1, Z2, Y6
-	VEXTRACTI64X4 $1, Z3, Y7
-	VPADDD Y4, Y0, Y0
-	VPADDD Y5, Y1, Y1
-	VPADDD Y6, Y2, Y2
-	VPADDD Y7, Y3, Y3
-	VPHADDD Y1, Y0, Y0
-	VPHADDD Y3, Y2, Y2
-	VPHADDD Y2, Y0, Y0
-	VEXTRACTI128 $1, Y0, X1
-	VPADDD X1, X0, X0
-	VPSUBD X10, X0, X0          // the four dots
+	CMPQ AX, BX
+	JNE  upper
+	FOLD512
+	VPSLLD $4, X0, X0
 	VCVTDQ2PS X0, X4
-	VMOVQ (R8), X5              // scale and bias of each
-	VMOVQ (R9), X6
-	VMOVQ (R10), X7
-	VMOVQ (R11), X8
-	VUNPCKLPS X6, X5, X5
-	VUNPCKLPS X8, X7, X7
-	VMOVLHPS X7, X5, X6         // scales
-	VMOVHLPS X5, X7, X8         // biases
-	VMULPS X11, X8, X8
-	VADDPS X14, X8, X8
-	VMULPS X15, X6, X6
-	VMULPS X4, X6, X6
-	VSUBPS X6, X8, X8
-	VMOVUPS X8, (R14)
+	VADDPS X21, X4, X4
+	DISTANCES512
+	VCMPPS $17, X22, X8, K1     // less than, quiet
+	KMOVW K1, AX
+	MOVQ $4, R12
+	CMPQ CX, R12
+	CMOVQLT CX, R12
+	BZHIQ R12, AX, AX
+	VMOVDQU64 (R13), X24
+	VMOVDQU64 16(R13), X25
+	VMOVDQU64 32(R13), X26
+	VMOVDQU64 48(R13), X27
+	KEEP512(X24, 0)
+	KEEP512(X25, 4)
+	KEEP512(X26, 8)
+	KEEP512(X27, 12)
+	ADDQ $64, R13
 	ADDQ $16, R14
-	ADDQ $32, R13
 	SUBQ $4, CX
 	JG   four
+	TESTQ DX, DX
+	JZ   done
+	LOWER
+	PAD
+	LEAQ Step_kept(DI), R15
+
+whole:
+	LEAQ Step_dists(DI), R14
+	MOVQ DX, CX
+wholeFour:
+	PRODUCTS512(planes, plain, folded)
+	FOLD512
+	VPSUBD X17, X0, X0
+	VCVTDQ2PS X0, X4
+	DISTANCES512
+	VMOVUPS X8, (R14)
+	ADDQ $16, R14
+	ADDQ $64, R13
+	SUBQ $4, CX
+	JG   wholeFour
 
 	// What is below the bound moves up.
-	MOVQ Step_fresh(DI), R10
 	LEAQ Step_dists(DI), R14
 	LEAQ Step_near(DI), R8
 	LEAQ Step_nearSlots(DI), R9
-	VBROADCASTSS Step_bound(DI), Z2
 	XORL BX, BX
 sixteen:
 	MOVQ $-1, R11
@@ -150,8 +204,8 @@ sixteen:
 	BZHIQ AX, R11, R11
 	KMOVW R11, K1
 	VMOVUPS (R14), Z0
-	VMOVDQU32.Z (R10), K1, Z1
-	VCMPPS $17, Z2, Z0, K1, K2  // less than, quiet
+	VMOVDQU32.Z (R15), K1, Z1
+	VCMPPS $17, Z22, Z0, K1, K2
 	VCOMPRESSPS.Z Z0, K2, Z0
 	VPCOMPRESSD.Z Z1, K2, Z1
 	VMOVUPS Z0, (R8)(BX*4)
@@ -160,133 +214,95 @@ sixteen:
 	POPCNTL AX, AX
 	ADDQ AX, BX
 	ADDQ $64, R14
-	ADDQ $64, R10
+	ADDQ $64, R15
 	SUBQ $16, DX
 	JG   sixteen
-	MOVQ BX, near+32(FP)
+	MOVQ BX, near+40(FP)
 done:
 	VZEROUPPER
 	RET
 
-// func expandAVX2(s *Step, links *uint32, n int) (visited int)
+// func expandAVX2(s *Step, links *uint32, n int, rough bool) (visited, kept int)
 //
-// See batchAVX2 for the products.
-TEXT ·expandAVX2(SB), NOSPLIT, $0-32
+// The distances of what is kept are in s.dists.
+TEXT ·expandAVX2(SB), NOSPLIT, $0-48
 	MOVQ s+0(FP), DI
 	FRESH
-	MOVQ DX, visited+24(FP)
+	MOVQ DX, visited+32(FP)
+	MOVQ DX, kept+40(FP)
 	TESTQ DX, DX
 	JZ   done
 	LOCATE
 
 	MOVQ Step_query(DI), SI
+	MOVQ Step_planes(DI), BX
+	SHLQ $6, BX
 	VMOVSS Step_bias(DI), X11
 	VMOVSS Step_base(DI), X14
 	VMOVSS Step_weight(DI), X15
-	LEAQ Step_dists(DI), R14
-	VPCMPEQW Y13, Y13, Y13
-	VPSRLW $15, Y13, Y13        // 16 ones
-	VPCMPEQB Y12, Y12, Y12
-	VPABSB Y12, Y12
-	VPSLLW $7, Y12, Y12         // 32 times 0x80
+	VMOVSS Step_bound(DI), X8
+	MASKS256
+	LEAQ Step_entries(DI), R13
+	CMPB rough+24(FP), $0
+	JEQ  whole
+
+	MOVQ DX, CX
+	XORL DX, DX
+	MOVQ Step_fresh(DI), R14
 record:
-	MOVQ (R13), R8
+	MOVQ 8(R13), R8
 	XORL AX, AX
-	MOVQ BX, R10
 	VPXOR Y0, Y0, Y0
-	VPXOR Y1, Y1, Y1
-block:
-	VMOVDQU (SI)(AX*1), Y4
-	VMOVDQU 32(SI)(AX*1), Y5
-	VPXOR 8(R8)(AX*1), Y12, Y2
-	VPXOR 40(R8)(AX*1), Y12, Y3
-	VPSIGNB Y4, Y2, Y2
-	VPSIGNB Y5, Y3, Y3
-	VPABSB Y4, Y4
-	VPABSB Y5, Y5
-	VPMADDUBSW Y2, Y4, Y2
-	VPMADDUBSW Y3, Y5, Y3
-	VPMADDWD Y13, Y2, Y2
-	VPMADDWD Y13, Y3, Y3
+upper:
+	VPXOR Y2, Y2, Y2
+	NIBBLES256((R8)(AX*1), 0, Y2)
+	NIBBLES256(32(R8)(AX*1), 32, Y2)
+	VPMADDWD Y10, Y2, Y2
 	VPADDD Y2, Y0, Y0
-	VPADDD Y3, Y1, Y1
 	ADDQ $64, AX
-	DECQ R10
-	JNZ  block
-	VPADDD Y1, Y0, Y0
-	VEXTRACTI128 $1, Y0, X1
-	VPADDD X1, X0, X0
-	VPSHUFD $0x4e, X0, X1
-	VPADDD X1, X0, X0
-	VPSHUFD $0xb1, X0, X1
-	VPADDD X1, X0, X0
-	VMOVSS (R8), X2
-	VMOVSS 4(R8), X3
-	VMULSS X11, X3, X3
-	VADDSS X14, X3, X3
-	VMULSS X15, X2, X2
+	CMPQ AX, BX
+	JNE  upper
+	FOLD256
 	VCVTDQ2PS X0, X4
-	VMULSS X4, X2, X2
-	VSUBSS X2, X3, X3
+	VADDSS Step_rough(DI), X4, X4
+	MOVQ (R13), AX
+	DISTANCE256
+	VCMPSS $1, X8, X3, X3       // less than
+	VMOVD X3, R9
+	VMOVDQU (R13), X4
+	MOVQ DX, R12
+	SHLQ $4, R12
+	VMOVDQU X4, Step_entries(DI)(R12*1)
+	MOVL (R14), R8
+	MOVL R8, Step_kept(DI)(DX*4)
+	ANDL $1, R9
+	ADDQ R9, DX
+	ADDQ $16, R13
+	ADDQ $4, R14
+	DECQ CX
+	JNZ  record
+	MOVQ DX, kept+40(FP)
+	TESTQ DX, DX
+	JZ   done
+	LOWER
+	LEAQ Step_entries(DI), R13
+
+whole:
+	VMOVD Step_offset(DI), X9
+	LEAQ Step_dists(DI), R14
+wholeRecord:
+	MOVQ 8(R13), R8
+	PRODUCT256(planes, plain, folded)
+	FOLD256
+	VPSUBD X9, X0, X0
+	VCVTDQ2PS X0, X4
+	MOVQ (R13), AX
+	DISTANCE256
 	VMOVSS X3, (R14)
 	ADDQ $4, R14
-	ADDQ $8, R13
+	ADDQ $16, R13
 	DECQ DX
-	JNZ  record
+	JNZ  wholeRecord
 done:
-	VZEROUPPER
-	RET
-
-// func insertAVX512(dists *float32, slots *uint32, n int, d float32, slot uint32) int
-//
-// Finds the first distance above d among n, moves it and all behind it one place on, and writes d there.
-TEXT ·insertAVX512(SB), NOSPLIT, $0-40
-	MOVQ dists+0(FP), SI
-	MOVQ slots+8(FP), DI
-	MOVQ n+16(FP), CX
-	VBROADCASTSS d+24(FP), Z1
-	MOVL slot+28(FP), R8
-
-	XORL AX, AX                 // the place
-find:
-	VMOVUPS (SI)(AX*4), Z0
-	VCMPPS $18, Z1, Z0, K1      // less or equal, quiet
-	KMOVW K1, DX
-	POPCNTL DX, DX
-	ADDQ DX, AX
-	CMPQ DX, $16
-	JNE  found
-	CMPQ AX, CX
-	JL   find
-found:
-	CMPQ AX, CX
-	CMOVQGT CX, AX
-
-	// Move by sixteens, the last first; the rest, fewer than sixteen, ends at the place.
-	MOVQ CX, BX
-	SUBQ $16, BX
-	CMPQ BX, AX
-	JL   rest
-move:
-	VMOVUPS (SI)(BX*4), Z2
-	VMOVDQU32 (DI)(BX*4), Z3
-	VMOVUPS Z2, 4(SI)(BX*4)
-	VMOVDQU32 Z3, 4(DI)(BX*4)
-	SUBQ $16, BX
-	CMPQ BX, AX
-	JGE  move
-rest:
-	ADDQ $16, BX
-	SUBQ AX, BX                 // elements left, from the place on
-	MOVQ $-1, DX
-	BZHIQ BX, DX, DX
-	KMOVW DX, K1
-	VMOVUPS.Z (SI)(AX*4), K1, Z2
-	VMOVDQU32.Z (DI)(AX*4), K1, Z3
-	VMOVUPS Z2, K1, 4(SI)(AX*4)
-	VMOVDQU32 Z3, K1, 4(DI)(AX*4)
-	VMOVSS X1, (SI)(AX*4)
-	MOVL R8, (DI)(AX*4)
-	MOVQ AX, ret+32(FP)
 	VZEROUPPER
 	RET
