@@ -18,7 +18,7 @@ const expanded = 1 << 31 // slots are below maxSlots
 type scratch struct {
 	query   []float32    // the vector searched for, in its stored form
 	target  kernel.Query // what a walk compares with
-	step    kernel.Step
+	steps   [stepsAtHand]kernel.Step
 	batch   batch
 	visited bitset
 	pool    pool
@@ -148,39 +148,59 @@ func (g *graph) beam(r *reader, from []candidate, level, ef, budget int, a *admi
 	r.visited.reset()
 	r.visited.size(end)
 	r.visited.words[0] |= 1 << noSlot // links to it end a row
-	r.step.Aim(&r.target, g.slots.records())
-	r.step.Visit(r.visited.words, end)
+	for i := range r.steps {
+		r.steps[i].Aim(&r.target, g.slots.records())
+		r.steps[i].Visit(r.visited.words, end)
+	}
 	r.pool.reset(ef)
 	r.aside = r.aside[:0]
 	for _, c := range from {
 		if r.visited.visit(c.slot) {
-			g.offer(r, c, a)
+			g.offer(r, c, level, a)
 		}
 	}
-	expand := g.space.kernel.Expand
-	for budget >= 0 {
-		slot, ok := r.pick()
-		if !ok {
-			return true
-		}
-		row := g.row(slot, level)
-		visited, near := expand(&r.step, row, r.pool.Bound(), r.visited.room(len(row)))
-		r.visited.took(visited)
-		budget -= visited
-		slots, dists := r.step.Near(near)
-		for i, d := range dists {
-			if d < r.pool.Bound() {
-				g.offer(r, candidate{d, slots[i]}, a)
+	k := g.space.kernel
+	var ruling, measuring *kernel.Step
+	for turn := 0; ; turn++ {
+		var gathering *kernel.Step
+		if budget >= 0 {
+			if slot, ok := g.pick(r, level); ok {
+				gathering = &r.steps[turn%stepsAtHand]
+				row := g.row(slot, level)
+				n := k.Gather(gathering, row, r.visited.room(len(row)))
+				r.visited.took(n)
+				budget -= n
 			}
 		}
+		if ruling != nil {
+			k.Rule(ruling, r.pool.Bound())
+		}
+		if measuring != nil {
+			slots, dists := k.Measure(measuring, r.pool.Bound())
+			for i, d := range dists {
+				if d < r.pool.Bound() {
+					g.offer(r, candidate{d, slots[i]}, level, a)
+				}
+			}
+		}
+		if gathering == nil && ruling == nil && measuring == nil {
+			return budget >= 0
+		}
+		measuring, ruling = ruling, gathering
 	}
-	return false
 }
 
+// stepsAtHand is how many nodes a walk expands at the same time, each at another part of its step: while one waits for
+// memory, the others go on. The second and third nearest are almost always followed anyway.
+const stepsAtHand = 3
+
 // offer puts c where it belongs.
-func (g *graph) offer(r *reader, c candidate, a *admission) {
+func (g *graph) offer(r *reader, c candidate, level int, a *admission) {
 	if a.admits(g.slots, c.slot) {
-		r.pool.next = min(r.pool.next, g.space.kernel.Insert(&r.pool.Nearest, c.dist, c.slot))
+		place := g.space.kernel.Insert(&r.pool.Nearest, c.dist, c.slot)
+		if r.pool.next = min(r.pool.next, place); level == 0 && place < r.pool.next+stepsAtHand {
+			g.fetchRow(c.slot)
+		}
 	} else {
 		r.aside = pushNearest(r.aside, c)
 	}
@@ -188,7 +208,7 @@ func (g *graph) offer(r *reader, c candidate, a *admission) {
 
 // pick returns the nearest node whose links were not followed yet; none when all that are left are farther than a full
 // pool.
-func (r *reader) pick() (slot uint32, ok bool) {
+func (g *graph) pick(r *reader, level int) (slot uint32, ok bool) {
 	i := r.pool.nearest()
 	if len(r.aside) > 0 {
 		c := r.aside[0]
@@ -200,9 +220,18 @@ func (r *reader) pick() (slot uint32, ok bool) {
 	if i < 0 {
 		return noSlot, false
 	}
-	slot = r.pool.Slots()[i]
-	r.pool.Slots()[i] |= expanded
+	slots := r.pool.Slots()
+	slot = slots[i]
+	slots[i] |= expanded
+	if i += stepsAtHand; level == 0 && i < len(slots) {
+		g.fetchRow(slots[i] &^ expanded)
+	}
 	return slot, true
+}
+
+// fetchRow asks for the memory of the links of slot on level 0, which are followed soon.
+func (g *graph) fetchRow(slot uint32) {
+	g.space.kernel.Fetch(g.rows.at(slot), 4*g.m0)
 }
 
 // gathered returns the candidates of the pool, nearest first, as a list of the reader's own.

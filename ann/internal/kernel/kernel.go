@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"unsafe"
 )
 
 // Env names the environment variable that forces an implementation: go, avx2 or avx512.
@@ -30,10 +31,15 @@ type Set struct {
 	Halves func(dst []float32, src []uint16, scale float32)
 	// Bytes sets dst[i] to (byte i of src - 128) times scale, for all of dst, which is padded.
 	Bytes func(dst []float32, src *byte, scale float32)
-	// Expand follows links, at least one and MaxLinks at most: it writes the slots that were not visited to fresh, which
-	// has room for all links, marks them as visited, measures them, and keeps those below bound for Step.Near. It returns
-	// how many were fresh, and how many of them are near.
-	Expand func(s *Step, links []atomic.Uint32, bound float32, fresh []uint32) (visited, near int)
+	// Gather, Rule and Measure are the parts of a Step. Gather takes the links of a node, at least one and MaxLinks at
+	// most, writes the slots that were not visited to fresh, which has room for all links and stays as it is until
+	// Measure, marks them as visited and returns how many they are. Measure returns the slots that are below bound and their
+	// distances, valid until the next Gather.
+	Gather  func(s *Step, links []atomic.Uint32, fresh []uint32) int
+	Rule    func(s *Step, bound float32)
+	Measure func(s *Step, bound float32) (slots []uint32, dists []float32)
+	// Fetch asks for the memory of n bytes, one line at least, without waiting for it.
+	Fetch func(p unsafe.Pointer, n int)
 	// Insert adds a slot at a distance below l.Bound() behind those that are as near, drops the farthest when the list is
 	// full, and returns the place.
 	Insert func(l *Nearest, d float32, slot uint32) int
@@ -59,5 +65,7 @@ func Choose() (*Set, error) {
 // Available returns the implementations that run on this processor, the fastest first. The last is plain Go.
 func Available() []*Set {
 	return append(assembly(), &Set{Name: "go", Dot: dotGo, L2: l2Go, Batch: batchGo, Halves: halvesGo, Bytes: bytesGo,
-		Expand: expandGo, Insert: insertGo})
+		Gather: gatherGo, Rule: ruleGo, Measure: measureGo, Fetch: fetchGo, Insert: insertGo})
 }
+
+func fetchGo(unsafe.Pointer, int) {}

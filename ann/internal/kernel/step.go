@@ -1,8 +1,8 @@
 package kernel
 
 import (
-	"math"
 	"sync/atomic"
+	"unsafe"
 )
 
 // MaxLinks is the largest number of links that a Step follows at once.
@@ -15,11 +15,11 @@ const vectorSlack = 16
 // bound: a record is ruled out when it is as far as that.
 const roughMargin = 1.5
 
-// Step follows the links of one node of a walk: it leaves out what was visited, measures the rest, and keeps what is
-// nearer than a bound. One goroutine uses it.
-//
-// Records whose codes are split are measured by the upper halves first, with the mean of the lower ones for these; only
-// those that may be below the bound are read whole. One in fifteen of those that are just below it is lost so.
+// Step follows the links of one node of a walk in three parts, of which each asks for the memory that the next needs: so
+// a walk that has several steps at different parts at hand hardly waits. Gather leaves out what was visited. Rule
+// rules records out by the upper halves of their codes, with the mean of the lower ones for these; one in fifteen of
+// those that are just below the bound is lost so. Measure reads the rest whole, and keeps what is below the bound. One
+// goroutine uses a step.
 //
 // Slots count as visited whose bit is set in the visited words, and all from the end on. Bit 0 must be set: links that
 // are zero stand for none.
@@ -35,11 +35,12 @@ type Step struct {
 	codes      *uintptr // biased addresses of chunks
 	heads      *uintptr
 	codeStride uintptr
+	lines      int // of codes that Gather asks for
 	words      *uint64
 	end        uint32
 	bound      float32
-	fresh      *uint32
-	lines      int // of codes that are read of every record
+	slots      *uint32 // what is left, n of them
+	n          int
 
 	entries   [2 * (MaxLinks + 4)]uintptr // head and codes of each
 	kept      [MaxLinks + vectorSlack]uint32
@@ -63,6 +64,7 @@ func (s *Step) Aim(q *Query, records Records) {
 	s.q, s.records = q, records
 	s.query, s.planes = &q.codes[0], planeBlocks(q.dim)
 	s.offset, s.bias, s.base, s.weight, s.rough = q.offset, q.Bias, q.Base, q.weight, q.rough
+	s.lines = max(1, s.planes)
 	s.codes, s.heads, s.codeStride = &records.Codes.biased[0], &records.Heads.biased[0], records.Codes.Stride
 }
 
@@ -71,48 +73,49 @@ func (s *Step) Visit(words []uint64, end uint32) {
 	s.visited, s.words, s.end = words, &words[0], end
 }
 
-// Near returns the first n slots that Expand kept, and their distances.
-func (s *Step) Near(n int) ([]uint32, []float32) { return s.nearSlots[:n], s.near[:n] }
+// left returns the slots that are left.
+func (s *Step) left() []uint32 { return unsafe.Slice(s.slots, s.n) }
 
-// start notes what an implementation in assembly needs besides the links. It reports whether records are ruled out by
-// their upper halves.
-func (s *Step) start(bound float32, fresh []uint32) (rough bool) {
-	s.bound, s.fresh = bound, &fresh[0]
-	rough = s.planes > 0 && bound <= math.MaxFloat32
-	switch {
-	case rough:
-		s.lines = s.planes
-	default:
-		s.lines = max(1, 2*s.planes)
-	}
-	return rough
-}
-
-// expandGo is Set.Expand in Go. It reads the links one by one, each atomically.
-func expandGo(s *Step, links []atomic.Uint32, bound float32, fresh []uint32) (visited, near int) {
-	rough := s.start(bound, fresh)
-	kept := 0
+// gatherGo is Set.Gather in Go. It reads the links one by one, each atomically.
+func gatherGo(s *Step, links []atomic.Uint32, fresh []uint32) int {
+	n := 0
 	for i := range links {
 		slot := links[i].Load()
 		if slot >= s.end {
 			continue
 		}
 		w, bit := &s.visited[slot>>6], uint64(1)<<(slot&63)
-		if *w&bit != 0 {
-			continue
+		if *w&bit == 0 {
+			*w |= bit
+			fresh[n] = slot
+			n++
 		}
-		*w |= bit
-		fresh[visited] = slot
-		visited++
-		r := s.records.At(slot)
-		if rough && !(s.q.roughly(r) < bound) {
-			continue
-		}
-		s.kept[kept] = slot
-		batchGo(s.q, []Record{r}, s.dists[kept:kept+1])
-		kept++
 	}
-	return visited, s.under(s.kept[:kept])
+	s.slots, s.n = &fresh[0], n
+	return n
+}
+
+// ruleGo is Set.Rule in Go.
+func ruleGo(s *Step, bound float32) {
+	if s.planes == 0 {
+		return
+	}
+	n := 0
+	for _, slot := range s.left() {
+		if s.q.roughly(s.records.At(slot)) < bound {
+			s.kept[n] = slot
+			n++
+		}
+	}
+	s.slots, s.n = &s.kept[0], n
+}
+
+// measureGo is Set.Measure in Go.
+func measureGo(s *Step, bound float32) ([]uint32, []float32) {
+	for i, slot := range s.left() {
+		batchGo(s.q, []Record{s.records.At(slot)}, s.dists[i:i+1])
+	}
+	return s.under(bound)
 }
 
 // roughly returns the distance by the upper halves of codes, less the margin.
@@ -126,13 +129,14 @@ func (q *Query) roughly(r Record) float32 {
 	return q.distance(r.Head, float32(dotCodes(q.codes, codes))+q.rough)
 }
 
-// under keeps the slots whose distance is below the bound.
-func (s *Step) under(slots []uint32) (n int) {
-	for i, slot := range slots {
-		if d := s.dists[i]; d < s.bound {
+// under returns the slots that are left whose distance is below the bound, and their distances.
+func (s *Step) under(bound float32) ([]uint32, []float32) {
+	n := 0
+	for i, slot := range s.left() {
+		if d := s.dists[i]; d < bound {
 			s.near[n], s.nearSlots[n] = d, slot
 			n++
 		}
 	}
-	return n
+	return s.nearSlots[:n], s.near[:n]
 }

@@ -5,22 +5,72 @@ import (
 	"unsafe"
 )
 
-func expand512(s *Step, links []atomic.Uint32, bound float32, fresh []uint32) (visited, near int) {
-	rough := s.start(bound, fresh[:len(links)])
-	return expandAVX512(s, (*uint32)(unsafe.Pointer(&links[0])), len(links), rough)
+func gather(s *Step, links []atomic.Uint32, fresh []uint32) int {
+	s.slots = &fresh[:len(links)][0]
+	s.n = gatherLinks(s, (*uint32)(unsafe.Pointer(&links[0])), len(links))
+	return s.n
 }
 
-func expand256(s *Step, links []atomic.Uint32, bound float32, fresh []uint32) (visited, near int) {
-	rough := s.start(bound, fresh[:len(links)])
-	visited, kept := expandAVX2(s, (*uint32)(unsafe.Pointer(&links[0])), len(links), rough)
-	if rough {
-		return visited, s.under(s.kept[:kept])
+func rule512(s *Step, bound float32) {
+	if s.planes > 0 && s.n > 0 {
+		s.bound = bound
+		s.n = ruleAVX512(s)
+		s.slots = &s.kept[0]
 	}
-	return visited, s.under(fresh[:visited])
 }
 
+func measure512(s *Step, bound float32) ([]uint32, []float32) {
+	if s.n == 0 {
+		return nil, nil
+	}
+	s.bound = bound
+	n := measureAVX512(s)
+	return s.nearSlots[:n], s.near[:n]
+}
+
+func rule256(s *Step, bound float32) {
+	if s.planes > 0 && s.n > 0 {
+		s.bound = bound
+		s.n = ruleAVX2(s)
+		s.slots = &s.kept[0]
+	}
+}
+
+func measure256(s *Step, bound float32) ([]uint32, []float32) {
+	if s.n == 0 {
+		return nil, nil
+	}
+	measureAVX2(s)
+	return s.under(bound)
+}
+
+func fetch(p unsafe.Pointer, n int) { fetchLines(p, n) }
+
+// gatherLinks reads links, writes the slots that were not visited to s.slots and their entries to s.entries, and returns
+// how many they are.
+//
 //go:noescape
-func expandAVX512(s *Step, links *uint32, n int, rough bool) (visited, near int)
+func gatherLinks(s *Step, links *uint32, n int) int
+
+// ruleAVX512 moves the entries and slots that are roughly below s.bound to s.entries and s.kept, and returns how many
+// they are. There is at least one, and its codes are split.
+//
+//go:noescape
+func ruleAVX512(s *Step) int
 
 //go:noescape
-func expandAVX2(s *Step, links *uint32, n int, rough bool) (visited, kept int)
+func ruleAVX2(s *Step) int
+
+// measureAVX512 writes the slots below s.bound to s.nearSlots and their distances to s.near, and returns how many they
+// are. There is at least one.
+//
+//go:noescape
+func measureAVX512(s *Step) int
+
+// measureAVX2 writes the distances of all that is left to s.dists.
+//
+//go:noescape
+func measureAVX2(s *Step)
+
+//go:noescape
+func fetchLines(p unsafe.Pointer, n int)

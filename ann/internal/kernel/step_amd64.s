@@ -2,63 +2,79 @@
 #include "go_asm.h"
 #include "code_amd64.h"
 
-// FRESH leaves in DX the number of links that were not visited, and writes these to R10. It is free of branches that
-// depend on data: which links were visited is as good as random. It needs s in DI, and links and n on the stack.
-#define FRESH \
-	MOVQ links+8(FP), SI \
-	MOVQ n+16(FP), CX \
-	MOVQ Step_words(DI), R8 \
-	MOVL Step_end(DI), R9 \
-	MOVQ Step_fresh(DI), R10 \
-	XORL DX, DX \
-	XORL R14, R14 \
-link: \
-	MOVL (SI), AX \
-	ADDQ $4, SI \
-	CMPL AX, R9 \
-	CMOVLCC R14, AX \
-	MOVL AX, BX \
-	SHRL $6, BX \
-	MOVQ (R8)(BX*8), R11 \
-	BTSQ AX, R11 \
-	MOVQ R11, (R8)(BX*8) \
-	MOVL AX, (R10)(DX*4) \
-	SBBQ $-1, DX \
-	DECQ CX \
+// func gatherLinks(s *Step, links *uint32, n int) int
+//
+// The loop over links is free of branches that depend on data: which links were visited is as good as random.
+TEXT ·gatherLinks(SB), NOSPLIT, $0-32
+	MOVQ s+0(FP), DI
+	MOVQ links+8(FP), SI
+	MOVQ n+16(FP), CX
+	MOVQ Step_words(DI), R8
+	MOVL Step_end(DI), R9
+	MOVQ Step_slots(DI), R10
+	XORL DX, DX
+	XORL R14, R14
+link:
+	MOVL (SI), AX
+	ADDQ $4, SI
+	CMPL AX, R9
+	CMOVLCC R14, AX
+	MOVL AX, BX
+	SHRL $6, BX
+	MOVQ (R8)(BX*8), R11
+	BTSQ AX, R11
+	MOVQ R11, (R8)(BX*8)
+	MOVL AX, (R10)(DX*4)
+	SBBQ $-1, DX
+	DECQ CX
 	JNZ  link
+	MOVQ DX, ret+24(FP)
+	TESTQ DX, DX
+	JZ   done
 
-// LOCATE writes the entries of the fresh slots' records to R13, and asks for the memory of each. Entry -lzcnt of a table
-// of addresses, counted from its place 32, is the address for the chunk.
-#define LOCATE \
-	LEAQ Step_entries(DI), R13 \
-	MOVQ Step_codes(DI), R11 \
-	MOVQ Step_heads(DI), R14 \
-	MOVQ Step_codeStride(DI), R12 \
-	MOVQ Step_lines(DI), BX \
-	MOVQ DX, CX \
-locate: \
-	MOVL (R10), AX \
-	MOVL AX, R9 \
-	SHRL $const_FirstChunkBits, R9 \
-	LZCNTL R9, R9 \
-	NEGQ R9 \
-	MOVQ 256(R14)(R9*8), R15 \
-	LEAQ (R15)(AX*8), R15 \
-	PREFETCHT0 (R15) \
-	IMULQ R12, AX \
-	ADDQ 256(R11)(R9*8), AX \
-	MOVQ R15, (R13) \
-	MOVQ AX, 8(R13) \
-	MOVQ BX, R8 \
-line: \
-	PREFETCHT0 (AX) \
-	ADDQ $64, AX \
-	DECQ R8 \
-	JNZ  line \
-	ADDQ $4, R10 \
-	ADDQ $16, R13 \
-	DECQ CX \
+	// Entries. The place -lzcnt of a table of addresses, counted from its place 32, has the address for the chunk.
+	LEAQ Step_entries(DI), R13
+	MOVQ Step_codes(DI), R11
+	MOVQ Step_heads(DI), R14
+	MOVQ Step_codeStride(DI), R12
+	MOVQ Step_lines(DI), BX
+	MOVQ DX, CX
+locate:
+	MOVL (R10), AX
+	MOVL AX, R9
+	SHRL $const_FirstChunkBits, R9
+	LZCNTL R9, R9
+	NEGQ R9
+	MOVQ 256(R14)(R9*8), R15
+	LEAQ (R15)(AX*8), R15
+	PREFETCHT0 (R15)
+	IMULQ R12, AX
+	ADDQ 256(R11)(R9*8), AX
+	MOVQ R15, (R13)
+	MOVQ AX, 8(R13)
+	MOVQ BX, R8
+line:
+	PREFETCHT0 (AX)
+	ADDQ $64, AX
+	DECQ R8
+	JNZ  line
+	ADDQ $4, R10
+	ADDQ $16, R13
+	DECQ CX
 	JNZ  locate
+done:
+	RET
+
+// func fetchLines(p unsafe.Pointer, n int)
+TEXT ·fetchLines(SB), NOSPLIT, $0-16
+	MOVQ p+0(FP), AX
+	MOVQ n+8(FP), CX
+line:
+	PREFETCHT0 (AX)
+	ADDQ $64, AX
+	SUBQ $64, CX
+	JG   line
+	RET
 
 // PAD repeats the last of DX entries three times, so that they can be measured by fours, and leaves R13 at the first.
 #define PAD \
@@ -105,20 +121,14 @@ lowerLine: \
 	VPDPBUSD Z4, Z6, SUM \
 	VPDPBUSD Z5, Z7, SUM
 
-// func expandAVX512(s *Step, links *uint32, n int, rough bool) (visited, near int)
-TEXT ·expandAVX512(SB), NOSPLIT, $0-48
+// func ruleAVX512(s *Step) int
+TEXT ·ruleAVX512(SB), NOSPLIT, $0-16
 	MOVQ s+0(FP), DI
-	FRESH
-	MOVQ DX, visited+32(FP)
-	MOVQ $0, near+40(FP)
-	TESTQ DX, DX
-	JZ   done
-	LOCATE
-
+	MOVQ Step_n(DI), DX
+	MOVQ Step_slots(DI), R14
 	MOVQ Step_query(DI), SI
 	MOVQ Step_planes(DI), BX
 	SHLQ $6, BX
-	VPBROADCASTD Step_offset(DI), X17
 	VBROADCASTSS Step_bias(DI), X18
 	VBROADCASTSS Step_base(DI), X19
 	VBROADCASTSS Step_weight(DI), X20
@@ -126,14 +136,9 @@ TEXT ·expandAVX512(SB), NOSPLIT, $0-48
 	VBROADCASTSS Step_bound(DI), Z22
 	MASKS512
 	PAD
-	MOVQ Step_fresh(DI), R15    // the slots that are measured
-	CMPB rough+24(FP), $0
-	JEQ  whole
 
-	// By the upper halves.
 	MOVQ DX, CX
 	XORL DX, DX
-	MOVQ R15, R14
 four:
 	CODES512
 	XORL AX, AX
@@ -170,13 +175,30 @@ upper:
 	ADDQ $16, R14
 	SUBQ $4, CX
 	JG   four
+	MOVQ DX, ret+8(FP)
 	TESTQ DX, DX
 	JZ   done
 	LOWER
-	PAD
-	LEAQ Step_kept(DI), R15
+done:
+	VZEROUPPER
+	RET
 
-whole:
+// func measureAVX512(s *Step) int
+TEXT ·measureAVX512(SB), NOSPLIT, $0-16
+	MOVQ s+0(FP), DI
+	MOVQ Step_n(DI), DX
+	MOVQ Step_slots(DI), R15
+	MOVQ Step_query(DI), SI
+	MOVQ Step_planes(DI), BX
+	SHLQ $6, BX
+	VPBROADCASTD Step_offset(DI), X17
+	VBROADCASTSS Step_bias(DI), X18
+	VBROADCASTSS Step_base(DI), X19
+	VBROADCASTSS Step_weight(DI), X20
+	VBROADCASTSS Step_bound(DI), Z22
+	MASKS512
+	PAD
+
 	LEAQ Step_dists(DI), R14
 	MOVQ DX, CX
 wholeFour:
@@ -217,23 +239,14 @@ sixteen:
 	ADDQ $64, R15
 	SUBQ $16, DX
 	JG   sixteen
-	MOVQ BX, near+40(FP)
-done:
+	MOVQ BX, ret+8(FP)
 	VZEROUPPER
 	RET
 
-// func expandAVX2(s *Step, links *uint32, n int, rough bool) (visited, kept int)
-//
-// The distances of what is kept are in s.dists.
-TEXT ·expandAVX2(SB), NOSPLIT, $0-48
+// func ruleAVX2(s *Step) int
+TEXT ·ruleAVX2(SB), NOSPLIT, $0-16
 	MOVQ s+0(FP), DI
-	FRESH
-	MOVQ DX, visited+32(FP)
-	MOVQ DX, kept+40(FP)
-	TESTQ DX, DX
-	JZ   done
-	LOCATE
-
+	MOVQ Step_n(DI), DX
 	MOVQ Step_query(DI), SI
 	MOVQ Step_planes(DI), BX
 	SHLQ $6, BX
@@ -243,12 +256,10 @@ TEXT ·expandAVX2(SB), NOSPLIT, $0-48
 	VMOVSS Step_bound(DI), X8
 	MASKS256
 	LEAQ Step_entries(DI), R13
-	CMPB rough+24(FP), $0
-	JEQ  whole
 
 	MOVQ DX, CX
 	XORL DX, DX
-	MOVQ Step_fresh(DI), R14
+	MOVQ Step_slots(DI), R14
 record:
 	MOVQ 8(R13), R8
 	XORL AX, AX
@@ -281,13 +292,26 @@ upper:
 	ADDQ $4, R14
 	DECQ CX
 	JNZ  record
-	MOVQ DX, kept+40(FP)
+	MOVQ DX, ret+8(FP)
 	TESTQ DX, DX
 	JZ   done
 	LOWER
-	LEAQ Step_entries(DI), R13
+done:
+	VZEROUPPER
+	RET
 
-whole:
+// func measureAVX2(s *Step)
+TEXT ·measureAVX2(SB), NOSPLIT, $0-8
+	MOVQ s+0(FP), DI
+	MOVQ Step_n(DI), DX
+	MOVQ Step_query(DI), SI
+	MOVQ Step_planes(DI), BX
+	SHLQ $6, BX
+	VMOVSS Step_bias(DI), X11
+	VMOVSS Step_base(DI), X14
+	VMOVSS Step_weight(DI), X15
+	MASKS256
+	LEAQ Step_entries(DI), R13
 	VMOVD Step_offset(DI), X9
 	LEAQ Step_dists(DI), R14
 wholeRecord:
@@ -303,6 +327,5 @@ wholeRecord:
 	ADDQ $16, R13
 	DECQ DX
 	JNZ  wholeRecord
-done:
 	VZEROUPPER
 	RET

@@ -24,14 +24,14 @@ func table(rng *rand.Rand, dim, n int) Records {
 	return t
 }
 
-// expansion is what a step found.
-type expansion struct {
+// followed is what a step found.
+type followed struct {
 	fresh, near []uint32
 	dists       []float32
 	words       []uint64
 }
 
-func expand(set *Set, q *Query, t Records, n int, links []uint32, visited []uint64, bound float32) expansion {
+func follow(set *Set, q *Query, t Records, n int, links []uint32, visited []uint64, bound float32) followed {
 	row := make([]atomic.Uint32, len(links))
 	for i, l := range links {
 		row[i].Store(l)
@@ -41,12 +41,13 @@ func expand(set *Set, q *Query, t Records, n int, links []uint32, visited []uint
 	s.Aim(q, t)
 	s.Visit(words, uint32(n))
 	fresh := make([]uint32, len(links))
-	v, k := set.Expand(&s, row, bound, fresh)
-	near, dists := s.Near(k)
-	return expansion{fresh[:v], slices.Clone(near), slices.Clone(dists), words}
+	v := set.Gather(&s, row, fresh)
+	set.Rule(&s, bound)
+	near, dists := set.Measure(&s, bound)
+	return followed{fresh[:v], slices.Clone(near), slices.Clone(dists), words}
 }
 
-func (e expansion) equal(o expansion) bool {
+func (e followed) equal(o followed) bool {
 	return slices.Equal(e.fresh, o.fresh) && slices.Equal(e.near, o.near) && slices.Equal(e.dists, o.dists) && slices.Equal(e.words, o.words)
 }
 
@@ -77,9 +78,9 @@ func compareSteps(t *testing.T, rng *rand.Rand, dim, n int) {
 	q.Set(gauss(rng, dim), Form{rng.Float32(), rng.Float32(), 1e-2})
 	for range 4 {
 		links, visited, bound := randomStep(rng, n)
-		want := expand(reference(), &q, recs, n, links, visited, bound)
+		want := follow(reference(), &q, recs, n, links, visited, bound)
 		for _, s := range Available() {
-			if got := expand(s, &q, recs, n, links, visited, bound); !got.equal(want) {
+			if got := follow(s, &q, recs, n, links, visited, bound); !got.equal(want) {
 				t.Fatalf("%s: dimension %d, %d links, bound %v: %v, want %v", s.Name, dim, len(links), bound, got, want)
 			}
 		}
@@ -123,10 +124,10 @@ func TestStepsKeepWhatIsNear(t *testing.T) {
 				}
 			}
 			visited := make([]uint64, n/64+1)
-			if e := expand(Available()[0], &q, recs, n, links, visited, float32(math.Inf(1))); len(e.near) != 100 {
+			if e := follow(Available()[0], &q, recs, n, links, visited, float32(math.Inf(1))); len(e.near) != 100 {
 				t.Fatalf("dimension %d: %d of 100 are kept without a bound", dim, len(e.near))
 			}
-			e := expand(Available()[0], &q, recs, n, links, visited, median)
+			e := follow(Available()[0], &q, recs, n, links, visited, median)
 			kept += len(e.near)
 			for i, s := range e.near {
 				if e.dists[i] != dists[s] || dists[s] >= median {
