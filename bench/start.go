@@ -32,8 +32,8 @@ type StartResult struct {
 	Entities       int       `json:"entities"`
 	Dim            int       `json:"dim"`
 	Tail           int       `json:"tail"`
-	WarmS          []float64 `json:"warm_s"` // with the files in the page cache
-	ColdS          []float64 `json:"cold_s"` // without
+	WarmS          []float64 `json:"warm_s"`     // with the files in the page cache
+	ColdS          []float64 `json:"cold_s"`     // without
 	WarmCPUS       []float64 `json:"warm_cpu_s"` // processor time until then: on a busy machine it is steadier than the clock
 	ColdCPUS       []float64 `json:"cold_cpu_s"`
 	SnapshotBytes  int64     `json:"snapshot_bytes"`

@@ -35,7 +35,7 @@ func newBenchRunbook() *cobra.Command {
 		Short: "Recall under change: replay a runbook of inserts, deletes, replacements and searches",
 		Long: "Replays a runbook in the format of the streaming track of NeurIPS'23 and scores every search against the exact\n" +
 			"answer of that moment. ef is the smallest that gives --target on a fresh index of the first search step.\n" +
-			"With --generate a runbook is printed instead; its comments in bench/README.md say what each tests.\n\n" +
+			"With --generate a runbook is printed instead; bench/README.md says what each tests.\n\n" +
 			"  freshet bench runbook --generate sliding_window --points 80000 > window.yaml\n" +
 			"  freshet bench runbook window.yaml --data easy --engines freshet,hnswlib",
 		Args: cobra.MaximumNArgs(1),
@@ -66,7 +66,7 @@ func newBenchRunbook() *cobra.Command {
 	fl.StringVar(&f.generate, "generate", "", "print a runbook: "+strings.Join(runbook.Generators(), ", "))
 	fl.IntVar(&f.points, "points", 80_000, "rows of a generated runbook; a quarter of them is live at once")
 	fl.StringVar(&f.choose, "dataset", "", "`NAME` of the data set in the file, when it has several")
-	fl.StringVar(&f.engines, "engines", "freshet", "engines side by side: freshet, flat, hnswlib, or a kind of index of ours")
+	fl.StringVar(&f.engines, "engines", "freshet", "engines side by side: freshet, hnswlib, or kinds of our index, such as flat or hnsw/float16")
 	fl.StringVar(&f.venv, "venv", peers.DefaultVenv, "`DIR` of the virtual environment with the peers")
 	fl.IntVar(&f.m, "m", ann.DefaultM, "links per point")
 	fl.IntVar(&f.efc, "efc", ann.DefaultEfConstruction, "candidates while building")
@@ -132,11 +132,19 @@ func (f *runbookFlags) open(ctx context.Context, name, dir string, set *dataset.
 	}
 	opt := ann.Options{M: f.m, EfConstruction: f.efc}
 	if name != "freshet" {
-		kind, err := ann.ParseKind(name)
-		if err != nil {
+		kind, precision, found := strings.Cut(name, "/")
+		var err error
+		if opt.Kind, err = ann.ParseKind(kind); err != nil {
 			return nil, err
 		}
-		opt.Kind = kind
+		if found {
+			if opt.Precision, err = ann.ParsePrecision(precision); err != nil {
+				return nil, err
+			}
+		}
+		if opt.Kind == ann.HNSWDisk {
+			opt.Dir = dir
+		}
 	}
 	return runbook.NewIndex(set, opt)
 }
