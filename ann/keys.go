@@ -1,12 +1,13 @@
 package ann
 
 import (
+	"math/bits"
 	"sync"
 	"sync/atomic"
 )
 
 // keyTable maps every key to the newest slot that holds a version of it, dead or alive. It stores slots only and
-// compares keys in the slots' headers: six to eight bytes per key. Readers take no lock.
+// compares keys in the slots' headers: five to six bytes per key. Readers take no lock.
 //
 // It is split into parts that grow one by one, so that no single upsert pays for a copy of everything.
 type keyTable struct {
@@ -16,13 +17,19 @@ type keyTable struct {
 }
 
 const (
-	keyParts        = 64
-	keyPartMin      = 4          // smallest table of a part
-	removed         = ^uint32(0) // entry of a key that was removed: a probe goes on past it
-	keyLoadQuarters = 3          // a table is at most so many quarters full, removed entries included
+	keyParts   = 64
+	keyPartMin = 4          // smallest table of a part
+	removed    = ^uint32(0) // entry of a key that was removed: a probe goes on past it
 )
 
-// keyPart is an open-addressing table with linear probing; its length is a power of two.
+// tableFull reports whether a table of so many entries, removed ones included, is too full for one more: above four
+// fifths, looks at other keys' headers would begin to cost more than they save.
+func tableFull(used, size int) bool { return (used+1)*5 > size*4 }
+
+// tableSize returns the size of a new table for so many keys: a quarter more than what would be full.
+func tableSize(live int) int { return max(keyPartMin, (live+1)*25/16+1) }
+
+// keyPart is an open-addressing table with linear probing, of any length.
 type keyPart struct {
 	table atomic.Pointer[[]atomic.Uint32]
 	used  int // entries that are not empty; under mu
@@ -52,9 +59,8 @@ func (t *keyTable) find(key uint64) uint32 {
 // probe returns the entry of key and the slot that it held when it was compared, or nil and noSlot. A reader must not
 // load the entry again: it may have been removed since.
 func (t *keyTable) probe(table []atomic.Uint32, key, hash uint64) (*atomic.Uint32, uint32) {
-	mask := uint64(len(table) - 1)
-	for i := hash / keyParts; ; i++ {
-		entry := &table[i&mask]
+	for i := placeOf(hash, table); ; i = placeAfter(i, table) {
+		entry := &table[i]
 		slot := entry.Load()
 		if slot == noSlot {
 			return nil, noSlot
@@ -99,7 +105,7 @@ func (t *keyTable) put(key uint64, slot uint32) {
 			return
 		}
 	}
-	if table == nil || (part.used+1)*4 > len(*table)*keyLoadQuarters {
+	if table == nil || tableFull(part.used, len(*table)) {
 		table = t.rebuild(part)
 	}
 	part.used++
@@ -108,22 +114,31 @@ func (t *keyTable) put(key uint64, slot uint32) {
 }
 
 func insertEntry(table []atomic.Uint32, hash uint64, slot uint32) {
-	mask := uint64(len(table) - 1)
-	i := hash / keyParts
-	for table[i&mask].Load() != noSlot {
-		i++
+	i := placeOf(hash, table)
+	for table[i].Load() != noSlot {
+		i = placeAfter(i, table)
 	}
-	table[i&mask].Store(slot)
+	table[i].Store(slot)
+}
+
+// placeOf returns where the search for a key begins: by the upper bits of its hash, since the lower choose the part.
+func placeOf(hash uint64, table []atomic.Uint32) int {
+	place, _ := bits.Mul64(hash, uint64(len(table)))
+	return int(place)
+}
+
+// placeAfter returns where it goes on.
+func placeAfter(i int, table []atomic.Uint32) int {
+	if i++; i == len(table) {
+		return 0
+	}
+	return i
 }
 
 // rebuild replaces the table of part by one with room, without removed entries. Readers of the old table miss only what
 // is put later, which no reader that is pinned already may see.
 func (t *keyTable) rebuild(part *keyPart) *[]atomic.Uint32 {
-	size := keyPartMin
-	for (part.live+1)*4 > size*keyLoadQuarters*3/4 {
-		size *= 2
-	}
-	table := make([]atomic.Uint32, size)
+	table := make([]atomic.Uint32, tableSize(part.live))
 	if old := part.table.Load(); old != nil {
 		for i := range *old {
 			if slot := (*old)[i].Load(); slot != noSlot && slot != removed {

@@ -98,11 +98,7 @@ func (t *keyTable) prepare(part, n int) {
 	if n == 0 {
 		return
 	}
-	size := keyPartMin
-	for (n+1)*4 > size*keyLoadQuarters {
-		size *= 2
-	}
-	table := make([]atomic.Uint32, size)
+	table := make([]atomic.Uint32, tableSize(n))
 	p := &t.parts[part]
 	p.used, p.live = n, n
 	p.table.Store(&table)
@@ -114,9 +110,8 @@ func (t *keyTable) claim(slot uint32) bool {
 	key := t.slots.header(slot).key.Load()
 	hash := hashKey(key)
 	table := *t.parts[hash%keyParts].table.Load()
-	mask := uint64(len(table) - 1)
-	for i := hash / keyParts; ; i++ {
-		entry := &table[i&mask]
+	for i := placeOf(hash, table); ; i = placeAfter(i, table) {
+		entry := &table[i]
 		if entry.Load() == noSlot && entry.CompareAndSwap(noSlot, slot) {
 			return true
 		}
