@@ -15,7 +15,8 @@ import (
 	"unsafe"
 )
 
-// Env names the environment variable that forces an implementation: go, avx2 or avx512.
+// Env names the environment variable that forces an implementation: go, avx2, avx512, neon or
+// neondot.
 const Env = "FRESHET_KERNEL"
 
 // Set is an implementation of all kernels.
