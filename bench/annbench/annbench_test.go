@@ -28,12 +28,12 @@ func smallSet(t *testing.T, n int, metric ann.Metric) *dataset.Set {
 func TestRunWithoutPeers(t *testing.T) {
 	set := smallSet(t, 2500, ann.Cosine)
 	r, err := Run(context.Background(), Options{Set: set, Ours: []ann.Options{{FlatBelow: -1}, {Kind: ann.Flat}}, CPU: -1, K: 10, M: []int{4, 8},
-		Efc: []int{20}, Ef: []int{5, 10, 40}, Rounds: 2, Seconds: 0.001, Log: io.Discard})
+		Efc: []int{20}, Ef: []int{5, 10, 40}, Rounds: 2, Seconds: 0.001, Target: 0.9, Log: io.Discard})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var table, line bytes.Buffer
-	if err := errors.Join(r.WriteTable(&table, 0.9), r.WriteRows(io.Discard), r.WriteJSON(&line)); err != nil {
+	if err := errors.Join(r.WriteTable(&table), r.WriteRows(io.Discard), r.WriteJSON(&line)); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(table.String(), "freshet flat") {
@@ -65,7 +65,7 @@ func TestRunWithoutPeers(t *testing.T) {
 			t.Errorf("an exact index has a recall of %v", *row.Recall)
 		}
 	}
-	if err := xml.Unmarshal(SVG(r.Rows, "a <title> & more", 0.98), new(any)); err != nil {
+	if err := xml.Unmarshal(r.SVG("a <title> & more"), new(any)); err != nil {
 		t.Errorf("the drawing is no XML: %v", err)
 	}
 }

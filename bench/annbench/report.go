@@ -11,7 +11,7 @@ import (
 )
 
 // WriteTable writes the engines side by side at the target recall, and what the peers say about their builds.
-func (r *Result) WriteTable(w io.Writer, target float64) error {
+func (r *Result) WriteTable(w io.Writer) error {
 	for _, engine := range slices.Sorted(maps.Keys(r.Info)) {
 		info := r.Info[engine]
 		fmt.Fprintf(w, "%s:", engine)
@@ -20,12 +20,12 @@ func (r *Result) WriteTable(w io.Writer, target float64) error {
 		}
 		fmt.Fprintln(w)
 	}
-	summaries := Summarise(r.Rows, target)
+	summaries := Summarise(r.Rows, r.Target)
 	if len(summaries) == 0 {
 		return nil
 	}
 	ours := summaries[0] // the first engine that Run measures
-	fmt.Fprintf(w, "\nat recall@10 = %.3g (interpolated; build: the fastest that keeps %.0f %% of the QPS)\n", target, 100*buildKeeps)
+	fmt.Fprintf(w, "\nat recall@%d = %.3g (interpolated; build: the fastest that keeps %.0f %% of the QPS)\n", r.K, r.Target, 100*buildKeeps)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "engine\tqps\tours ÷ it\tp99 µs\tpoint\tbuild/s\tours ÷ it\tbuild\tbytes/vector\trecall up to")
 	for _, s := range summaries {

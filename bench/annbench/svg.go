@@ -24,13 +24,13 @@ func colour(i int) string {
 }
 
 // SVG draws the curves: recall to the right on a scale that widens toward 1, queries per second upwards, logarithmic.
-func SVG(rows []Row, title string, target float64) []byte {
-	curves := Curves(rows)
+func (r *Result) SVG(title string) []byte {
+	curves := Curves(r.Rows)
 	lo, hi := math.Inf(1), 0.0
 	for _, c := range curves {
-		for _, r := range c.Rows {
-			if r.Recall >= lowestRecall {
-				lo, hi = min(lo, r.QPS), max(hi, r.QPS)
+		for _, p := range c.Rows {
+			if p.Recall >= lowestRecall {
+				lo, hi = min(lo, p.QPS), max(hi, p.QPS)
 			}
 		}
 	}
@@ -45,7 +45,7 @@ func SVG(rows []Row, title string, target float64) []byte {
 		return b.Bytes()
 	}
 	y := scale{math.Log(lo * 0.8), math.Log(hi * 1.25), plotBottom, plotTop}
-	axes(&b, y, target)
+	axes(&b, y, r)
 	for i, c := range curves {
 		draw(&b, c, i, y)
 	}
@@ -66,7 +66,7 @@ func recallX(recall float64) float64 {
 	return scale{missing(lowestRecall), missing(1), plotLeft, plotRight}.at(missing(recall))
 }
 
-func axes(b *bytes.Buffer, y scale, target float64) {
+func axes(b *bytes.Buffer, y scale, result *Result) {
 	for _, r := range []float64{0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1} {
 		line(b, recallX(r), plotTop, recallX(r), plotBottom, "#dddddd")
 		text(b, recallX(r), plotBottom+18, "middle", fmt.Sprint(r))
@@ -79,8 +79,8 @@ func axes(b *bytes.Buffer, y scale, target float64) {
 			}
 		}
 	}
-	line(b, recallX(target), plotTop, recallX(target), plotBottom, "#888888")
-	text(b, (plotLeft+plotRight)/2, plotBottom+42, "middle", "recall@10")
+	line(b, recallX(result.Target), plotTop, recallX(result.Target), plotBottom, "#888888")
+	text(b, (plotLeft+plotRight)/2, plotBottom+42, "middle", fmt.Sprintf("recall@%d", result.K))
 }
 
 func draw(b *bytes.Buffer, c Curve, i int, y scale) {

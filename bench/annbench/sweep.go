@@ -55,7 +55,9 @@ type Row struct {
 
 // Result is everything that Run found.
 type Result struct {
-	Rows []Row
+	K      int
+	Target float64 // recall at which engines are compared
+	Rows   []Row
 	Info map[string]map[string]string // of each peer, what it says about its build
 }
 
@@ -75,7 +77,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	defer undo()
-	result := &Result{Info: map[string]map[string]string{}}
+	result := &Result{K: o.K, Target: o.Target, Info: map[string]map[string]string{}}
 	for _, m := range o.M {
 		for _, efc := range o.Efc {
 			rows, err := runPair(ctx, o, files, scorer, m, efc, result.Info)
