@@ -58,7 +58,7 @@ type Result struct {
 	K      int
 	Target float64 // recall at which engines are compared
 	Rows   []Row
-	Info map[string]map[string]string // of each peer, what it says about its build
+	Info   map[string]map[string]string // of each peer, what it says about its build
 }
 
 // Run builds every engine with every pair of M and efConstruction and measures the curve of each.
