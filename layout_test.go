@@ -30,7 +30,8 @@ var edges = map[string]string{
 	"process":              "broker/embedded broker/journal codec control embed/chunk wire", // state and positions are one transaction of the log
 	"process/mapping":      "codec process",
 	"vsync":                "",
-	"store/embedded":       "ann broker/embedded control disk filter wire", // its table is vector.sync itself
+	"ann/quality":          "ann",
+	"store/embedded":       "ann ann/quality broker/embedded control disk filter wire", // its table is vector.sync itself
 	"query":                "control filter freshness",
 	"source":               "broker/embedded broker/journal codec control wire",
 	"source/files":         "broker/embedded broker/journal codec disk source",

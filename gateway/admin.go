@@ -21,6 +21,7 @@ type Admin struct {
 	Pause       func()
 	Resume      func()
 	Live        func() Live
+	Index       IndexAdmin
 }
 
 // ShardStat is the size of one namespace of one collection.

@@ -124,6 +124,11 @@ func TestAnswersMatchOpenAPI(t *testing.T) {
 		{"POST", "/v1/admin/pause", "/v1/admin/pause", ""},
 		{"POST", "/v1/admin/resume", "/v1/admin/resume", ""},
 		{"GET", "/v1/admin/shards", "/v1/admin/shards", ""},
+		{"GET", "/v1/admin/index", "/v1/admin/index", ""},
+		{"POST", "/v1/admin/index/rebuild", "/v1/admin/index/rebuild", `{"m":1}`},
+		{"POST", "/v1/admin/index/rebuild", "/v1/admin/index/rebuild", `{"collection":"none"}`},
+		{"POST", "/v1/admin/index/rebuild", "/v1/admin/index/rebuild", `{"kind":"flat"}`},
+		{"GET", "/v1/admin/index", "/v1/admin/index", ""},
 		{"GET", "/v1/admin/stats", "/v1/admin/stats", ""},
 	} {
 		got := a.do(c.method, c.url, "application/json", c.body)

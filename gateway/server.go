@@ -65,6 +65,7 @@ func New(o Options) *Server {
 	s.route("DELETE /v1/entities/{id...}", s.deleteEntity)
 	s.route("GET /v1/collections", s.getCollections)
 	s.adminRoutes()
+	s.indexRoutes()
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]string{"status": "ok"}) })
 	s.mux.HandleFunc("GET /readyz", s.getReady)
 	s.mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))

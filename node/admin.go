@@ -16,7 +16,7 @@ import (
 
 func (n *Node) admin() gateway.Admin {
 	return gateway.Admin{Shards: n.shards, Audit: n.Audit, DeadLetters: n.DeadLetters, Snapshot: n.Snapshot,
-		Pause: n.processor.Pause, Resume: n.processor.Resume, Live: n.live}
+		Pause: n.processor.Pause, Resume: n.processor.Resume, Live: n.live, Index: n.indexAdmin()}
 }
 
 // DeadLetters returns dead letters from an offset of events.raw on, at most limit.
@@ -96,7 +96,7 @@ func (n *Node) StageNs() map[string]int64 {
 
 // register adds the node's metrics to its registry.
 func (n *Node) register() {
-	n.metrics.MustRegister(n.ages, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	n.metrics.MustRegister(newRecallMetrics(n), n.ages, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	counter := func(name, help string, labels prometheus.Labels, f func() float64) {
 		n.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, f))
 	}

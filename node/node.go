@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +18,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/ann"
 	broker "github.com/freshet-io/freshet/broker/embedded"
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/control"
@@ -69,6 +69,9 @@ type Node struct {
 	goal      int64 // offset that must be decided to be ready
 	ready     atomic.Bool
 
+	rebuilds rebuilds
+
+	ctx      context.Context // of the stages
 	stop     context.CancelCauseFunc
 	running  sync.WaitGroup
 	failed   chan error // the error that ended a part
@@ -100,7 +103,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	index, err := indexOptions(cfg.Index)
+	index, collections, err := indexOptions(cfg)
 	if err != nil {
 		return err
 	}
@@ -115,7 +118,8 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if err := n.openCatalog(mapper); err != nil {
 		return err
 	}
-	n.store, err = store.Open(ctx, store.Options{Log: n.log, Catalog: n.catalog, Logger: n.opts.Logger, Index: index})
+	n.store, err = store.Open(ctx, store.Options{Log: n.log, Catalog: n.catalog, Logger: n.opts.Logger,
+		Index: index, Collections: collections})
 	if err != nil {
 		return err
 	}
@@ -189,17 +193,25 @@ func newMapper(cfg config.Config) (process.Mapper, error) {
 	return mapping.New(*cfg.Mapping)
 }
 
-// indexOptions checks the settings of indexes, which each shard would only do when it is made.
-func indexOptions(c config.Index) (o store.IndexOptions, err error) {
-	kind, err := ann.ParseKind(c.Kind)
-	if err != nil {
-		return o, err
+// indexOptions checks the settings of indexes, which each shard would only do when it is made. It
+// returns those of all, and what differs in some collections.
+func indexOptions(c config.Config) (all store.IndexOptions, collections map[string]control.Index, err error) {
+	base := store.IndexOptions{Dir: filepath.Join(c.Data, "index")}
+	if all, err = base.With(indexSettings(c.Index)); err != nil {
+		return all, nil, fmt.Errorf("index: %w", err)
 	}
-	o = store.IndexOptions{Kind: kind, M: c.M, EfConstruction: c.EfConstruction, Ef: c.Ef}
-	if err := (ann.Options{Dim: ann.MinDim, Kind: kind, M: c.M, EfConstruction: c.EfConstruction, Ef: c.Ef}).Validate(); err != nil {
-		return o, fmt.Errorf("index: %w", err)
+	collections = map[string]control.Index{}
+	for name, col := range c.Collections {
+		collections[name] = indexSettings(col.Index)
+		if _, err := all.With(collections[name]); err != nil {
+			return all, nil, fmt.Errorf("collections.%s.index: %w", name, err)
+		}
 	}
-	return o, nil
+	return all, collections, nil
+}
+
+func indexSettings(c config.Index) control.Index {
+	return control.Index{Kind: c.Kind, Precision: c.Precision, M: c.M, EfConstruction: c.EfConstruction, Ef: c.Ef, TargetRecall: c.TargetRecall}
 }
 
 func (n *Node) openStages() (err error) {
@@ -226,10 +238,11 @@ func (n *Node) openStages() (err error) {
 // start runs the stages, each until its context ends.
 func (n *Node) start() {
 	ctx, stop := context.WithCancelCause(context.Background())
-	n.stop = stop
+	n.ctx, n.stop = ctx, stop
 	n.run(ctx, "vsync", n.worker.Run)
 	n.run(ctx, "process", n.processor.Run)
 	n.run(ctx, "snapshots", n.snapshots)
+	n.run(ctx, "recall", n.store.Watch)
 	if n.opts.NoSources {
 		return
 	}

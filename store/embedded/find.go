@@ -44,7 +44,11 @@ type finding struct {
 //     out; one that doesn't is told by moving.
 func (s *shard) find(q freshet.Query, k int) (finding, error) {
 	done := s.done.Load()
+	s.ask(&q)
 	opt := ann.SearchOptions{Ef: q.Ef, Exact: q.Exact}
+	if q.Ef == 0 {
+		opt.Ef = s.ef()
+	}
 	if q.Filter != nil {
 		expr, ok := q.Filter.(*filter.Expr)
 		if !ok {

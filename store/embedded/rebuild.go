@@ -42,6 +42,36 @@ func (r *Rebuild) Stats() RebuildStats {
 	return RebuildStats{State: *r.state.Load(), Entities: int(r.entities.Load()), Copied: int(r.copied.Load())}
 }
 
+// Rebuilding returns how far the rebuild of a shard's index is, if there is one.
+func (s *Store) Rebuilding(name freshet.Shard) (RebuildStats, bool) {
+	if sh := s.shard(name); sh != nil {
+		if r := sh.rebuild.Load(); r != nil {
+			st := r.Stats()
+			st.Unlinked = r.next.Stats().InBuffer
+			return st, true
+		}
+	}
+	return RebuildStats{}, false
+}
+
+// IndexStats is the vector index of one shard.
+type IndexStats struct {
+	Shard   freshet.Shard
+	Options ann.Options
+	Stats   ann.Stats
+	Recall  *Recall // nil: not measured
+}
+
+// Indexes returns the vector indexes of all shards.
+func (s *Store) Indexes() []IndexStats {
+	var out []IndexStats
+	for _, sh := range s.all() {
+		ix := sh.vectors()
+		out = append(out, IndexStats{sh.name, ix.Options(), ix.Stats(), sh.recall()})
+	}
+	return out
+}
+
 func (r *Rebuild) enter(state string) { r.state.Store(&state) }
 
 // Rebuild builds the vector index of a shard anew, with the settings given where they are not zero, and then puts it in the
@@ -124,6 +154,7 @@ func (s *shard) applyOps(ops []ann.Op) error {
 	if err := s.vectors().Apply(ops); err != nil {
 		return err
 	}
+	s.changed(ops)
 	if r := s.rebuild.Load(); r != nil && s.rebuildErr == nil {
 		s.rebuildErr = r.next.Apply(ops) // the rebuild fails by it, the change does not
 	}

@@ -43,9 +43,10 @@ type shard struct {
 	// after one has failed.
 	begun, done atomic.Uint64
 
-	dirty    atomic.Int64 // changes since the last snapshot
-	files    generations  // guarded by Store.snapping
-	position int64        // its newest snapshot lacks nothing below this offset of vector.sync; guarded likewise
+	watcher  atomic.Pointer[watcher] // nil: recall is not watched
+	dirty    atomic.Int64            // changes since the last snapshot
+	files    generations             // guarded by Store.snapping
+	position int64                   // its newest snapshot lacks nothing below this offset of vector.sync; guarded likewise
 }
 
 // vectors is the vector index in use.
