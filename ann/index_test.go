@@ -262,8 +262,14 @@ func TestSearchAllocatesNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	mix := newMixture(8, 32, 8, 20)
-	ix := newIndex(t, ann.Options{Dim: 32, FlatBelow: -1})
+	for _, opt := range forms(t, ann.Options{Dim: 32, FlatBelow: -1, EfConstruction: 60}) {
+		t.Run(opt.Kind.String()+"/"+opt.Precision.String(), func(t *testing.T) { testAllocations(t, opt) })
+	}
+}
+
+func testAllocations(t *testing.T, opt ann.Options) {
+	mix := newMixture(8, opt.Dim, 8, 20)
+	ix := newIndex(t, opt)
 	fill(t, ix, mix.vectors(5000))
 	third := divisible(3)
 	q := mix.vector()

@@ -74,7 +74,7 @@ func TestPrecisionRecall(t *testing.T) {
 	fill(t, oracle, vectors)
 	truth := exactTruth(t, oracle, queries, 10, nil)
 	for _, kind := range []ann.Kind{ann.Flat, ann.HNSW} {
-		for _, opt := range forms(t, ann.Options{Dim: 48, Kind: kind, FlatBelow: -1}) {
+		for _, opt := range forms(t, ann.Options{Dim: 48, Kind: kind, FlatBelow: -1, EfConstruction: 80}) {
 			ix := newIndex(t, opt)
 			fill(t, ix, vectors)
 			want := 0.999

@@ -79,13 +79,32 @@ func bytesGo(dst []float32, src *byte, scale float32) {
 	}
 }
 
-// Decode sets dst, which is padded, to the vector of dim components that a record stands for.
-func (s *Set) Decode(dst []float32, r Record, dim int) {
-	var room [512]byte
-	codes := append(room[:0], make([]byte, max(CodeSize(dim), len(dst)))...)
-	r.unpack(codes[:CodeSize(dim)], dim)
-	s.Bytes(dst, &codes[0], r.Head.Scale)
+// decodeGo sets dst to the vector of dim components that a record stands for. The implementations in assembly have the
+// same lines: were the decoder of bytes a parameter, the memory for codes would be allocated.
+func decodeGo(dst []float32, r Record, dim int) {
+	var codes [pairSize]byte
+	for at := 0; at < dim; at += pairSize {
+		part := dst[at:min(len(dst), at+pairSize)]
+		bytesGo(part, r.pair(&codes, at, dim), r.Head.Scale)
+	}
 	clear(dst[dim:])
+}
+
+// pair returns the first of pairSize codes from component at on, which is a multiple of it. It uses codes for them unless
+// they lie in order already.
+func (r Record) pair(codes *[pairSize]byte, at, dim int) *byte {
+	blocks := planeBlocks(dim)
+	if blocks == 0 {
+		return (*byte)(r.Codes)
+	}
+	planes := unsafe.Slice((*byte)(r.Codes), blocks*pairSize)
+	upper, lower := planes[at/2:][:blockSize], planes[blocks*blockSize+at/2:][:blockSize]
+	for i := 0; i < blockSize; i += 8 {
+		h, l := word(upper[i:]), word(lower[i:])
+		putWord(codes[i:], h&nibbles<<4|l&nibbles)
+		putWord(codes[blockSize+i:], h&^nibbles|l>>4&nibbles)
+	}
+	return &codes[0]
 }
 
 // StoredSize returns the bytes that AppendStored appends.

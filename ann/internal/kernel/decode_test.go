@@ -124,7 +124,7 @@ func roundHalves(v []float32) []float32 {
 // TestDecode compares the vectors that codes stand for.
 func TestDecode(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 7))
-	for _, dim := range []int{2, 15, 16, 17, 63, 64, 65, 300} {
+	for _, dim := range []int{2, 15, 16, 17, 63, 64, 65, 127, 128, 129, 300, 4096} {
 		for _, r := range append(records(rng, dim, 3), full(dim)) {
 			for _, s := range Available() {
 				got := gauss(rng, Pad(dim))
@@ -185,7 +185,10 @@ func FuzzDecode(f *testing.F) {
 		}
 		wantHalves, wantBytes, got := make([]float32, n), make([]float32, n), make([]float32, n)
 		halvesGo(wantHalves, halves, scale)
-		bytesGo(wantBytes, &codes[0], scale)
+		r := NewRecord(n)
+		r.SetStored(append(make([]byte, storedHead), codes...))
+		r.Head.Scale = scale
+		decodeGo(wantBytes, r, n)
 		same := func(name string, want []float32) {
 			for i := range got {
 				if a, b := math.Float32bits(got[i]), math.Float32bits(want[i]); a != b && (got[i] == got[i] || want[i] == want[i]) {
@@ -196,8 +199,8 @@ func FuzzDecode(f *testing.F) {
 		for _, s := range Available() {
 			s.Halves(got, halves, scale)
 			same(s.Name+" halves", wantHalves)
-			s.Bytes(got, &codes[0], scale)
-			same(s.Name+" bytes", wantBytes)
+			s.Decode(got, r, n)
+			same(s.Name+" codes", wantBytes)
 		}
 	})
 }

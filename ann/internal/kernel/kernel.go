@@ -30,8 +30,8 @@ type Set struct {
 	Batch func(q *Query, records []Record, out []float32)
 	// Halves sets dst[i] to the number of the half src[i], which is finite, times scale. Both are padded and as long.
 	Halves func(dst []float32, src []uint16, scale float32)
-	// Bytes sets dst[i] to (byte i of src - 128) times scale, for all of dst, which is padded.
-	Bytes func(dst []float32, src *byte, scale float32)
+	// Decode sets dst, which is padded, to the vector of dim components that a record stands for.
+	Decode func(dst []float32, r Record, dim int)
 	// Gather, Rule and Measure are the parts of a Step. Gather takes the links of a node, at least one and MaxLinks at
 	// most, writes the slots that were not visited to fresh, which has room for all links and stays as it is until
 	// Measure, marks them as visited and returns how many they are. Measure returns the slots that are below bound and their
@@ -65,7 +65,7 @@ func Choose() (*Set, error) {
 
 // Available returns the implementations that run on this processor, the fastest first. The last is plain Go.
 func Available() []*Set {
-	return append(assembly(), &Set{Name: "go", Dot: dotGo, L2: l2Go, Batch: batchGo, Halves: halvesGo, Bytes: bytesGo,
+	return append(assembly(), &Set{Name: "go", Dot: dotGo, L2: l2Go, Batch: batchGo, Halves: halvesGo, Decode: decodeGo,
 		Gather: gatherGo, Rule: ruleGo, Measure: measureGo, Fetch: fetchGo, Insert: insertGo})
 }
 

@@ -6,10 +6,10 @@ import "golang.org/x/sys/cpu"
 // uses the inner products of bytes that processors have since about 2018.
 func assembly() (sets []*Set) {
 	if cpu.ARM64.HasASIMDDP {
-		sets = append(sets, &Set{Name: "neondot", Dot: dotFloats, L2: l2Floats, Batch: batchSDOT, Halves: halves, Bytes: decodeBytes,
+		sets = append(sets, &Set{Name: "neondot", Dot: dotFloats, L2: l2Floats, Batch: batchSDOT, Halves: halves, Decode: decodeNEON,
 			Gather: gather, Rule: ruleSDOT, Measure: measureSDOT, Fetch: fetchLines, Insert: insertGo})
 	}
-	return append(sets, &Set{Name: "neon", Dot: dotFloats, L2: l2Floats, Batch: batchNEON, Halves: halves, Bytes: decodeBytes,
+	return append(sets, &Set{Name: "neon", Dot: dotFloats, L2: l2Floats, Batch: batchNEON, Halves: halves, Decode: decodeNEON,
 		Gather: gather, Rule: ruleNEON, Measure: measureNEON, Fetch: fetchLines, Insert: insertGo})
 }
 
@@ -20,7 +20,14 @@ func halves(dst []float32, src []uint16, scale float32) {
 	halvesNEON(&dst[0], &src[:len(dst)][0], len(dst), scale)
 }
 
-func decodeBytes(dst []float32, src *byte, scale float32) { bytesNEON(&dst[0], src, len(dst), scale) }
+func decodeNEON(dst []float32, r Record, dim int) {
+	var codes [pairSize]byte
+	for at := 0; at < dim; at += pairSize {
+		part := dst[at:min(len(dst), at+pairSize)]
+		bytesNEON(&part[0], r.pair(&codes, at, dim), len(part), r.Head.Scale)
+	}
+	clear(dst[dim:])
+}
 
 // In all of these n is a multiple of Lanes, and at least one Lanes.
 
