@@ -105,8 +105,8 @@ func (iv *inverted) check(c *checker) {
 	}
 }
 
-// plan chooses how many lists to look at: see SearchOptions.Probes. Under a filter it looks at as many matching points as
-// it would look at points without.
+// plan chooses how many lists to look at: see SearchOptions.Probes. Under a filter the nearest matches lie farther out, but
+// not as far as there are fewer: with 1/√selectivity times as many lists recall is the same or better.
 func (iv *inverted) plan(p searchPlan, k int, opt SearchOptions, selectivity float64) (searchPlan, float64) {
 	part := iv.current.Load()
 	points := float64(iv.size.Load())
@@ -122,9 +122,14 @@ func (iv *inverted) plan(p searchPlan, k int, opt SearchOptions, selectivity flo
 	if probes == 0 {
 		probes = probesFor(p.ef, len(part.lists))
 	}
-	probes = min(lists, math.Ceil(probes/max(selectivity, 1e-9)))
+	probes = min(lists, math.Ceil(probes/math.Sqrt(max(selectivity, 1e-9))))
 	p.probes = int(probes)
-	return p, minProbeCost + lists*centroidCost + probes/lists*points*entryCost
+	cost := minProbeCost + lists*centroidCost + probes/lists*points*entryCost
+	if selectivity < 1 {
+		offered := matchShare * float64(part.codes.rerank(k, p.ef)) / max(selectivity, 1e-9)
+		cost += min(offered, probes/lists*points) * matchCost
+	}
+	return p, cost
 }
 
 // What a search of lists costs, in distances of a scan of all points.
@@ -132,6 +137,8 @@ const (
 	minProbeCost = 100
 	centroidCost = 0.1
 	entryCost    = 0.1
+	matchCost    = 0.7 // of asking a filter: a look at the header of a slot
+	matchShare   = 1.5 // entries asked about, per one that is kept and matches
 )
 
 // probesFor returns how many of so many lists to look at for ef.

@@ -1,6 +1,7 @@
 package ann
 
 import (
+	"math"
 	"unsafe"
 
 	"github.com/freshet-io/freshet/ann/internal/cluster"
@@ -180,8 +181,12 @@ func (c productCodes) scan(r *reader, run *run, n int, list int, bound float32) 
 	c.quantiser.Scan(&s.table, run.codes, n, run.biases, base, bound, s.dists, s.below)
 }
 
-// rerank: few bits rank coarsely, so more are scored.
-func (c productCodes) rerank(k, ef int) int { return max(rerankMin, 3*k, ef) }
+// rerank: few bits rank coarsely, so more are scored; by how many more hardly depends on how many are looked at.
+func (c productCodes) rerank(k, ef int) int {
+	return max(rerankMin, 3*k, int(rerankPerRoot*math.Sqrt(float64(ef))))
+}
+
+const rerankPerRoot = 8
 
 func (c productCodes) bytes() int64 { return c.quantiser.Bytes() + int64(len(c.rotated.Data))*4 }
 

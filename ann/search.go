@@ -20,10 +20,12 @@ type Filter interface {
 // SearchOptions says how to search. The zero value asks for the defaults.
 type SearchOptions struct {
 	// Ef is the number of candidates that the walk keeps: more give better recall and take longer. Zero means
-	// Options.Ef; a value below k means k. An exact search ignores it.
+	// Options.Ef; a value below k means k. An exact search ignores it. Kinds with lists derive from it how many they look
+	// at, and IVFPQ how many it scores by their vectors.
 	Ef int
-	// Probes is the number of lists that a search of an inverted-file kind looks at. Zero derives it from Ef: see the
-	// package documentation. Other kinds ignore it.
+	// Probes is the number of lists that a search of kind IVFFlat, IVFPQ or IVFHNSW looks at: more give better recall and
+	// take longer. Zero means Ef × √lists / 64, at least 1. Under a filter it is divided by the root of the share of points
+	// that match. Other kinds ignore it.
 	Probes int
 	// Recall is the share of the true nearest that the search should find, from 0 (no target) to below 1. The index then
 	// chooses Ef and Probes by what it has measured, in the background, with points of its own as queries: queries that are
@@ -48,8 +50,8 @@ type Result struct {
 // returned. It reads one instant: the newest batch whose Apply has returned, or a later one, as a whole. A key appears
 // once, and none that was deleted before the call.
 //
-// With an index of kind HNSW the answer is approximate, unless opt.Exact is set, the points or the matches of the filter
-// are so few that they are compared one by one, or the walk finds fewer than k although more may be returned: then an
+// With kinds other than Flat the answer is approximate, unless opt.Exact is set, the points or the matches of the filter
+// are so few that they are compared one by one, or fewer than k are found although more may be returned: then an
 // exact scan takes over. Search allocates nothing but what dst needs to grow.
 func (ix *Index) Search(q []float32, k int, opt SearchOptions, dst []Result) ([]Result, error) {
 	norm, err := ix.space.check(q)
