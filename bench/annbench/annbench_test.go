@@ -28,7 +28,7 @@ func smallSet(t *testing.T, n int, metric ann.Metric) *dataset.Set {
 func TestRunWithoutPeers(t *testing.T) {
 	set := smallSet(t, 2500, ann.Cosine)
 	r, err := Run(context.Background(), Options{Set: set, Ours: []ann.Options{{FlatBelow: -1}, {Kind: ann.Flat}}, CPU: -1, K: 10, M: []int{4, 8},
-		Efc: []int{20}, Ef: []int{5, 10, 40}, Rounds: 2, Seconds: 0.001, Target: 0.9, Log: io.Discard})
+		Efc: []int{20}, Ef: []int{5, 10, 40}, Rounds: 2, Seconds: 0.001, Target: 0.9, Until: 1, Log: io.Discard})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,15 +26,16 @@ type Options struct {
 	CPU     int // processor to pin to; negative: none
 	K       int
 	M, Efc  []int // all pairs are built
-	Ef      []int // ascending; a sweep stops at StopRecall or when it no longer grows
+	Ef      []int   // ascending
+	Until   float64 // recall at which a sweep of ef stops; it also stops where recall hardly grows
 	Rounds  int
 	Seconds float64 // processor seconds per point and round
 	Target  float64 // recall at which engines are compared
 	Log     io.Writer
 }
 
-// StopRecall ends the sweep of ef: beyond it curves only get slower.
-const StopRecall = 0.9985
+// DefaultUntil is the recall at which a sweep of ef ends: what lies beyond takes the most time and decides nothing.
+const DefaultUntil = 0.995
 
 // DefaultEf is a sweep of ef in steps of about a fifth, which interpolation needs.
 func DefaultEf() []int {
@@ -63,6 +64,10 @@ type Result struct {
 
 // Run builds every engine with every pair of M and efConstruction and measures the curve of each.
 func Run(ctx context.Context, o Options) (*Result, error) {
+	if !slices.ContainsFunc(o.Ef, func(ef int) bool { return ef >= o.K }) || len(o.M) == 0 || len(o.Efc) == 0 || o.Rounds < 1 {
+		return nil, fmt.Errorf("annbench: M %v, efConstruction %v, ef %v, %d rounds: each must have a value, and ef one of at least k = %d",
+			o.M, o.Efc, o.Ef, o.Rounds, o.K)
+	}
 	scorer, err := newScorer(o.Set, o.K)
 	if err != nil {
 		return nil, err
@@ -190,12 +195,12 @@ func (b *built) prepare(ctx context.Context, o Options, s *scorer) (err error) {
 		}
 		p := &point{ef: ef, recall: s.recall(answers)}
 		b.points = append(b.points, p)
-		if p.recall > best+1e-4 {
+		if p.recall >= best+leastGain {
 			best, stale = p.recall, 0
 		} else {
 			stale++
 		}
-		if p.recall >= StopRecall || stale >= staleSteps || ctx.Err() != nil {
+		if p.recall >= o.Until || stale >= staleSteps || ctx.Err() != nil {
 			break
 		}
 	}
@@ -204,8 +209,11 @@ func (b *built) prepare(ctx context.Context, o Options, s *scorer) (err error) {
 	return ctx.Err()
 }
 
-// staleSteps is how many steps of ef in a row may bring nothing before a sweep ends.
-const staleSteps = 3
+// A sweep ends when so many steps of ef in a row gained less recall than this.
+const (
+	staleSteps = 3
+	leastGain  = 0.0005
+)
 
 // round times every point once.
 func (b *built) round(o Options) error {

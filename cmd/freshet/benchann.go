@@ -62,6 +62,7 @@ func newBenchANN() *cobra.Command {
 	f.IntSliceVar(&o.M, "m", []int{16, 24}, "links per point")
 	f.IntSliceVar(&o.Efc, "efc", []int{100, 200}, "candidates while building")
 	f.IntSliceVar(&o.Ef, "ef", annbench.DefaultEf(), "candidates while searching")
+	f.Float64Var(&o.Until, "until", annbench.DefaultUntil, "recall at which the sweep of --ef stops")
 	f.IntVar(&o.K, "k", 10, "neighbours")
 	f.IntVar(&o.CPU, "cpu", 0, "processor to pin to; -1 for none")
 	f.IntVar(&o.Rounds, "rounds", 3, "timed rounds of every engine; the best counts")
