@@ -107,7 +107,7 @@ func (c *checker) graph() {
 		if c.live(slot) {
 			nodes++
 		}
-		for level := int(h.level.Load()); level >= 0; level-- {
+		for level := h.level(); level >= 0; level-- {
 			c.row(slot, level)
 		}
 	}
@@ -134,7 +134,7 @@ func (c *checker) row(slot uint32, level int) {
 			continue
 		}
 		h := c.ix.slots.header(to)
-		if !h.is(linked) && !h.is(retired) || int(h.level.Load()) < level {
+		if !h.is(linked) && !h.is(retired) || h.level() < level {
 			c.report(ProblemBadLink, slot, "a link on level %d leads to slot %d, which is not there", level, to)
 		}
 	}

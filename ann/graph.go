@@ -66,7 +66,7 @@ func (g *graph) row(slot uint32, level int) links {
 	if level == 0 {
 		return unsafe.Slice((*atomic.Uint32)(g.rows.at(slot)), g.m0)
 	}
-	row := g.slots.header(slot).upper.Load()
+	row := g.slots.header(slot).upper()
 	for ; level > 1 && row != noRow; level-- {
 		row = g.upperRow(row).next.Load()
 	}
@@ -123,10 +123,14 @@ func (g *graph) levelOf(slot uint32, seq uint64) int {
 	return min(int(-math.Log(u)/math.Log(float64(g.m))), maxLevel)
 }
 
-// addRows gives slot empty rows on the levels up to level.
-func (g *graph) addRows(slot uint32, level int) {
+// addRows gives slot empty rows on the levels up to level, or, when there are no more rows, on the lowest level only. It
+// returns the level that the slot has.
+func (g *graph) addRows(slot uint32, level int) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if len(g.upperFree)+int(maxUpper-g.upperEnd) < level {
+		level = 0
+	}
 	g.rows.grow(slot)
 	g.row(slot, 0).set(nil)
 	h := g.slots.header(slot)
@@ -144,12 +148,12 @@ func (g *graph) addRows(slot uint32, level int) {
 		u.next.Store(above)
 		above = row
 	}
-	h.upper.Store(above)
-	h.level.Store(uint32(level))
+	h.setRows(level, above)
 	for l := 1; l <= level; l++ {
 		g.row(slot, l).set(nil)
 	}
 	g.nodes.Add(1)
+	return level
 }
 
 // dropRows frees the rows of slot, to which no link is left and no walk is on its way.
@@ -158,14 +162,13 @@ func (g *graph) dropRows(slot uint32) {
 	defer g.mu.Unlock()
 	g.row(slot, 0).set(nil)
 	h := g.slots.header(slot)
-	for row := h.upper.Load(); row != noRow; {
+	for row := h.upper(); row != noRow; {
 		u := g.upperRow(row)
 		g.upperFree = append(g.upperFree, row)
 		u.owner.Store(noSlot)
 		row = u.next.Load()
 	}
-	h.upper.Store(noRow)
-	h.level.Store(0)
+	h.setRows(0, noRow)
 	g.nodes.Add(-1)
 }
 
@@ -196,8 +199,8 @@ func (g *graph) replaceEntry(slot uint32) bool {
 	}
 	best, top := uint32(noSlot), -1
 	consider := func(s uint32) {
-		if h := g.slots.header(s); s != slot && h.is(linked) && h.alive() && int(h.level.Load()) > top {
-			best, top = s, int(h.level.Load())
+		if h := g.slots.header(s); s != slot && h.is(linked) && h.alive() && h.level() > top {
+			best, top = s, h.level()
 		}
 	}
 	for row := uint32(1); row < g.upperEnd; row++ {

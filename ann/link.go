@@ -17,7 +17,7 @@ type linkScratch struct {
 // links are written: every neighbour was alive after the pin, so no sweep that could free it has begun (sweep.go).
 func (g *graph) insert(r *reader, slot uint32, efConstruction int) {
 	level := g.levelOf(slot, g.slots.header(slot).born.Load())
-	g.addRows(slot, level)
+	level = g.addRows(slot, level)
 	g.connect(r, slot, level, efConstruction)
 }
 

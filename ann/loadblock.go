@@ -139,7 +139,9 @@ func (b *blockLoader) rows(body []byte, slot uint32, level int) ([]byte, error) 
 		return nil, damaged("point %d has level %d: at most %d is possible", slot-1, level, maxLevel)
 	}
 	if b.links {
-		b.ix.graph.addRows(slot, level)
+		if b.ix.graph.addRows(slot, level) < level {
+			return nil, damaged("point %d is on level %d, where there is no room for so many points", slot-1, level)
+		}
 	} else {
 		b.ix.slots.enterBuffer(slot)
 	}

@@ -136,7 +136,7 @@ func (l *loader) prune(points uint32) {
 			if !h.is(linked) {
 				continue
 			}
-			for level := int(h.level.Load()); level >= lowest; level-- {
+			for level := h.level(); level >= lowest; level-- {
 				scratch = l.pruneRow(g.row(slot, level), level, scratch)
 			}
 		}
@@ -148,7 +148,7 @@ func (l *loader) pruneRow(row links, level int, scratch []uint32) []uint32 {
 	scratch = row.appendTo(scratch[:0])
 	keep := scratch[:0]
 	for _, to := range scratch {
-		if !s.buffer.has(to) && (level == 0 || int(s.header(to).level.Load()) >= level) {
+		if !s.buffer.has(to) && (level == 0 || s.header(to).level() >= level) {
 			keep = append(keep, to)
 		}
 	}
@@ -163,14 +163,14 @@ func (l *loader) pruneRow(row links, level int, scratch []uint32) []uint32 {
 func (l *loader) chooseEntry(points uint32) {
 	s, g := &l.ix.slots, l.ix.graph
 	if slot := l.header.entry + 1; l.header.entry != noOrdinal {
-		if h := s.header(slot); h.is(linked) && h.level.Load() == l.header.entryLevel {
+		if h := s.header(slot); h.is(linked) && uint32(h.level()) == l.header.entryLevel {
 			g.raiseEntry(slot, int(l.header.entryLevel), true)
 			return
 		}
 	}
 	for slot := uint32(1); slot <= points; slot++ {
 		if h := s.header(slot); h.is(linked) {
-			g.raiseEntry(slot, int(h.level.Load()), false)
+			g.raiseEntry(slot, h.level(), false)
 		}
 	}
 }

@@ -12,7 +12,7 @@ const repairLinks = 6
 // The reader is pinned and walks, for the reason given at insert.
 func (g *graph) repair(r *reader, slot uint32) {
 	g.replaceEntry(slot)
-	for level := int(g.slots.header(slot).level.Load()); level >= 0; level-- {
+	for level := g.slots.header(slot).level(); level >= 0; level-- {
 		g.repairLevel(r, slot, level)
 	}
 }

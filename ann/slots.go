@@ -41,16 +41,46 @@ type slotHeader struct {
 	born  atomic.Uint64 // first sequence that sees it
 	died  atomic.Uint64 // first sequence that does not
 	prev  atomic.Uint32 // slot of the key's version before this one; older readers follow it
-	state atomic.Uint32
-	upper atomic.Uint32 // first row above the lowest level, or noRow
-	level atomic.Uint32 // highest level of its links
+	place atomic.Uint32 // state, highest level of its links, and first row above the lowest level, or noRow
 }
 
-func (h *slotHeader) is(s state) bool { return state(h.state.Load()) == s }
-func (h *slotHeader) set(s state)     { h.state.Store(uint32(s)) }
-func (h *slotHeader) move(from, to state) bool {
-	return h.state.CompareAndSwap(uint32(from), uint32(to))
+// Bits of a header's place: 3 of the state, 4 of the level, the others of the row.
+const (
+	stateMask  = 1<<3 - 1
+	levelShift = 3
+	levelMask  = 1<<4 - 1
+	upperShift = 7
+	maxUpper   = 1 << (32 - upperShift) // rows above the lowest level
+)
+
+func (h *slotHeader) is(s state) bool { return state(h.place.Load()&stateMask) == s }
+func (h *slotHeader) level() int      { return int(h.place.Load() >> levelShift & levelMask) }
+func (h *slotHeader) upper() uint32   { return h.place.Load() >> upperShift }
+
+// set moves h to a state, whatever it was in.
+func (h *slotHeader) set(s state) {
+	for old := h.place.Load(); !h.place.CompareAndSwap(old, old&^stateMask|uint32(s)); {
+		old = h.place.Load()
+	}
 }
+
+// move moves h from one state to another, and reports false when it is in another.
+func (h *slotHeader) move(from, to state) bool {
+	for old := h.place.Load(); state(old&stateMask) == from; old = h.place.Load() {
+		if h.place.CompareAndSwap(old, old&^stateMask|uint32(to)) {
+			return true
+		}
+	}
+	return false
+}
+
+// setRows says which rows h has above the lowest level.
+func (h *slotHeader) setRows(level int, upper uint32) {
+	for old := h.place.Load(); !h.place.CompareAndSwap(old, old&stateMask|uint32(level)<<levelShift|upper<<upperShift); {
+		old = h.place.Load()
+	}
+}
+
 func (h *slotHeader) alive() bool { return h.died.Load() == forever }
 
 // visibleAt reports whether a reader pinned at seq sees the slot. It reads died before born: a slot that is used again

@@ -238,7 +238,7 @@ func (s *snapshotWriter) flush() error {
 // snapshotLevel is the level of a slot, or levelUnlinked.
 func (ix *Index) snapshotLevel(slot uint32) byte {
 	if h := ix.slots.header(slot); ix.graph != nil && (h.is(linked) || h.is(retired)) {
-		return byte(h.level.Load())
+		return byte(h.level())
 	}
 	return levelUnlinked
 }

@@ -54,7 +54,7 @@ func (g *graph) sweepNode(slot uint32, set slotSet, scratch []uint32) []uint32 {
 	mu := g.lock(slot)
 	mu.Lock()
 	defer mu.Unlock()
-	for level := int(g.slots.header(slot).level.Load()); level >= 0; level-- {
+	for level := g.slots.header(slot).level(); level >= 0; level-- {
 		row := g.row(slot, level)
 		scratch = row.appendTo(scratch[:0])
 		keep := scratch[:0]
