@@ -9,9 +9,10 @@ type Precision uint8
 const (
 	// Float32 keeps vectors as they came, under cosine normalised: 4 bytes per component.
 	Float32 Precision = iota
-	// Float16 rounds every component to 11 significant bits, relative to itself down to 2^-28 of the largest one and
-	// absolute below: 2 bytes per component. Vectors have a scale each, so that those with components beyond the range
-	// of a half-precision number, such as 1e6 or 1e-6, are as exact as others.
+	// Float16 rounds every component to 11 significant bits, and small ones to a multiple of a smallest step: 2 bytes per
+	// component. Under cosine, where no component is above 1, the step is 2^-24. Under the other metrics vectors have a
+	// scale each, of 4 bytes, and the step is 2^-38 of the largest component or less: so vectors with components that no
+	// half-precision number can have, such as 1e6 or 1e-9, are as exact as others.
 	Float16
 	// Int8 keeps the codes only: 1 byte per component, 1/254 of the largest component off at most. Results are ranked
 	// by the vectors that the codes stand for, and an exact search is exact with respect to those.

@@ -2,10 +2,13 @@ package ann
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // diskIndex returns an index with n points that has its vectors in a file, and these.
@@ -106,4 +109,34 @@ func TestUnwritableVectors(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("after Close the folder holds %v, error %v", left, err)
 	}
+}
+
+// TestForgottenIndexIsClosed drops an index without closing it: the collector must find it, although it refers to itself,
+// and give back what it has outside the heap.
+func TestForgottenIndexIsClosed(t *testing.T) {
+	file := func() *os.File {
+		ix, err := New(Options{Dim: 300, Kind: HNSWDisk, Dir: t.TempDir(), FlatBelow: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := make([]float32, 300)
+		for key := range uint64(2000) {
+			v[key%300]++
+			if err := ix.Apply([]Op{{key, v}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := ix.Search(v, 10, SearchOptions{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		return ix.resources.file.file
+	}()
+	for range 1000 { // the last worker ends some time after its last job, and cleanups run some time after a collection
+		runtime.GC()
+		if _, err := file.Stat(); errors.Is(err, os.ErrClosed) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("the file of an index that nobody has any more is open")
 }
