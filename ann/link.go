@@ -153,7 +153,7 @@ func (g *graph) forceLink(node, slot uint32, level int) {
 // aim makes q stand for the node of slot.
 func (g *graph) aim(q *kernel.Query, slot uint32) {
 	record := g.slots.record(slot)
-	q.SetRecord(record, g.space.dim, g.space.linkForm(record))
+	g.space.kernel.SetRecord(q, record, g.space.dim, g.space.linkForm(record))
 }
 
 // rank returns the live ones of list with their distances to node, in the order of the list. It is valid until the next

@@ -73,7 +73,7 @@ func (p *partition) nearest(s *listScratch, v []float32) (list int, dist float32
 			return list, sp.kernel.L2(v, p.centroid(list))
 		}
 	}
-	s.coarse.Set(v[:sp.dim], kernel.Form{Bias: 1, Base: sp.kernel.Dot(v, v), Weight: 2})
+	sp.kernel.SetVector(&s.coarse, v[:sp.dim], kernel.Form{Bias: 1, Base: sp.kernel.Dot(v, v), Weight: 2})
 	return p.centroids.Nearest(&s.coarse, &s.all)
 }
 
@@ -95,7 +95,7 @@ func (p *partition) rank(s *listScratch, q []float32, n int) {
 	if sp.metric == InnerProduct {
 		form = kernel.Form{Weight: 1}
 	}
-	s.coarse.Set(q[:sp.dim], form)
+	sp.kernel.SetVector(&s.coarse, q[:sp.dim], form)
 	s.best.reset(n)
 	bound := s.best.bound()
 	for i, d := range p.centroids.Distances(&s.coarse, &s.all) {

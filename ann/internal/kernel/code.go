@@ -13,7 +13,7 @@ import (
 // half of their memory, which is what it waits for. Block b of a plane has the bits of components 128b+j in the lower
 // half of byte j, and those of components 128b+64+j in its upper half.
 //
-// What the padding holds does not matter, since a Query is zero there.
+// Padding is coded as zeros.
 type Record struct {
 	Head  *Head
 	Codes unsafe.Pointer
@@ -64,7 +64,15 @@ func (r Record) Encode(v []float32, bias float32) {
 	for i, x := range v {
 		codes[i] = byte(quantise(x, inverse) + zeroCode)
 	}
+	pad(codes, len(v))
 	r.pack(codes, len(v))
+}
+
+// pad codes the padding behind dim components.
+func pad(codes []byte, dim int) {
+	for i := dim; i < len(codes); i++ {
+		codes[i] = zeroCode
+	}
 }
 
 // pack writes codes in order of components, padded to CodeSize.
@@ -106,19 +114,22 @@ func putWord(b []byte, x uint64) { binary.LittleEndian.PutUint64(b, x) }
 
 // scaleOf returns the step between codes of v, and its inverse.
 func scaleOf(v []float32) (scale float32, inverse float64) {
-	largest := float32(0)
+	largest := uint32(0) // finite floats without sign are in the order of their bits
 	for _, x := range v {
-		largest = max(largest, x, -x)
+		largest = max(largest, math.Float32bits(x)&^(1<<31))
 	}
-	scale = largest / maxCode
+	scale = math.Float32frombits(largest) / maxCode
 	if scale == 0 || math.IsInf(1/float64(scale), 0) {
 		return 0, 0
 	}
 	return scale, 1 / float64(scale)
 }
 
+// quantise returns x times inverse, which is at most maxCode but for rounding, as the nearest integer, ties to even: to
+// add a number in whose neighbourhood doubles are integers rounds.
 func quantise(x float32, inverse float64) int {
-	return max(-maxCode, min(maxCode, int(math.RoundToEven(float64(x)*inverse))))
+	const integers = 3 << 51
+	return int(int32(uint32(math.Float64bits(float64(float64(x)*inverse) + integers))))
 }
 
 // Query is a vector that records are compared with. The distance to a record with codes c is
@@ -133,32 +144,45 @@ type Query struct {
 	offset int32   // zeroCode × Σ codes: what unsigned products add up too much
 	rough  float32 // see Step: what is added to an inner product with the upper halves of codes
 	dim    int
+	// deviation is the standard deviation of an inner product with codes, from rounding these and those of q.
+	deviation float32
 }
+
+// Deviation returns the standard deviation of the distance to a record: how far it is, about, from what it would be
+// without rounding to codes.
+func (q *Query) Deviation(h *Head) float32 { return h.Scale * q.weight * q.deviation }
 
 // Form is the form of a distance: Bias × the bias of a record + Base − Weight × the inner product. Weight is positive.
 type Form struct{ Bias, Base, Weight float32 }
 
-// Set makes q stand for v.
-func (q *Query) Set(v []float32, form Form) {
+// SetVector makes q stand for v.
+func (s *Set) SetVector(q *Query, v []float32, form Form) {
 	q.resize(len(v))
 	scale, inverse := scaleOf(v)
 	for i, x := range v {
 		q.codes[i] = int8(quantise(x, inverse))
 	}
-	q.finish(form, scale)
+	clear(q.codes[len(v):])
+	sum, squares := s.sums(q.codes)
+	q.finish(form, scale, sum, squares)
 }
 
 // SetRecord makes q stand for a record of dim components.
-func (q *Query) SetRecord(r Record, dim int, form Form) {
+func (s *Set) SetRecord(q *Query, r Record, dim int, form Form) {
 	q.resize(dim)
-	codes := unsafe.Slice((*byte)(unsafe.Pointer(&q.codes[0])), len(q.codes))
-	r.unpack(codes, dim)
+	s.signed(q.codes, r.Codes, dim)
+	sum, squares := s.sums(q.codes)
+	q.finish(form, r.Head.Scale, sum, squares)
+}
+
+// signedGo writes codes in order of components, less zeroCode.
+func signedGo(dst []int8, codes unsafe.Pointer, dim int) {
+	bytes := unsafe.Slice((*byte)(unsafe.Pointer(&dst[0])), len(dst))
+	Record{nil, codes}.unpack(bytes, dim)
 	const zeros = 0x8080808080808080
-	for at := 0; at < len(codes); at += 8 {
-		putWord(codes[at:], word(codes[at:])^zeros)
+	for at := 0; at < len(bytes); at += 8 {
+		putWord(bytes[at:], word(bytes[at:])^zeros)
 	}
-	clear(codes[dim:])
-	q.finish(form, r.Head.Scale)
 }
 
 func (q *Query) resize(dim int) {
@@ -168,14 +192,15 @@ func (q *Query) resize(dim int) {
 	q.dim = dim
 }
 
-func (q *Query) finish(form Form, scale float32) {
-	sum, squares := sums(q.codes)
+func (q *Query) finish(form Form, scale float32, sum, squares int32) {
 	q.Form, q.weight, q.offset = form, scale*form.Weight, zeroCode*sum
-	q.rough = float32((nibbleMean-zeroCode)*float64(sum) + roughMargin*nibbleDev*math.Sqrt(float64(squares)))
+	norm := math.Sqrt(float64(squares))
+	q.rough = float32((nibbleMean-zeroCode)*float64(sum) + roughMargin*nibbleDev*norm)
+	q.deviation = float32(math.Sqrt(2.0/12) * norm)
 }
 
-// sums returns Σ c and Σ c².
-func sums(codes []int8) (sum, squares int32) {
+// sumsGo returns Σ c and Σ c².
+func sumsGo(codes []int8) (sum, squares int32) {
 	var s0, s1, q0, q1 int32
 	for ; len(codes) >= 2; codes = codes[2:] {
 		a, b := int32(codes[0]), int32(codes[1])

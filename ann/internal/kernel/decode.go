@@ -132,6 +132,7 @@ func (r Record) SetStored(src []byte) bool {
 	var room [512]byte
 	codes := append(room[:0], make([]byte, CodeSize(len(src)))...)
 	copy(codes, src)
+	pad(codes, len(src))
 	r.pack(codes, len(src))
 	sound := scale >= 0 && scale <= math.MaxFloat32/maxCode && bias >= 0 && bias <= math.MaxFloat32
 	for _, c := range src {

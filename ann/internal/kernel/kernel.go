@@ -39,6 +39,10 @@ type Set struct {
 	Gather  func(s *Step, links []atomic.Uint32, fresh []uint32) int
 	Rule    func(s *Step, bound float32)
 	Measure func(s *Step, bound float32) (slots []uint32, dists []float32)
+	// signed writes the codes of a record of dim components to dst, in their order and less zeroCode. sums returns Σ c and
+	// Σ c² of codes, of which there is a multiple of 64.
+	signed func(dst []int8, codes unsafe.Pointer, dim int)
+	sums   func(codes []int8) (sum, squares int32)
 	// Fetch asks for the memory of n bytes, one line at least, without waiting for it.
 	Fetch func(p unsafe.Pointer, n int)
 	// Insert adds a slot at a distance below l.Bound() behind those that are as near, drops the farthest when the list is
@@ -66,7 +70,7 @@ func Choose() (*Set, error) {
 // Available returns the implementations that run on this processor, the fastest first. The last is plain Go.
 func Available() []*Set {
 	return append(assembly(), &Set{Name: "go", Dot: dotGo, L2: l2Go, Batch: batchGo, Halves: halvesGo, Decode: decodeGo,
-		Gather: gatherGo, Rule: ruleGo, Measure: measureGo, Fetch: fetchGo, Insert: insertGo})
+		Gather: gatherGo, Rule: ruleGo, Measure: measureGo, Fetch: fetchGo, signed: signedGo, sums: sumsGo, Insert: insertGo})
 }
 
 func fetchGo(unsafe.Pointer, int) {}

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"golang.org/x/sys/cpu"
+	"unsafe"
 )
 
 // assembly returns the implementations in assembly that this processor can run, the fastest first.
@@ -9,11 +10,11 @@ func assembly() (sets []*Set) {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512VNNI &&
 		cpu.X86.HasBMI1 && cpu.X86.HasBMI2 && cpu.X86.HasPOPCNT {
 		sets = append(sets, &Set{Name: "avx512", Dot: dot512, L2: l2512, Batch: batch512, Halves: halves512, Decode: decode512,
-			Gather: gather, Rule: rule512, Measure: measure512, Fetch: fetch, Insert: insert512})
+			Gather: gather, Rule: rule512, Measure: measure512, Fetch: fetch, signed: signed512, sums: sums512, Insert: insert512})
 	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasF16C && cpu.X86.HasBMI1 && cpu.X86.HasBMI2 {
 		sets = append(sets, &Set{Name: "avx2", Dot: dot256, L2: l2256, Batch: batch256, Halves: halves256, Decode: decode256,
-			Gather: gather, Rule: rule256, Measure: measure256, Fetch: fetch, Insert: insertGo})
+			Gather: gather, Rule: rule256, Measure: measure256, Fetch: fetch, signed: signed256, sums: sums256, Insert: insertGo})
 	}
 	return sets
 }
@@ -39,6 +40,25 @@ func batch256(q *Query, records []Record, out []float32) {
 	}
 }
 
+func signed512(dst []int8, codes unsafe.Pointer, dim int) {
+	if plane := planeBlocks(dim) * blockSize; plane > 0 {
+		signedAVX512(&dst[0], codes, plane)
+	} else {
+		signedGo(dst, codes, dim)
+	}
+}
+
+func signed256(dst []int8, codes unsafe.Pointer, dim int) {
+	if plane := planeBlocks(dim) * blockSize; plane > 0 {
+		signedAVX2(&dst[0], codes, plane)
+	} else {
+		signedGo(dst, codes, dim)
+	}
+}
+
+func sums512(codes []int8) (sum, squares int32) { return sumsAVX512(&codes[0], len(codes)) }
+func sums256(codes []int8) (sum, squares int32) { return sumsAVX2(&codes[0], len(codes)) }
+
 // In all of these n is a multiple of Lanes, and at least one Lanes.
 
 //go:noescape
@@ -58,3 +78,15 @@ func batchAVX512(q *int8, plane, lines int, offset int32, bias, base, weight flo
 
 //go:noescape
 func batchAVX2(q *int8, plane, lines int, offset int32, bias, base, weight float32, records *Record, n int, out *float32)
+
+//go:noescape
+func signedAVX512(dst *int8, codes unsafe.Pointer, plane int)
+
+//go:noescape
+func signedAVX2(dst *int8, codes unsafe.Pointer, plane int)
+
+//go:noescape
+func sumsAVX512(codes *int8, n int) (sum, squares int32)
+
+//go:noescape
+func sumsAVX2(codes *int8, n int) (sum, squares int32)

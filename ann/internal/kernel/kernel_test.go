@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -114,9 +115,9 @@ func TestCodesAgree(t *testing.T) {
 	for _, dim := range []int{2, 3, 31, 32, 33, 50, 63, 64, 65, 100, 127, 128, 129, 192, 256, 300, 768, 4096} {
 		for _, n := range []int{0, 1, 2, 3, 4, 5, 9, 33} {
 			list := records(rng, dim, n+1)
-			q.Set(gauss(rng, dim), Form{0.5, 1, 2})
+			reference().SetVector(&q, gauss(rng, dim), Form{0.5, 1, 2})
 			compareCodes(t, &q, list[:n])
-			q.SetRecord(list[n], dim, Form{1, 0.5, 1})
+			reference().SetRecord(&q, list[n], dim, Form{1, 0.5, 1})
 			compareCodes(t, &q, list)
 		}
 	}
@@ -133,7 +134,7 @@ func TestExtremeCodes(t *testing.T) {
 			r := NewRecord(dim)
 			r.Encode(b, 0)
 			var q Query
-			q.Set(a, Form{0, 0, 1})
+			reference().SetVector(&q, a, Form{0, 0, 1})
 			list := []Record{r}
 			compareCodes(t, &q, list)
 			out := make([]float32, 1)
@@ -155,20 +156,20 @@ func TestCodesAreClose(t *testing.T) {
 	for range 100 {
 		a, b := gauss(rng, dim), gauss(rng, dim)
 		list[0].Encode(b, 7)
-		q.Set(a, Form{1, 1, 1})
+		reference().SetVector(&q, a, Form{1, 1, 1})
 		reference().Batch(&q, list, out)
 		want := 8 - reference().Dot(a, b)
 		if math.Abs(float64(out[0]-want)) > 0.6 { // a component is off by at most half a step, about 0.012
 			t.Errorf("distance %v, want about %v", out[0], want)
 		}
-		r.SetRecord(list[0], dim, Form{1, 0, 1})
+		reference().SetRecord(&r, list[0], dim, Form{1, 0, 1})
 		reference().Batch(&r, list, out)
 		if self := 7 - reference().Dot(b, b); math.Abs(float64(out[0]-self)) > 1.5 {
 			t.Errorf("distance to itself %v, want about %v", out[0], self)
 		}
 	}
 	list[0].Encode(make([]float32, dim), 3)
-	q.Set(make([]float32, dim), Form{1, 1, 1})
+	reference().SetVector(&q, make([]float32, dim), Form{1, 1, 1})
 	if reference().Batch(&q, list, out); out[0] != 4 {
 		t.Errorf("distance of zero vectors is %v, want bias + base = 4", out[0])
 	}
@@ -177,10 +178,18 @@ func TestCodesAreClose(t *testing.T) {
 // TestSetRecord compares a query made from a record with its codes, one by one.
 func TestSetRecord(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
-	for _, dim := range []int{2, 7, 8, 9, 63, 64, 65, 127, 128, 129, 1024, 1025, 2050, 4096} {
+	for _, dim := range []int{2, 7, 8, 9, 63, 64, 65, 127, 128, 129, 300, 768, 1024, 1025, 2050, 4096} {
 		for _, r := range append(records(rng, dim, 3), full(dim)) {
+			for _, s := range Available() {
+				var want, got Query
+				reference().SetRecord(&want, r, dim, Form{1, 1, 1})
+				s.SetRecord(&got, r, dim, Form{1, 1, 1})
+				if !slices.Equal(got.codes, want.codes) || got.offset != want.offset || got.rough != want.rough {
+					t.Fatalf("%s: dimension %d: a query made from a record differs from plain Go's", s.Name, dim)
+				}
+			}
 			var q Query
-			q.SetRecord(r, dim, Form{1, 1, 1})
+			reference().SetRecord(&q, r, dim, Form{1, 1, 1})
 			sum := int32(0)
 			for i, c := range r.AppendStored(nil, dim)[storedHead:] {
 				if q.codes[i] != int8(int(c)-zeroCode) {
@@ -250,9 +259,9 @@ func FuzzCodes(f *testing.F) {
 		d := 2 + int(dim)%4095
 		list := records(rng, d, 1+int(n)%40)
 		var q Query
-		q.Set(gauss(rng, d), Form{rng.Float32(), rng.Float32(), rng.Float32()})
+		reference().SetVector(&q, gauss(rng, d), Form{rng.Float32(), rng.Float32(), rng.Float32()})
 		compareCodes(t, &q, list)
-		q.SetRecord(list[0], d, Form{rng.Float32(), rng.Float32(), rng.Float32()})
+		reference().SetRecord(&q, list[0], d, Form{rng.Float32(), rng.Float32(), rng.Float32()})
 		compareCodes(t, &q, list)
 	})
 }
@@ -278,7 +287,7 @@ func BenchmarkCodes(b *testing.B) {
 		for _, dim := range []int{64, 128, 256, 768} {
 			list := records(rng, dim, 32)
 			var q Query
-			q.Set(gauss(rng, dim), Form{1, 1, 1})
+			reference().SetVector(&q, gauss(rng, dim), Form{1, 1, 1})
 			b.Run(fmt.Sprintf("%s/%d", s.Name, dim), func(b *testing.B) {
 				for b.Loop() {
 					s.Batch(&q, list, out)
