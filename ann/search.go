@@ -220,14 +220,7 @@ func (ix *Index) scanBuffer(r *reader, f Filter) {
 	}
 }
 
-// A walk ranks by codes, which are a little off: the best rerankFactor × k nodes by codes, and rerankMin at least, are
-// scored by their stored vectors.
-const (
-	rerankFactor = 1.5
-	rerankMin    = 30
-)
-
-// walkGraph scores the nodes that a walk finds. It reports false when the walk ran out of budget.
+// walkGraph scores what a walk finds. It reports false when the walk ran out of budget.
 func (ix *Index) walkGraph(r *reader, p searchPlan, f Filter) bool {
 	near, level := ix.graph.descend(r, 0)
 	if level < 0 {
@@ -239,18 +232,6 @@ func (ix *Index) walkGraph(r *reader, p searchPlan, f Filter) bool {
 		return false
 	}
 	r.admission.filter = nil
-	left := shortlistLen(r.results.k)
-	for _, c := range r.gathered() {
-		if left == 0 {
-			break
-		}
-		if !r.scanned.visit(c.slot) {
-			continue
-		}
-		if h := ix.slots.header(c.slot); h.visibleAt(r.seq) {
-			ix.offer(r, c.slot, h.key.Load())
-			left--
-		}
-	}
+	ix.rerank(r)
 	return true
 }

@@ -59,6 +59,19 @@ func (s *space) score(a, b []float32) float32 {
 	}
 }
 
+// distance returns the distance of a search, as walks measure it, to what has this score.
+func (s *space) distance(score float32) float32 {
+	switch s.metric {
+	case L2:
+		d := 1/score - 1
+		return d * d
+	case InnerProduct:
+		return -score
+	default:
+		return 1 - score
+	}
+}
+
 var (
 	errZeroNorm = errors.New("every component is zero, which has no direction: cosine needs one, inner_product and l2 do not")
 	errTooLong  = fmt.Errorf("its squared norm is above %g: scale the vectors down", float64(maxNormSquared))

@@ -67,6 +67,13 @@ func (v *vectors) read(slot uint32, scratch []float32) ([]float32, error) {
 	return scratch, nil
 }
 
+// fetch asks for the memory of the vector of slot, without waiting for it.
+func (v *vectors) fetch(slot uint32) {
+	if v.inMemory() {
+		v.kernel.Fetch(v.memory.at(slot), int(v.memory.Stride))
+	}
+}
+
 // write stores x, padded and prepared, in slot, which nobody can see, and sets x to what read will return. Under Int8,
 // where the codes are the vector, it does nothing.
 func (v *vectors) write(slot uint32, x []float32) error {
