@@ -192,7 +192,15 @@ func (v *vectors) restoreStored(slot uint32, src []byte, scratch []float32) erro
 
 // floatsOf sets the first components of dst to the float32 numbers of src, little-endian.
 func floatsOf(dst []float32, src []byte) {
-	for i := range len(src) / 4 {
+	n := len(src) / 4
+	if littleEndian {
+		copy(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(dst[:n]))), 4*n), src)
+		return
+	}
+	for i := range n {
 		dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
 	}
 }
+
+// littleEndian reports whether this machine keeps numbers as snapshots do.
+var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1

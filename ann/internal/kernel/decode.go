@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 	"unsafe"
@@ -135,8 +136,5 @@ func (r Record) SetStored(src []byte) bool {
 	pad(codes, len(src))
 	r.pack(codes, len(src))
 	sound := scale >= 0 && scale <= math.MaxFloat32/maxCode && bias >= 0 && bias <= math.MaxFloat32
-	for _, c := range src {
-		sound = sound && c > 0
-	}
-	return sound
+	return sound && bytes.IndexByte(src, 0) < 0
 }
