@@ -25,7 +25,7 @@ type Options struct {
 	Venv    string
 	CPU     int // processor to pin to; negative: none
 	K       int
-	M, Efc  []int // all pairs are built
+	M, Efc  []int   // all pairs are built
 	Ef      []int   // ascending
 	Until   float64 // recall at which a sweep of ef stops; it also stops where recall hardly grows
 	Rounds  int

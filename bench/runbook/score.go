@@ -33,6 +33,7 @@ type Result struct {
 	LastQuarter  float64      `json:"last_quarter"`
 	Drift        float64      `json:"drift"`               // last minus first quarter
 	FreshGap     *float64     `json:"fresh_gap,omitempty"` // most by which a fresh index was better
+	FreshMin     *float64     `json:"fresh_min,omitempty"` // lowest recall of a fresh index: what the data allows at this ef
 	FreshDrift   *float64     `json:"fresh_drift,omitempty"`
 	Newest       *float64     `json:"newest,omitempty"` // lowest of all steps
 	Dead         int          `json:"dead"`
@@ -145,7 +146,8 @@ func (r *Result) finish(seconds float64) {
 		gap := slices.Max(gaps)
 		first, last := quarters(fresh)
 		drift := last - first
-		r.FreshGap, r.FreshDrift = &gap, &drift
+		lowest := slices.Min(fresh)
+		r.FreshGap, r.FreshMin, r.FreshDrift = &gap, &lowest, &drift
 	}
 	if seconds > 0 {
 		r.ChangesPerS = float64(r.Changes) / seconds

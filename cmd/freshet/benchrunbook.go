@@ -151,10 +151,10 @@ func (f *runbookFlags) open(ctx context.Context, name, dir string, set *dataset.
 
 func writeRunbookTable(out io.Writer, results []*runbook.Result) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "engine\tef\tmean\tmin (step)\tp1\tfirst quarter\tlast quarter\tdrift\tgap to fresh\tnewest\tdead\tduplicate\tshort\tchanges/s")
+	fmt.Fprintln(t, "engine\tef\tmean\tmin (step)\tp1\tfirst quarter\tlast quarter\tdrift\tgap to fresh\tfresh min\tnewest\tdead\tduplicate\tshort\tchanges/s")
 	for _, r := range results {
-		fmt.Fprintf(t, "%s\t%d\t%.4f\t%.4f (%d)\t%.2f\t%.4f\t%.4f\t%+.4f\t%s\t%s\t%d\t%d\t%d\t%.0f\n", r.Engine, r.Ef, r.Mean, r.Min, r.MinStep, r.P1,
-			r.FirstQuarter, r.LastQuarter, r.Drift, optional(r.FreshGap), optional(r.Newest), r.Dead, r.Duplicate, r.Short, r.ChangesPerS)
+		fmt.Fprintf(t, "%s\t%d\t%.4f\t%.4f (%d)\t%.2f\t%.4f\t%.4f\t%+.4f\t%s\t%s\t%s\t%d\t%d\t%d\t%.0f\n", r.Engine, r.Ef, r.Mean, r.Min, r.MinStep, r.P1,
+			r.FirstQuarter, r.LastQuarter, r.Drift, optional(r.FreshGap), optional(r.FreshMin), optional(r.Newest), r.Dead, r.Duplicate, r.Short, r.ChangesPerS)
 	}
 	return t.Flush()
 }
