@@ -2,6 +2,7 @@ package ann
 
 import (
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/freshet-io/freshet/ann/internal/kernel"
@@ -21,23 +22,40 @@ type arena struct {
 
 // Sizes of pieces, in bytes.
 const (
-	minMapping   = 1 << 18 // smaller ones come from the heap
+	minMapping   = 1 << 16 // smaller ones come from the heap
 	minLarge     = 1 << 24 // smaller ones don't ask for large pages, one of which would be too large a part
 	largePage    = 1 << 21
 	kernelMargin = cacheLine + kernel.Overread
 )
 
+// liveMappings counts the mappings of all indexes: systems allow a process so many (65,530 on Linux), and a program with
+// thousands of indexes must leave some to the Go runtime, which ends without.
+var liveMappings atomic.Int64
+
+const maxMappings = 20_000
+
 // alloc returns size bytes of zeros that begin at a cache line and may be read kernel.Overread bytes beyond.
 func (a *arena) alloc(size uintptr) unsafe.Pointer {
 	if size >= minMapping {
-		if memory := mapMemory(size, size >= minLarge); memory != nil {
-			a.mu.Lock()
-			defer a.mu.Unlock()
-			a.mappings = append(a.mappings, memory)
+		if memory := a.mapped(size); memory != nil {
 			return alignedIn(memory, pageOf(size))
 		}
 	}
 	return alignedIn(make([]byte, size+kernelMargin), cacheLine)
+}
+
+// mapped returns memory from the system, or nil when there is none.
+func (a *arena) mapped(size uintptr) []byte {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if liveMappings.Add(1) <= maxMappings {
+		if memory := mapMemory(size, size >= minLarge); memory != nil {
+			a.mappings = append(a.mappings, memory)
+			return memory
+		}
+	}
+	liveMappings.Add(-1)
+	return nil
 }
 
 // pageOf returns the alignment of a mapping of size bytes: a large page where it has such.
@@ -63,6 +81,7 @@ func (a *arena) free() {
 	defer a.mu.Unlock()
 	for _, memory := range a.mappings {
 		unmapMemory(memory)
+		liveMappings.Add(-1)
 	}
 	a.mappings = nil
 }
