@@ -149,14 +149,17 @@ func newVectors(dim int) *vectors {
 	return v
 }
 
-// append appends a vector as a JSON array.
-func (v *vectors) append(b []byte) []byte {
+// append appends another vector as a JSON array.
+func (v *vectors) append(b []byte) []byte { return appendVector(b, v.next()) }
+
+// appendVector appends a vector as a JSON array.
+func appendVector(b []byte, vector []float32) []byte {
 	b = append(b, '[')
-	for i, x := range v.centres[v.rng.IntN(len(v.centres))] {
+	for i, x := range vector {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = strconv.AppendFloat(b, x+startSpread*v.rng.NormFloat64(), 'f', 4, 32)
+		b = strconv.AppendFloat(b, float64(x), 'f', 4, 32)
 	}
 	return append(b, ']')
 }

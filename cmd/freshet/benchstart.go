@@ -42,3 +42,30 @@ func newBenchStart() *cobra.Command {
 	benchFlags(cmd, &o.Dir, &asJSON)
 	return cmd
 }
+
+func newBenchSearch() *cobra.Command {
+	var o bench.SearchOptions
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "search",
+		Short: "Searches per second of the product over 16 partitions, and of the index alone",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.Entities < 1 || o.Dim < 2 || o.K < 1 || o.Ef < 0 || o.Seconds <= 0 {
+				return fmt.Errorf("--entities, --k and --seconds must be above zero, --dim at least 2, --ef not negative")
+			}
+			r, err := bench.Search(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			return printResult(cmd, r, asJSON)
+		},
+	}
+	cmd.Flags().IntVar(&o.Entities, "entities", 50_000, "how many")
+	cmd.Flags().IntVar(&o.Dim, "dim", 256, "dimension of their vectors")
+	cmd.Flags().IntVar(&o.K, "k", 10, "hits of a search")
+	cmd.Flags().IntVar(&o.Ef, "ef", 100, "width of a search")
+	cmd.Flags().Float64Var(&o.Seconds, "seconds", 3, "how long each measurement takes")
+	benchFlags(cmd, &o.Dir, &asJSON)
+	return cmd
+}
