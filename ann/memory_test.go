@@ -53,6 +53,9 @@ func TestMemory(t *testing.T) {
 			}
 			flush(t, ix)
 			filled := readCollector()
+			debug.FreeOSMemory()
+			perVector := ix.Stats().Bytes / int64(n)
+			t.Logf("%d bytes per vector by Stats, %d by the process", perVector, (resident(t)-before)/int64(n))
 			t.Logf("filling: garbage collection %s", filled.since(start))
 			var res []ann.Result
 			for i := range n / 20 { // one replacement in five calls
@@ -67,10 +70,6 @@ func TestMemory(t *testing.T) {
 				}
 			}
 			t.Logf("serving: garbage collection %s", readCollector().since(filled))
-			flush(t, ix)
-			debug.FreeOSMemory()
-			perVector := ix.Stats().Bytes / int64(n)
-			t.Logf("%d bytes per vector by Stats, %d by the process", perVector, (resident(t)-before)/int64(n))
 			if perVector > aims[name] {
 				t.Errorf("%d bytes per vector, want at most %d", perVector, aims[name])
 			}

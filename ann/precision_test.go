@@ -64,7 +64,7 @@ func TestPrecision(t *testing.T) {
 
 // TestPrecisionRecall is what rounding costs: exact searches and walks against the exact answers of float32.
 func TestPrecisionRecall(t *testing.T) {
-	n := 4000
+	n := 2000
 	if raceEnabled {
 		n = 500
 	}
