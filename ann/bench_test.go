@@ -86,6 +86,22 @@ func BenchmarkSearch(b *testing.B) {
 	}
 }
 
+// BenchmarkKinds draws the same curve for the kinds that divide points among lists.
+func BenchmarkKinds(b *testing.B) {
+	for _, set := range []func() benchSet{glove, easy, hard} {
+		s := set()
+		for _, kind := range inverted {
+			for _, ef := range []int{10, 20, 40, 80, 160, 320} {
+				b.Run(fmt.Sprintf("%s/%s/ef%d", s.name, kind, ef), func(b *testing.B) {
+					ix := benchIndex(b, s, ann.Options{Kind: kind})
+					runSearches(b, ix, s, ann.SearchOptions{Ef: ef})
+					b.ReportMetric(float64(ix.Stats().Bytes)/float64(len(s.base)), "bytes/point")
+				})
+			}
+		}
+	}
+}
+
 func runSearches(b *testing.B, ix *ann.Index, s benchSet, opt ann.SearchOptions) {
 	b.ReportAllocs()
 	runtime.LockOSThread()

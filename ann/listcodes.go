@@ -36,6 +36,7 @@ type listScratch struct {
 	coarse  kernel.Query // the vector that lists are ranked for
 	all     []float32    // distances of all centroids
 	probes  []candidate  // lists to look at; slot is the number of the list
+	closest farthest     // the same, while they are looked for
 	ranked  []Result     // answer of a graph of centroids
 	dists   []float32
 	below   []uint32

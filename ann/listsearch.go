@@ -42,9 +42,15 @@ func (iv *inverted) searchOn(r *reader, part *partition, done, need int, f Filte
 	s := &r.lists
 	limit := s.best.limit
 	for len(s.best.list) < need && done < len(part.lists) {
-		done = min(len(part.lists), 2*done)
-		part.rank(s, r.query, done)
+		done = min(len(part.lists), 2*done+1)
 		s.best.reset(limit)
+		if done == len(part.lists) { // none may be left out, whatever their distance
+			for list := range part.lists {
+				part.scan(r, list, f)
+			}
+			return
+		}
+		part.rank(s, r.query, done)
 		for _, c := range s.probes {
 			part.scan(r, int(c.slot), f)
 		}

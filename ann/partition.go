@@ -2,6 +2,7 @@ package ann
 
 import (
 	"context"
+	"errors"
 	"math"
 	"sync"
 
@@ -50,6 +51,9 @@ func (p *partition) centroidGraph(m Metric) (*Index, error) {
 		return nil, err
 	}
 	for i := range p.centroids.Len() {
+		if p.ix.closed.Load() {
+			return nil, errors.Join(ErrClosed, ix.Close())
+		}
 		if err := ix.Apply([]Op{{uint64(i), p.centroids.Vectors.Row(i)[:p.ix.opt.Dim]}}); err != nil {
 			return nil, err
 		}
@@ -96,15 +100,15 @@ func (p *partition) rank(s *listScratch, q []float32, n int) {
 		form = kernel.Form{Weight: 1}
 	}
 	sp.kernel.SetVector(&s.coarse, q[:sp.dim], form)
-	s.best.reset(n)
-	bound := s.best.bound()
+	s.closest.reset(n)
+	bound := s.closest.bound()
 	for i, d := range p.centroids.Distances(&s.coarse, &s.all) {
 		if d < bound {
-			s.best.push(candidate{d, uint32(i)})
-			bound = s.best.bound()
+			s.closest.push(candidate{d, uint32(i)})
+			bound = s.closest.bound()
 		}
 	}
-	s.probes = append(s.probes, s.best.list...)
+	s.probes = append(s.probes, s.closest.list...)
 	sortNearest(s.probes)
 }
 
