@@ -51,8 +51,8 @@ type counters struct {
 }
 
 // New returns an empty index. Distances are computed in assembly where the processor has the instructions; the
-// environment variable FRESHET_KERNEL forces an implementation: go, avx2 or avx512. Exact scores are the same bits with
-// all of them.
+// environment variable FRESHET_KERNEL forces an implementation: go, avx2, avx512, neon or neondot. Exact scores are the
+// same bits with all of them.
 func New(opt Options) (*Index, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, err

@@ -53,6 +53,9 @@ type Result struct {
 // With kinds other than Flat the answer is approximate, unless opt.Exact is set, the points or the matches of the filter
 // are so few that they are compared one by one, or fewer than k are found although more may be returned: then an
 // exact scan takes over. Search allocates nothing but what dst needs to grow.
+//
+// With kind HNSWDisk a vector that can't be read is an error, and there are no results; small indexes, and the matches of
+// a narrow filter, are ranked by codes first there, unless opt.Exact is set, which reads all vectors that may be returned.
 func (ix *Index) Search(q []float32, k int, opt SearchOptions, dst []Result) ([]Result, error) {
 	norm, err := ix.space.check(q)
 	if err != nil {
