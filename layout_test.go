@@ -40,7 +40,7 @@ var edges = map[string]string{
 	"config":               "codec embed/chunk process/mapping source",
 	"console":              "",
 	"demo":                 "",
-	"bench":                "config node",
+	"bench":                "ann config node query",
 	"bench/annbench":       "ann bench/dataset bench/peers",
 	"bench/dataset":        "ann embed/static",
 	"bench/peers":          "",

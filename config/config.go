@@ -98,6 +98,7 @@ func (i Index) validate(field string) error {
 // Snapshot says when indexes are saved, so that the next start needs not build them.
 type Snapshot struct {
 	Interval Duration `yaml:"interval,omitempty"` // default 5m; also at a clean stop
+	Changes  int64    `yaml:"changes,omitempty"`  // entities changed after which it does not wait for that; default 100,000
 }
 
 // Limits bound what is taken in; see source.Limits.
@@ -155,6 +156,7 @@ func (c *Config) fill() {
 	setDefault(&c.Index.EfConstruction, 100)
 	setDefault(&c.Index.TargetRecall, 0.95)
 	setDefault(&c.Snapshot.Interval, Duration(5*time.Minute))
+	setDefault(&c.Snapshot.Changes, 100_000)
 	setDefault(&c.CacheBytes, 256<<20)
 	all := map[string]Collection{freshet.DefaultCollection: {Model: BuiltinModel}}
 	maps.Copy(all, c.Collections)
@@ -262,6 +264,9 @@ func (c Config) Validate() error {
 	}
 	if err := c.Index.validate("index"); err != nil {
 		return err
+	}
+	if c.Snapshot.Changes < 0 {
+		return fmt.Errorf("snapshot.changes: %d is negative; leave it out for 100000", c.Snapshot.Changes)
 	}
 	for i, f := range c.Sources.Files {
 		field := fmt.Sprintf("sources.files[%d]", i)

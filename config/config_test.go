@@ -34,7 +34,7 @@ func TestDefaults(t *testing.T) {
 	want := config.Config{Listen: "127.0.0.1:8080", Data: "freshet-data", Partitions: 16,
 		Collections: map[string]config.Collection{"default": {Model: config.BuiltinModel, Metric: "cosine"}},
 		Dedupe:      config.Dedupe{Window: config.Duration(24 * time.Hour), MaxIDs: 10_000_000},
-		Index:       config.Index{Kind: "hnsw", EfConstruction: 100, TargetRecall: 0.95}, Snapshot: config.Snapshot{Interval: config.Duration(5 * time.Minute)},
+		Index:       config.Index{Kind: "hnsw", EfConstruction: 100, TargetRecall: 0.95}, Snapshot: config.Snapshot{Interval: config.Duration(5 * time.Minute), Changes: 100_000},
 		CacheBytes: 256 << 20}
 	if !reflect.DeepEqual(d, want) {
 		t.Errorf("the defaults are %+v, want %+v", d, want)
@@ -84,7 +84,7 @@ sources:
 		Mapping:  &mapping.Config{MaxCost: 7, Changes: []mapping.Change{{Entity: "event.id", Text: "event.t", Order: "event.v"}}},
 		Splitter: chunk.Options{MaxBytes: 100, OverlapBytes: 25},
 		Dedupe:   config.Dedupe{Window: config.Duration(90 * time.Minute), MaxIDs: 5},
-		Index:    config.Index{Kind: "flat", M: 8, EfConstruction: 100, Ef: 50, TargetRecall: 0.95}, Snapshot: config.Snapshot{Interval: config.Duration(500 * time.Millisecond)},
+		Index:    config.Index{Kind: "flat", M: 8, EfConstruction: 100, Ef: 50, TargetRecall: 0.95}, Snapshot: config.Snapshot{Interval: config.Duration(500 * time.Millisecond), Changes: 100_000},
 		Limits: config.Limits{EventBytes: 10, BacklogBytes: 20, FreeDiskBytes: 30}, CacheBytes: 40,
 		Sources: config.Sources{Files: []config.Files{{Path: "a", Collection: "default", Namespace: "default", MaxBytes: 256 << 10},
 			{Path: "b", Collection: "odd name", Namespace: "n", MaxBytes: 9, Ignore: []string{"*.log"}}}}}

@@ -118,6 +118,11 @@ func (n *Node) register() {
 	gauge("freshet_points", "Vectors that can be searched.", func() float64 { return float64(n.live().Points) })
 	gauge("freshet_points_unlinked", "Vectors that searches scan because the graph does not have them yet.",
 		func() float64 { return float64(n.live().InBuffer) })
+	gauge("freshet_unsaved_changes", "Entities changed since the last snapshots: what the next start applies.",
+		func() float64 { return float64(n.store.Unsaved()) })
+	loaded := n.store.Loaded()
+	gauge("freshet_snapshots_rejected", "Snapshots that the last start could not use.", func() float64 { return float64(len(loaded.Rejected)) })
+	gauge("freshet_snapshots_older", "Indexes that the last start loaded from the snapshot before the newest.", func() float64 { return float64(loaded.Older) })
 	gauge("freshet_paused", "1 while processing or applying is paused or retries.", func() float64 {
 		if n.live().Paused {
 			return 1

@@ -326,18 +326,32 @@ func (n *Node) Snapshot(ctx context.Context) (int, error) {
 	return n.store.Snapshot(ctx)
 }
 
+// When snapshots are taken besides the configured interval: it is looked at every so often, and two of them have a pause
+// between them, so that a flood of changes does not keep the disk busy with them.
+const (
+	snapshotPoll  = time.Second
+	snapshotPause = 30 * time.Second
+)
+
 func (n *Node) snapshots(ctx context.Context) error {
-	tick := time.NewTicker(time.Duration(n.opts.Config.Snapshot.Interval))
+	c := n.opts.Config.Snapshot
+	tick := time.NewTicker(min(snapshotPoll, time.Duration(c.Interval)))
 	defer tick.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if _, err := n.Snapshot(ctx); err != nil && ctx.Err() == nil {
-				n.opts.Logger.Error("indexes could not be saved; it is tried again", "error", err)
-			}
 		}
+		since := time.Since(last)
+		if since < time.Duration(c.Interval) && (since < snapshotPause || n.store.Unsaved() < c.Changes) {
+			continue
+		}
+		if _, err := n.Snapshot(ctx); err != nil && ctx.Err() == nil {
+			n.opts.Logger.Error("indexes could not be saved; it is tried again", "error", err)
+		}
+		last = time.Now()
 	}
 }
 

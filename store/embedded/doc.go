@@ -1,7 +1,7 @@
 // Package embedded is the store inside the process. Its table of entities is vector.sync
 // itself, as the embedded log keeps it; what it adds is in memory: per shard (one namespace
 // of one collection) a vector index, a filter index, and a table that numbers the entities.
-// Snapshots of the first and the last save the building of the graph at the next start.
+// Snapshots of all three make the next start a matter of reading.
 //
 // # Order of things
 //
@@ -14,8 +14,8 @@
 // changes are applied again. A search may meet a batch half-way; shard.find says how it finds
 // that out.
 //
-// A snapshot holds the documents of one moment and the vectors of a later one. What changed
-// in between has a newer record in vector.sync, and is applied again at the next start.
+// A snapshot holds the documents of one moment and the indexes of later ones. What changed
+// in between has a newer offset in vector.sync, and is applied again at the next start.
 //
 // # Documents
 //

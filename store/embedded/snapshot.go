@@ -106,6 +106,14 @@ func (s *Store) Snapshot(ctx context.Context) (written int, err error) {
 	return written, s.writePositions()
 }
 
+// Unsaved is the number of changes that no snapshot has: what the next start would apply.
+func (s *Store) Unsaved() (n int64) {
+	for _, sh := range s.all() {
+		n += sh.dirty.Load()
+	}
+	return n
+}
+
 // group is snapshots that become durable and get their names together: a thousand small shards cost few syncs.
 type group struct {
 	s     *Store

@@ -239,8 +239,8 @@ func damages(good []byte) map[string][]byte {
 		out[fmt.Sprintf("cut off at %d of %d", at, len(good))] = good[:at]
 	}
 	rng := rand.New(rand.NewPCG(1, 1))
-	for name, region := range map[string][3]int{"header": {0, snapshotHeader, 1}, "documents": {snapshotHeader, filters, 13}, "filter index": {filters, vectors, 7},
-		"vector index": {vectors, foot, 37}, "footer": {foot, len(good), 1}} {
+	for name, region := range map[string][3]int{"header": {0, snapshotHeader, 1}, "documents": {snapshotHeader, filters, 41}, "filter index": {filters, vectors, 23},
+		"vector index": {vectors, foot, 151}, "footer": {foot, len(good), 1}} {
 		for at := region[0]; at < region[1]; at += 1 + rng.IntN(region[2]) {
 			out[fmt.Sprintf("%s: byte %d flipped", name, at)] = altered(good, at, 1<<rng.IntN(8))
 		}
