@@ -178,30 +178,45 @@ func (g *graph) rank(r *reader, node uint32, list []uint32) []candidate {
 // by the factor alpha, to one chosen before it than to the node. So links point in different directions, and some are
 // long (the heuristic of HNSW with the factor of Vamana, Subramanya et al. 2019). The result is valid until the next call.
 //
-// It takes the nearest candidate left, drops all that are too close to it, and so on: so distances come in batches.
+// It takes the nearest candidate left, drops all that are too close to it, and so on: so distances come in batches. The
+// candidates are looked at selectAtOnce at a time, since most lists are full long before their end.
 func (g *graph) selectLinks(r *reader, sorted []candidate, limit int) []candidate {
-	chosen, left := r.link.selection[:0], append(r.link.left[:0], sorted...)
-	r.link.left = left
-	b := &r.link.batch
-	for len(left) > 0 {
-		c := left[0]
-		chosen = append(chosen, c)
-		if left = left[1:]; len(chosen) == limit || len(left) == 0 {
-			break
+	chosen := r.link.selection[:0]
+	for len(sorted) > 0 && len(chosen) < limit {
+		n := min(len(sorted), selectAtOnce)
+		left := append(r.link.left[:0], sorted[:n]...)
+		r.link.left, sorted = left, sorted[n:]
+		for _, c := range chosen {
+			left = g.farFrom(r, c.slot, left)
 		}
-		g.aim(&r.link.node, c.slot)
-		b.reset()
-		for _, other := range left {
-			b.add(g.slots, other.slot)
+		for len(left) > 0 && len(chosen) < limit {
+			chosen = append(chosen, left[0])
+			left = g.farFrom(r, left[0].slot, left[1:])
 		}
-		keep := left[:0]
-		for i, d := range b.measure(g.space.kernel, &r.link.node) {
-			if g.alpha*d >= left[i].dist {
-				keep = append(keep, left[i])
-			}
-		}
-		left = keep
 	}
 	r.link.selection = chosen
 	return chosen
+}
+
+const selectAtOnce = 32
+
+// farFrom returns those of list that are not closer to slot, by the factor alpha, than to the node that they are sorted
+// by. It uses the memory of list.
+func (g *graph) farFrom(r *reader, slot uint32, list []candidate) []candidate {
+	if len(list) == 0 {
+		return list
+	}
+	g.aim(&r.link.node, slot)
+	b := &r.link.batch
+	b.reset()
+	for _, other := range list {
+		b.add(g.slots, other.slot)
+	}
+	keep := list[:0]
+	for i, d := range b.measure(g.space.kernel, &r.link.node) {
+		if g.alpha*d >= list[i].dist {
+			keep = append(keep, list[i])
+		}
+	}
+	return keep
 }
