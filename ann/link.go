@@ -156,6 +156,19 @@ func (g *graph) aim(q *kernel.Query, slot uint32) {
 	g.space.kernel.SetRecord(q, record, g.space.dim, g.space.linkForm(record))
 }
 
+// nearestOf returns the live ones of list with their distances to node, nearest first, at most limit of them. It is
+// valid until the next call or walk.
+func (g *graph) nearestOf(r *reader, node uint32, list []uint32, limit int) []candidate {
+	l := &r.pool
+	l.reset(limit)
+	for _, c := range g.rank(r, node, list) {
+		if c.slot != node && c.dist < l.Bound() {
+			g.space.kernel.Insert(&l.Nearest, c.dist, c.slot)
+		}
+	}
+	return r.gathered()
+}
+
 // rank returns the live ones of list with their distances to node, in the order of the list. It is valid until the next
 // call.
 func (g *graph) rank(r *reader, node uint32, list []uint32) []candidate {

@@ -5,6 +5,11 @@ package ann
 // pass: on 10,000 words of glove_50d, after three turns, recall@10 at ef 40 was 0.9795 with 6, 0.9762 with 3.
 const repairLinks = 6
 
+const (
+	heirsAtMost = 16 // neighbours of a dead node that are considered for a link, the nearest
+	rowsAhead   = 4  // rows whose memory is asked for before their turn
+)
+
 // repair takes dead node slot out of the ways of walks: every node that links to it, as far as it can be found within two
 // hops, gets links to some of slot's neighbours instead. Links that are missed stay valid, since the row of slot
 // remains until a sweep has removed them all.
@@ -35,7 +40,10 @@ func (g *graph) repairLevel(r *reader, slot uint32, level int) {
 			g.bequeath(r, s, slot, level)
 		}
 		r.repair.far = g.row(s, level).appendTo(r.repair.far[:0])
-		for _, far := range r.repair.far {
+		for i, far := range r.repair.far {
+			if next := i + rowsAhead; level == 0 && next < len(r.repair.far) {
+				g.fetchRow(r.repair.far[next])
+			}
 			if r.visited.visit(far) {
 				g.bequeath(r, far, slot, level)
 			}
@@ -46,28 +54,24 @@ func (g *graph) repairLevel(r *reader, slot uint32, level int) {
 // repairScratch is the memory of a repair.
 type repairScratch struct {
 	near, far, heirs []uint32
-	nearest          []candidate
 }
 
 // bequeath replaces the link from node to dead, if there is one, by links to a few heirs.
 func (g *graph) bequeath(r *reader, node, dead uint32, level int) {
-	if g.row(node, level).index(dead) < 0 || g.slots.hasDied(node) {
+	row := g.row(node, level)
+	if g.slots.hasDied(node) || g.space.kernel.Find(row, dead) < 0 {
 		return
 	}
-	nearest := r.repair.nearest[:0]
-	for _, c := range g.rank(r, node, r.repair.heirs) {
-		if c.slot != node {
-			nearest = append(nearest, c)
-		}
+	room := 1
+	for i := len(row) - 1; i >= 0 && row[i].Load() == noSlot; i-- {
+		room++
 	}
-	sortNearest(nearest)
-	r.repair.nearest = nearest
-	nearest = g.selectLinks(r, nearest, repairLinks)
+	nearest := g.nearestOf(r, node, r.repair.heirs, heirsAtMost)
+	nearest = g.selectLinks(r, nearest, min(room, repairLinks))
 
 	mu := g.lock(node)
 	mu.Lock()
 	defer mu.Unlock()
-	row := g.row(node, level)
 	keep := row.appendTo(r.link.row[:0])
 	for i, s := range keep {
 		if s == dead {

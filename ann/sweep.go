@@ -20,7 +20,7 @@ const (
 	sweepFraction     = 1.0 / 16
 	sweepMinimum      = 8
 	sweepLinkFraction = 1.0 / 8
-	sweepLinks        = 1024
+	sweepLinks        = 32
 )
 
 // slotSet is a set of slots with constant-time look-up.

@@ -43,6 +43,8 @@ type Set struct {
 	// Σ c² of codes, of which there is a multiple of 64.
 	signed func(dst []int8, codes unsafe.Pointer, dim int)
 	sums   func(codes []int8) (sum, squares int32)
+	// Find returns the place of slot among links, or -1. It may look at links behind one that is zero.
+	Find func(links []atomic.Uint32, slot uint32) int
 	// Fetch asks for the memory of n bytes, one line at least, without waiting for it.
 	Fetch func(p unsafe.Pointer, n int)
 	// Insert adds a slot at a distance below l.Bound() behind those that are as near, drops the farthest when the list is
@@ -70,7 +72,16 @@ func Choose() (*Set, error) {
 // Available returns the implementations that run on this processor, the fastest first. The last is plain Go.
 func Available() []*Set {
 	return append(assembly(), &Set{Name: "go", Dot: dotGo, L2: l2Go, Batch: batchGo, Halves: halvesGo, Decode: decodeGo,
-		Gather: gatherGo, Rule: ruleGo, Measure: measureGo, Fetch: fetchGo, signed: signedGo, sums: sumsGo, Insert: insertGo})
+		Gather: gatherGo, Rule: ruleGo, Measure: measureGo, Fetch: fetchGo, Find: findGo, signed: signedGo, sums: sumsGo, Insert: insertGo})
 }
 
 func fetchGo(unsafe.Pointer, int) {}
+
+func findGo(links []atomic.Uint32, slot uint32) int {
+	for i := range links {
+		if links[i].Load() == slot {
+			return i
+		}
+	}
+	return -1
+}

@@ -44,6 +44,13 @@ func measure256(s *Step, bound float32) ([]uint32, []float32) {
 	return s.under(bound)
 }
 
+func find(links []atomic.Uint32, slot uint32) int {
+	if len(links)%8 != 0 || len(links) == 0 {
+		return findGo(links, slot)
+	}
+	return findAVX2((*uint32)(unsafe.Pointer(&links[0])), len(links), slot)
+}
+
 func fetch(p unsafe.Pointer, n int) { fetchLines(p, n) }
 
 // gatherLinks reads links, writes the slots that were not visited to s.slots and their entries to s.entries, and returns
@@ -71,6 +78,11 @@ func measureAVX512(s *Step) int
 //
 //go:noescape
 func measureAVX2(s *Step)
+
+// findAVX2 returns the place of slot among n links, a multiple of 8, or -1.
+//
+//go:noescape
+func findAVX2(links *uint32, n int, slot uint32) int
 
 //go:noescape
 func fetchLines(p unsafe.Pointer, n int)

@@ -65,6 +65,32 @@ line:
 done:
 	RET
 
+// func findAVX2(links *uint32, n int, slot uint32) int
+TEXT ·findAVX2(SB), NOSPLIT, $0-32
+	MOVQ links+0(FP), SI
+	MOVQ n+8(FP), CX
+	MOVL slot+16(FP), DX
+	VMOVD DX, X1
+	VPBROADCASTD X1, Y1
+	XORL AX, AX
+eight:
+	VPCMPEQD (SI)(AX*4), Y1, Y0
+	VMOVMSKPS Y0, DX
+	TESTL DX, DX
+	JNZ  found
+	ADDQ $8, AX
+	CMPQ AX, CX
+	JL   eight
+	MOVQ $-1, ret+24(FP)
+	VZEROUPPER
+	RET
+found:
+	TZCNTL DX, DX
+	ADDQ DX, AX
+	MOVQ AX, ret+24(FP)
+	VZEROUPPER
+	RET
+
 // func fetchLines(p unsafe.Pointer, n int)
 TEXT ·fetchLines(SB), NOSPLIT, $0-16
 	MOVQ p+0(FP), AX

@@ -180,3 +180,22 @@ func TestNearest(t *testing.T) {
 		}
 	}
 }
+
+func TestFind(t *testing.T) {
+	for _, set := range Available() {
+		for _, n := range []int{1, 5, 8, 16, 24, 32, 128} {
+			links := make([]atomic.Uint32, n)
+			for i := range links {
+				links[i].Store(uint32(i + 1))
+			}
+			for i := range n {
+				if got := set.Find(links, uint32(i+1)); got != i {
+					t.Errorf("%s: %d of %d links is found at %d", set.Name, i, n, got)
+				}
+			}
+			if got := set.Find(links, uint32(n+1)); got != -1 {
+				t.Errorf("%s: what is not there is found at %d", set.Name, got)
+			}
+		}
+	}
+}
