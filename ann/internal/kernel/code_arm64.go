@@ -92,6 +92,16 @@ func measureNEON(s *Step, bound float32) ([]uint32, []float32) {
 	return s.under(bound)
 }
 
+func signedNEON(dst []int8, codes unsafe.Pointer, dim int) {
+	if planes := planeBlocks(dim); planes > 0 {
+		signedPlanes(&dst[:planes*pairSize][0], planes, codes)
+		return
+	}
+	signedGo(dst, codes, dim)
+}
+
+func sumsOf(codes []int8) (sum, squares int32) { return sumsNEON(&codes[0], len(codes)) }
+
 // dotsSDOT writes the sums of products of q with the codes, less zeroCode, of n records, at least one. uppers do the
 // same with codes whose lower halves are taken as zero; their codes are split.
 //
@@ -106,6 +116,16 @@ func upperSDOT(q *int8, planes int, records *Record, n int, out *int32)
 
 //go:noescape
 func upperNEON(q *int8, planes int, records *Record, n int, out *int32)
+
+// signedPlanes writes codes that are split to dst, in order of components and less zeroCode.
+//
+//go:noescape
+func signedPlanes(dst *int8, planes int, codes unsafe.Pointer)
+
+// sumsNEON returns the sums of the n codes, from -127 to 127, and of their squares. There are 64 or a multiple of that.
+//
+//go:noescape
+func sumsNEON(codes *int8, n int) (sum, squares int32)
 
 // fetchLines asks for the memory of n bytes, one line at least.
 //

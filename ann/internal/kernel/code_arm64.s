@@ -201,6 +201,59 @@ pair:
 	BNE  record
 	RET
 
+// func signedPlanes(dst *int8, planes int, codes unsafe.Pointer)
+TEXT ·signedPlanes(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R10
+	MOVD planes+8(FP), R11
+	MOVD codes+16(FP), R6
+	ADD  R11<<6, R6, R7
+	VMOVI $128, V31.B16
+pair:
+	VLD1.P 64(R6), [V20.B16, V21.B16, V22.B16, V23.B16]
+	VLD1.P 64(R7), [V24.B16, V25.B16, V26.B16, V27.B16]
+	JOIN
+	VST1.P [V16.B16, V17.B16, V18.B16, V19.B16], 64(R10)
+	VST1.P [V20.B16, V21.B16, V22.B16, V23.B16], 64(R10)
+	SUBS $1, R11, R11
+	BNE  pair
+	RET
+
+// func sumsNEON(codes *int8, n int) (sum, squares int32)
+TEXT ·sumsNEON(SB), NOSPLIT, $0-24
+	MOVD codes+0(FP), R0
+	MOVD n+8(FP), R1
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+line:
+	VLD1.P 64(R0), [V20.B16, V21.B16, V22.B16, V23.B16]
+	SADDLP8H(16, 20)
+	SMULL8H(24, 20, 20)
+	SMLAL8H(24, 20, 20)
+	SADALP4S(0, 16)
+	SADALP4S(1, 24)
+	SADDLP8H(17, 21)
+	SMULL8H(25, 21, 21)
+	SMLAL8H(25, 21, 21)
+	SADALP4S(0, 17)
+	SADALP4S(1, 25)
+	SADDLP8H(18, 22)
+	SMULL8H(26, 22, 22)
+	SMLAL8H(26, 22, 22)
+	SADALP4S(0, 18)
+	SADALP4S(1, 26)
+	SADDLP8H(19, 23)
+	SMULL8H(27, 23, 23)
+	SMLAL8H(27, 23, 23)
+	SADALP4S(0, 19)
+	SADALP4S(1, 27)
+	SUBS $64, R1, R1
+	BGT  line
+	VADDV V0.S4, V0
+	VADDV V1.S4, V1
+	FMOVS F0, sum+16(FP)
+	FMOVS F1, squares+20(FP)
+	RET
+
 // func fetchLines(p unsafe.Pointer, n int)
 TEXT ·fetchLines(SB), NOSPLIT, $0-16
 	MOVD p+0(FP), R0

@@ -13,6 +13,9 @@
 #define SMLAL8H(d, n, m) WORD $(0x4e208000 | (m)<<16 | (n)<<5 | (d))
 #define SADALP4S(d, n)   WORD $(0x4e606800 | (n)<<5 | (d))
 
+// SADDLP8H adds pairs of 8 bits to 16.
+#define SADDLP8H(d, n)   WORD $(0x4e202800 | (n)<<5 | (d))
+
 // FCVTL4S makes the lower 4 halves float32, FCVTLU4S the upper.
 #define FCVTL4S(d, n)    WORD $(0x0e217800 | (n)<<5 | (d))
 #define FCVTLU4S(d, n)   WORD $(0x4e217800 | (n)<<5 | (d))
