@@ -47,6 +47,9 @@ func (n *Node) Rebuild(collection, namespace string, settings control.Index) (ga
 			defer b.mu.Unlock()
 			b.status.Done, b.status.Indexes, b.current = done, total, name
 		})
+		if err == nil {
+			_, err = n.Snapshot(ctx) // so that a start has what was built
+		}
 		n.rebuilt(err)
 		return nil
 	})

@@ -18,6 +18,7 @@ import (
 const (
 	watchedQueries = 128  // of each index
 	sampleOneIn    = 16   // searches, on average, that are kept as queries
+	roundsPerQuery = 16   // after which a query makes room for a new one
 	maxNewQueries  = 32   // that wait to be taken over
 	maxChanges     = 8192 // of an index that wait to be taken over; beyond, its exact answers are found by scans again
 	watchRound     = 8    // queries that are measured at a time
@@ -42,10 +43,11 @@ type watcher struct {
 	now     Recall
 
 	// For the goroutine of watch only.
-	index *ann.Index // that the measurements are of
-	watch *quality.Watch
-	tuner *quality.Tuner
-	next  int // query to measure
+	index  *ann.Index // that the measurements are of
+	watch  *quality.Watch
+	tuner  *quality.Tuner
+	next   int // query to measure
+	rounds int // since the last new query
 	// repair is set while recall is below the target: points that queries miss get more links.
 	repair bool
 }
@@ -210,8 +212,14 @@ func (w *watcher) takeOver(sh *shard) error {
 		w.watch.Changed(op.Key, vector)
 	}
 	for _, q := range asked {
+		// Each new query costs a scan: once there are enough they are replaced one by one.
+		if full := w.watch.Len() == watchedQueries; full && w.rounds < roundsPerQuery {
+			break
+		}
 		w.watch.Offer(q)
+		w.rounds = 0
 	}
+	w.rounds++
 	w.hungry.Store(w.watch.Len() < watchedQueries)
 	return nil
 }
