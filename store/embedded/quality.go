@@ -23,9 +23,10 @@ const (
 	maxChanges     = 8192 // of an index that wait to be taken over; beyond, its exact answers are found by scans again
 	watchRound     = 8    // queries that are measured at a time
 	watchEvery     = 250 * time.Millisecond
-	// watchShare is the share of one processor that measuring may take: what took a millisecond is followed by a pause of a
-	// hundred.
-	watchShare = 0.01
+	// watchShare is the share of one processor that measuring may take: what took a millisecond is followed by a pause of
+	// fifty. mendShare is that while an index is below its target.
+	watchShare = 0.02
+	mendShare  = 0.05
 	// MaxWatched is how many indexes report their recall: the largest.
 	MaxWatched = 100
 )
@@ -123,19 +124,22 @@ func (s *Store) Recalls() (all []Recall) {
 }
 
 // Watch measures the recall of the indexes that have a graph or lists, and keeps it at their targets, until ctx ends. It
-// takes a hundredth of a processor.
+// takes a fiftieth of a processor, and a twentieth while an index is below its target.
 func (s *Store) Watch(ctx context.Context) error {
 	for {
-		began := time.Now()
+		began, share := time.Now(), watchShare
 		for _, sh := range s.largest() {
 			if err := s.watchOnce(sh); err != nil && !errors.Is(err, ann.ErrClosed) {
 				s.logger.Warn("recall could not be measured", "collection", sh.name.Collection, "namespace", sh.name.Namespace, "error", err)
+			}
+			if w := sh.watcher.Load(); w != nil && w.repair {
+				share = mendShare
 			}
 			if ctx.Err() != nil {
 				return nil
 			}
 		}
-		pause := max(watchEvery, time.Duration(float64(time.Since(began))/watchShare))
+		pause := max(watchEvery, time.Duration(float64(time.Since(began))/share))
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
