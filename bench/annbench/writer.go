@@ -19,8 +19,12 @@ type writer struct {
 	err     error
 }
 
-// writerTick is how often the writer writes what has become due.
-const writerTick = 5 * time.Millisecond
+// writerTick is how often the writer writes what has become due, and writerBatch how much of it at once, so that one which
+// had to wait does not catch up by one huge batch.
+const (
+	writerTick  = 5 * time.Millisecond
+	writerBatch = 100
+)
 
 func (w *writer) run(stop <-chan struct{}) {
 	tick := time.NewTicker(writerTick)
@@ -34,7 +38,7 @@ func (w *writer) run(stop <-chan struct{}) {
 			return
 		case <-tick.C:
 		}
-		due := int(time.Since(start).Seconds()*w.rate) - written
+		due := min(writerBatch, int(time.Since(start).Seconds()*w.rate)-written)
 		ops := make([]ann.Op, 0, max(0, due))
 		for range due {
 			ops = append(ops, w.one())
