@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,8 @@ type Store struct {
 
 	collections map[string]control.Index // settings that differ from index
 	loaded      LoadReport
+
+	buffers sync.Pool // of *[]byte, for records
 
 	covered  atomic.Int64           // records of vector.sync below this offset have been applied; see Advance
 	snapping sync.Mutex             // one snapshot at a time; guards files and position of every shard
@@ -149,11 +152,18 @@ func (s *Store) Get(_ context.Context, key freshet.Key) (freshet.Change, bool, e
 
 func (s *Store) record(key freshet.Key, parts wire.Parts) (freshet.Change, bool, error) {
 	var room [256]byte
-	r, ok, err := s.log.Latest(freshet.TopicSync, wire.AppendKey(room[:0], key), nil)
+	buf, _ := s.buffers.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	defer s.buffers.Put(buf)
+	r, ok, err := s.log.Latest(freshet.TopicSync, wire.AppendKey(room[:0], key), *buf)
 	if err != nil || !ok {
 		return freshet.Change{}, false, err
 	}
+	*buf = r.Value[:0]
 	c, err := wire.DecodeChange(key, r.Value, parts)
+	c.Metadata = bytes.Clone(c.Metadata) // all else is a copy
 	return c, err == nil, err
 }
 
