@@ -116,9 +116,9 @@ func (l links) index(slot uint32) int {
 	return -1
 }
 
-// levelOf draws the highest level of a slot that was born at seq: level l with probability (1-1/m)/m^l.
-func (g *graph) levelOf(slot uint32, seq uint64) int {
-	h := hashKey(g.seed ^ seq<<32 ^ uint64(slot) ^ 0x9e3779b97f4a7c15)
+// levelOf draws the highest level of a slot that holds key: level l with probability (1-1/m)/m^l.
+func (g *graph) levelOf(slot uint32, key uint64) int {
+	h := hashKey(hashKey(g.seed^key) ^ uint64(slot) ^ 0x9e3779b97f4a7c15)
 	u := (float64(h>>11) + 1) / (1 << 53) // in (0, 1]
 	return min(int(-math.Log(u)/math.Log(float64(g.m))), maxLevel)
 }

@@ -45,6 +45,16 @@ func hashKey(key uint64) uint64 {
 	return key ^ key>>31
 }
 
+// place returns the entry at which the search for key begins, nil when there is none.
+func (t *keyTable) place(key uint64) *atomic.Uint32 {
+	hash := hashKey(key)
+	table := t.parts[hash%keyParts].table.Load()
+	if table == nil {
+		return nil
+	}
+	return &(*table)[hash/keyParts&uint64(len(*table)-1)]
+}
+
 // find returns the newest slot of key, or noSlot.
 func (t *keyTable) find(key uint64) uint32 {
 	hash := hashKey(key)

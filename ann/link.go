@@ -16,7 +16,7 @@ type linkScratch struct {
 // insert links slot, whose vector is in place, into the graph. The reader is pinned, walks, and stays pinned until the
 // links are written: every neighbour was alive after the pin, so no sweep that could free it has begun (sweep.go).
 func (g *graph) insert(r *reader, slot uint32, efConstruction int) {
-	level := g.levelOf(slot, g.slots.header(slot).born.Load())
+	level := g.levelOf(slot, g.slots.header(slot).key.Load())
 	level = g.addRows(slot, level)
 	g.connect(r, slot, level, efConstruction)
 }

@@ -3,6 +3,8 @@ package ann
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
+	"unsafe"
 )
 
 // Filter is the set of keys that a search may return. Its methods are called while the search runs, by the goroutine of
@@ -97,7 +99,7 @@ func (ix *Index) Search(q []float32, k int, opt SearchOptions, dst []Result) ([]
 			ix.exactScans.Add(1)
 		}
 		r.results.reset(k)
-		ix.listByCodes(r, plan.matches, opt.Exact || ix.slots.vectors.file == nil)
+		ix.listByCodes(r, plan.matches, opt.Exact)
 		ix.scan(r, plan, opt.Filter)
 		ix.scoreShortlist(r)
 	}
@@ -120,9 +122,9 @@ func (r *reader) setQuery(ix *Index, q []float32, norm float64) {
 type searchPlan struct {
 	walk, exact bool
 	ef          int
-	probes      int // lists to look at
-	matches     int // points that may be returned, at most
-	budget      int // distances after which a walk gives up
+	probes      int  // lists to look at
+	matches     int  // points that may be returned, at most
+	budget      int  // distances after which a walk gives up
 	byKey       bool
 }
 
@@ -171,17 +173,55 @@ func (ix *Index) scan(r *reader, p searchPlan, f Filter) {
 	}
 }
 
+// keysAtOnce is how many keys are looked up together: the memory that the next look needs is asked for of all of them.
+const keysAtOnce = 64
+
 // scanKeys looks up every key of f. The function that f calls is made once per reader, so that it costs no memory.
 func (r *reader) scanKeys(ix *Index, f Filter) {
 	if r.scanKey == nil {
 		r.scanKey = func(key uint64) bool {
-			if slot := ix.keys.findAt(key, r.seq); slot != noSlot {
-				ix.take(r, slot, key)
+			if r.keys = append(r.keys, key); len(r.keys) == keysAtOnce {
+				ix.takeKeys(r)
 			}
 			return true
 		}
 	}
+	r.keys = r.keys[:0]
 	f.Each(r.scanKey)
+	ix.takeKeys(r)
+}
+
+// takeKeys takes the points of r.keys that the reader sees.
+func (ix *Index) takeKeys(r *reader) {
+	fetch := ix.space.kernel.Fetch
+	var places [keysAtOnce]*atomic.Uint32
+	for i, key := range r.keys {
+		if places[i] = ix.keys.place(key); places[i] != nil {
+			fetch(unsafe.Pointer(places[i]), 1)
+		}
+	}
+	var guesses [keysAtOnce]uint32 // most keys are where the search for them begins
+	for i, at := range places[:len(r.keys)] {
+		if at == nil {
+			continue
+		}
+		if slot := at.Load(); slot != noSlot && slot != removed {
+			guesses[i] = slot
+			fetch(ix.slots.headers.at(slot), 1)
+		}
+	}
+	for i, key := range r.keys {
+		slot := guesses[i]
+		if slot == noSlot {
+			slot = ix.keys.findAt(key, r.seq)
+		} else if h := ix.slots.header(slot); h.key.Load() != key || !h.visibleAt(r.seq) {
+			slot = ix.keys.findAt(key, r.seq)
+		}
+		if slot != noSlot {
+			ix.take(r, slot, key)
+		}
+	}
+	r.keys = r.keys[:0]
 }
 
 // consider takes slot when it is visible and matches.
@@ -230,7 +270,7 @@ func (ix *Index) walkGraph(r *reader, p searchPlan, f Filter) bool {
 		return true
 	}
 	r.cands = append(r.cands[:0], near)
-	r.admission = admission{seq: r.seq, filter: f}
+	r.admission = admission{seq: r.seq, filter: f, share: float32(p.matches) / float32(max(1, ix.Len()))}
 	if !ix.graph.beam(r, r.cands, 0, p.ef, p.budget, &r.admission) {
 		return false
 	}

@@ -5,7 +5,12 @@ package ann
 
 // codeScanMin is how many times longer than its shortlist a scan must be to be made by codes: below it scoring everything
 // costs as little.
-const codeScanMin = 4
+const codeScanMin = 2
+
+// shortlistFactor is how many times more a scan lists than a walk scores at most: the matches of a filter may be far from
+// the query and all about as far, and then codes tell little about their order. How many are scored depends on how sure
+// the codes are.
+const shortlistFactor = 3
 
 // codeBatch is how many distances of a scan are computed together.
 const codeBatch = 64
@@ -15,7 +20,7 @@ func shortlistLen(k int) int { return max(rerankMin, int(rerankFactor*float64(k)
 
 // listByCodes makes the next scan collect a shortlist, when a scan of so many points is to be made by codes.
 func (ix *Index) listByCodes(r *reader, points int, exact bool) {
-	n := shortlistLen(r.results.k)
+	n := shortlistFactor * shortlistLen(r.results.k)
 	r.byCodes = !exact && ix.structure != nil && ix.slots.coded && points >= codeScanMin*n
 	if r.byCodes {
 		r.pool.reset(n)
@@ -50,7 +55,11 @@ func (ix *Index) scoreShortlist(r *reader) {
 		return
 	}
 	ix.rankBatch(r)
-	for _, slot := range r.pool.Slots() {
+	dists := r.pool.Dists()
+	for i, slot := range r.pool.Slots() {
+		if ix.hopeless(r, candidate{dists[i], slot}) {
+			break
+		}
 		ix.offer(r, slot, ix.slots.header(slot).key.Load())
 	}
 	r.byCodes = false

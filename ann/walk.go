@@ -29,6 +29,7 @@ type scratch struct {
 	repair  repairScratch
 	scanned bitset // slots of the fresh buffer that the search has scored
 	scanKey func(key uint64) bool
+	keys    []uint64 // of a filter, looked up together
 	admission
 }
 
@@ -57,10 +58,22 @@ func (p *pool) nearest() int {
 
 // admission says which nodes a walk may return.
 type admission struct {
-	seq    uint64 // what is visible to a search
-	filter Filter // nil admits every key
-	self   uint32 // the slot that is being linked, never a neighbour of itself; noSlot in a search
+	seq    uint64  // what is visible to a search
+	filter Filter  // nil admits every key
+	share  float32 // of the points that match
+	self   uint32  // the slot that is being linked, never a neighbour of itself; noSlot in a search
 }
+
+// misled reports whether far fewer of the nodes that a walk has seen match than of all points: those that match are far
+// from here, and a walk is the wrong way to find them.
+func (a *admission) misled(seen, matching int) bool {
+	return seen >= misledAfter && float32(matching) < misledShare*a.share*float32(seen)
+}
+
+const (
+	misledAfter = 512
+	misledShare = 0.2
+)
 
 // admits reports whether slot may be returned. For a search, a node that was born after seq passes here: it is left out
 // when the results are read. For linking, dead nodes must not pass: see sweep.go.
@@ -185,6 +198,9 @@ func (g *graph) beam(r *reader, from []candidate, level, ef, budget int, a *admi
 		}
 		if gathering == nil && ruling == nil && measuring == nil {
 			return budget >= 0
+		}
+		if a.filter != nil && a.misled(len(r.visited.added), r.pool.Len()) && r.pool.Bound() > maxDistance {
+			return false
 		}
 		measuring, ruling = ruling, gathering
 	}
