@@ -42,6 +42,7 @@ type Step struct {
 	slots      *uint32 // what is left, n of them
 	n          int
 
+	//lint:ignore U1000 assembly uses it
 	entries   [2 * (MaxLinks + 4)]uintptr // head and codes of each
 	kept      [MaxLinks + vectorSlack]uint32
 	dists     [MaxLinks + vectorSlack]float32
