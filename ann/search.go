@@ -122,9 +122,9 @@ func (r *reader) setQuery(ix *Index, q []float32, norm float64) {
 type searchPlan struct {
 	walk, exact bool
 	ef          int
-	probes      int  // lists to look at
-	matches     int  // points that may be returned, at most
-	budget      int  // distances after which a walk gives up
+	probes      int // lists to look at
+	matches     int // points that may be returned, at most
+	budget      int // distances after which a walk gives up
 	byKey       bool
 }
 
