@@ -35,7 +35,7 @@ type graph struct {
 }
 
 const (
-	rowLocks = 256
+	rowLocks = 64
 	noRow    = 0
 	maxLevel = 12
 )

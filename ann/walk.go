@@ -16,9 +16,9 @@ const expanded = 1 << 31 // slots are below maxSlots
 
 // scratch is the memory of one walk.
 type scratch struct {
-	query   []float32    // the vector searched for, in its stored form
-	target  kernel.Query // what a walk compares with
-	steps   [stepsAtHand]kernel.Step
+	query   []float32     // the vector searched for, in its stored form
+	target  kernel.Query  // what a walk compares with
+	steps   []kernel.Step // stepsAtHand, made by the first walk: an exact list has none
 	batch   batch
 	visited bitset
 	pool    pool
@@ -161,6 +161,9 @@ func (g *graph) beam(r *reader, from []candidate, level, ef, budget int, a *admi
 	r.visited.reset()
 	r.visited.size(end)
 	r.visited.words[0] |= 1 << noSlot // links to it end a row
+	if r.steps == nil {
+		r.steps = make([]kernel.Step, stepsAtHand)
+	}
 	for i := range r.steps {
 		r.steps[i].Aim(&r.target, g.slots.records())
 		r.steps[i].Visit(r.visited.words, end)
