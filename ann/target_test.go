@@ -25,7 +25,12 @@ func TestTargetRecall(t *testing.T) {
 				waitForTarget(t, ix, queries[0])
 				for _, target := range []float64{0.7, 0.9, 0.98} {
 					for _, k := range []int{5, 10, 20} {
-						if got := recall(t, ix, queries, truth, k, ann.SearchOptions{Recall: target}); got < target-0.03 {
+						// The efforts that were measured before the index grew serve until there are new ones.
+						got := 0.0
+						for deadline := time.Now().Add(time.Minute); got < target-0.03 && time.Now().Before(deadline); {
+							got = recall(t, ix, queries, truth, k, ann.SearchOptions{Recall: target})
+						}
+						if got < target-0.03 {
 							t.Errorf("%d points, target %.2f: recall@%d is %.4f", points, target, k, got)
 						}
 					}
