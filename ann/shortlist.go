@@ -10,7 +10,12 @@ const codeScanMin = 2
 // shortlistFactor is how many times more a scan lists than a walk scores at most: the matches of a filter may be far from
 // the query and all about as far, and then codes tell little about their order. How many are scored depends on how sure
 // the codes are.
-const shortlistFactor = 3
+// A long scan can list more: that takes little of its time.
+const (
+	shortlistFactor = 3
+	longFactor      = 10
+	longScan        = 2000 // points
+)
 
 // codeBatch is how many distances of a scan are computed together.
 const codeBatch = 64
@@ -21,6 +26,9 @@ func shortlistLen(k int) int { return max(rerankMin, int(rerankFactor*float64(k)
 // listByCodes makes the next scan collect a shortlist, when a scan of so many points is to be made by codes.
 func (ix *Index) listByCodes(r *reader, points int, exact bool) {
 	n := shortlistFactor * shortlistLen(r.results.k)
+	if points >= longScan {
+		n = longFactor * shortlistLen(r.results.k)
+	}
 	r.byCodes = !exact && ix.structure != nil && ix.slots.coded && points >= codeScanMin*n
 	if r.byCodes {
 		r.pool.reset(n)

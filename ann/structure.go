@@ -42,7 +42,9 @@ func (h hnsw) plan(p searchPlan, k int, opt SearchOptions, selectivity float64) 
 	if p.ef = opt.Ef; p.ef == 0 {
 		p.ef = h.ix.opt.Ef
 	}
-	p.ef = max(p.ef, k)
+	// Under a filter the walk must go 1/selectivity as far out to fill its pool, and the farther out, the surer it has found
+	// what is near: recall stays with fewer candidates.
+	p.ef = max(k, int(math.Ceil(float64(p.ef)*math.Sqrt(selectivity))))
 	return p, max(minWalkCost, float64(p.ef*walkPerEf)/max(selectivity, 1e-9))
 }
 
