@@ -6,7 +6,7 @@ import "github.com/freshet-io/freshet/ann/internal/kernel"
 type linkScratch struct {
 	chosen    [maxLevel + 1][]candidate // neighbours by level
 	selection []candidate
-	left      []candidate
+	left      rivals
 	row       []uint32
 	rivals    []candidate
 	node      kernel.Query // a node as what others are compared with
@@ -196,15 +196,15 @@ func (g *graph) rank(r *reader, node uint32, list []uint32) []candidate {
 func (g *graph) selectLinks(r *reader, sorted []candidate, limit int) []candidate {
 	chosen := r.link.selection[:0]
 	for len(sorted) > 0 && len(chosen) < limit {
-		n := min(len(sorted), selectAtOnce)
-		left := append(r.link.left[:0], sorted[:n]...)
-		r.link.left, sorted = left, sorted[n:]
+		left := g.rivalsOf(r, sorted[:min(len(sorted), selectAtOnce)])
+		sorted = sorted[len(left.list):]
 		for _, c := range chosen {
 			left = g.farFrom(r, c.slot, left)
 		}
-		for len(left) > 0 && len(chosen) < limit {
-			chosen = append(chosen, left[0])
-			left = g.farFrom(r, left[0].slot, left[1:])
+		for len(left.list) > 0 && len(chosen) < limit {
+			c := left.list[0]
+			chosen = append(chosen, c)
+			left = g.farFrom(r, c.slot, rivals{left.list[1:], left.records[1:]})
 		}
 	}
 	r.link.selection = chosen
@@ -213,23 +213,36 @@ func (g *graph) selectLinks(r *reader, sorted []candidate, limit int) []candidat
 
 const selectAtOnce = 32
 
-// farFrom returns those of list that are not closer to slot, by the factor alpha, than to the node that they are sorted
-// by. It uses the memory of list.
-func (g *graph) farFrom(r *reader, slot uint32, list []candidate) []candidate {
-	if len(list) == 0 {
-		return list
+// rivals are candidates for the links of a node, with their codes.
+type rivals struct {
+	list    []candidate
+	records []kernel.Record
+}
+
+// rivalsOf returns list as rivals, in memory of the reader.
+func (g *graph) rivalsOf(r *reader, list []candidate) rivals {
+	l := &r.link
+	l.left.list = append(l.left.list[:0], list...)
+	l.left.records = l.left.records[:0]
+	for _, c := range list {
+		l.left.records = append(l.left.records, g.slots.record(c.slot))
+	}
+	return l.left
+}
+
+// farFrom returns those of left that are not closer to slot, by the factor alpha, than to the node that they are sorted
+// by. It uses the memory of left.
+func (g *graph) farFrom(r *reader, slot uint32, left rivals) rivals {
+	if len(left.list) == 0 {
+		return left
 	}
 	g.aim(&r.link.node, slot)
-	b := &r.link.batch
-	b.reset()
-	for _, other := range list {
-		b.add(g.slots, other.slot)
-	}
-	keep := list[:0]
-	for i, d := range b.measure(g.space.kernel, &r.link.node) {
-		if g.alpha*d >= list[i].dist {
-			keep = append(keep, list[i])
+	n := 0
+	for i, d := range r.link.batch.measureRecords(g.space.kernel, &r.link.node, left.records) {
+		if g.alpha*d >= left.list[i].dist {
+			left.list[n], left.records[n] = left.list[i], left.records[i]
+			n++
 		}
 	}
-	return keep
+	return rivals{left.list[:n], left.records[:n]}
 }

@@ -103,12 +103,17 @@ func (b *batch) add(s *slots, slot uint32) {
 
 // measure returns the distances from q to the slots of the batch, in their order.
 func (b *batch) measure(set *kernel.Set, q *kernel.Query) []float32 {
-	if n := len(b.records); cap(b.dists) < n {
+	return b.measureRecords(set, q, b.records)
+}
+
+// measureRecords returns the distances from q to records, in the memory of the batch.
+func (b *batch) measureRecords(set *kernel.Set, q *kernel.Query, records []kernel.Record) []float32 {
+	if n := len(records); cap(b.dists) < n {
 		b.dists = make([]float32, n, 2*n)
 	} else {
 		b.dists = b.dists[:n]
 	}
-	set.Batch(q, b.records, b.dists)
+	set.Batch(q, records, b.dists)
 	return b.dists
 }
 
