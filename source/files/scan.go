@@ -272,7 +272,12 @@ func (f *follower) forget(ctx context.Context, path string, why verdict) error {
 	if _, ok := f.state.files[path]; !ok {
 		return nil
 	}
-	if why != vanished {
+	if why == vanished {
+		// The whole folder may have gone since it was listed. That is rather a file system that is not mounted.
+		if _, err := os.Lstat(f.root); err != nil {
+			return nil
+		}
+	} else {
 		f.opts.Logger.Info("a file can't be searched any more and is deleted from the index", "folder", f.root, "path", path, "because", string(why))
 	}
 	return f.out.remove(ctx, path)
