@@ -14,6 +14,7 @@ func TestTargetRecall(t *testing.T) {
 	if raceEnabled {
 		n = 1500
 	}
+	const slack = 0.06 // efforts are measured with 100 queries, recall here with 200: each is off by 0.02
 	for _, kind := range []ann.Kind{ann.HNSW, ann.IVFFlat, ann.IVFPQ} {
 		t.Run(kind.String(), func(t *testing.T) {
 			mix := newMixture(3, 32, 24, 30)
@@ -27,10 +28,10 @@ func TestTargetRecall(t *testing.T) {
 					for _, k := range []int{5, 10, 20} {
 						// The efforts that were measured before the index grew serve until there are new ones.
 						got := 0.0
-						for deadline := time.Now().Add(time.Minute); got < target-0.03 && time.Now().Before(deadline); {
+						for deadline := time.Now().Add(10 * time.Second); got < target-slack && time.Now().Before(deadline); {
 							got = recall(t, ix, queries, truth, k, ann.SearchOptions{Recall: target})
 						}
-						if got < target-0.03 {
+						if got < target-slack {
 							t.Errorf("%d points, target %.2f: recall@%d is %.4f", points, target, k, got)
 						}
 					}
