@@ -103,19 +103,6 @@ func (l links) appendTo(dst []uint32) []uint32 {
 	return dst
 }
 
-// index returns the place of slot in the row, or -1.
-func (l links) index(slot uint32) int {
-	for i := range l {
-		switch l[i].Load() {
-		case slot:
-			return i
-		case noSlot:
-			return -1
-		}
-	}
-	return -1
-}
-
 // levelOf draws the highest level of a slot that holds key: level l with probability (1-1/m)/m^l.
 func (g *graph) levelOf(slot uint32, key uint64) int {
 	h := hashKey(hashKey(g.seed^key) ^ uint64(slot) ^ 0x9e3779b97f4a7c15)

@@ -107,7 +107,7 @@ func (iv *inverted) check(c *checker) {
 
 // plan chooses how many lists to look at: see SearchOptions.Probes. Under a filter the nearest matches lie farther out, but
 // not as far as there are fewer: with 1/√selectivity times as many lists recall is the same or better.
-func (iv *inverted) plan(p searchPlan, k int, opt SearchOptions, selectivity float64) (searchPlan, float64) {
+func (iv *inverted) plan(p searchPlan, k int, opt SearchOptions) (searchPlan, float64) {
 	part := iv.current.Load()
 	points := float64(iv.size.Load())
 	if part == nil || points <= 0 {
@@ -122,11 +122,11 @@ func (iv *inverted) plan(p searchPlan, k int, opt SearchOptions, selectivity flo
 	if probes == 0 {
 		probes = probesFor(p.ef, len(part.lists))
 	}
-	probes = min(lists, math.Ceil(probes/math.Sqrt(max(selectivity, 1e-9))))
+	probes = min(lists, math.Ceil(probes/math.Sqrt(max(p.share, 1e-9))))
 	p.probes = int(probes)
 	cost := minProbeCost + lists*centroidCost + probes/lists*points*entryCost
-	if selectivity < 1 {
-		offered := matchShare * float64(part.codes.rerank(k, p.ef)) / max(selectivity, 1e-9)
+	if p.share < 1 {
+		offered := matchShare * float64(part.codes.rerank(k, p.ef)) / max(p.share, 1e-9)
 		cost += min(offered, probes/lists*points) * matchCost
 	}
 	return p, cost

@@ -139,7 +139,7 @@ func (g *graph) forceLink(node, slot uint32, level int) {
 	mu.Lock()
 	defer mu.Unlock()
 	row := g.row(node, level)
-	if row.index(slot) >= 0 {
+	if g.space.kernel.Find(row, slot) >= 0 {
 		return
 	}
 	for i := range row {

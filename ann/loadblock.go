@@ -174,7 +174,7 @@ func (b *blockLoader) row(raw []byte, slot uint32, row links) error {
 		ordinal := binary.LittleEndian.Uint32(raw[4*i:])
 		to := ordinal + 1
 		word, bit := &b.seen[to>>6&3], uint64(1)<<(to&63)
-		if uint64(ordinal) >= b.header.points || to == slot || *word&bit != 0 && contains(plain[:i], to) {
+		if uint64(ordinal) >= b.header.points || to == slot || *word&bit != 0 && slices.Contains(plain[:i], to) {
 			return damaged("point %d has a link to point %d, which is none, itself, or linked twice", slot-1, ordinal)
 		}
 		*word |= bit

@@ -1,5 +1,7 @@
 package ann
 
+import "slices"
+
 // repairLinks is the most links that a node gets for one that it loses (c of IP-DiskANN, Xu et al. 2025, which takes the 3
 // nearest). They are chosen like all links, so that a node that was a bridge leaves heirs on both sides, and mostly fewer
 // pass: on 10,000 words of glove_50d, after three turns, recall@10 at ef 40 was 0.9795 with 6, 0.9762 with 3.
@@ -73,31 +75,14 @@ func (g *graph) bequeath(r *reader, node, dead uint32, level int) {
 	mu.Lock()
 	defer mu.Unlock()
 	keep := row.appendTo(r.link.row[:0])
-	for i, s := range keep {
-		if s == dead {
-			keep = append(keep[:i], keep[i+1:]...)
-			break
-		}
+	if i := slices.Index(keep, dead); i >= 0 {
+		keep = slices.Delete(keep, i, i+1)
 	}
-	held := len(keep)
-	for _, c := range nearest {
-		if !contains(keep[:held], c.slot) {
+	for _, c := range nearest { // others may have linked to node since the room was measured
+		if len(keep) < len(row) && !slices.Contains(keep, c.slot) {
 			keep = append(keep, c.slot)
 		}
 	}
 	r.link.row = keep
-	if len(keep) <= len(row) {
-		row.set(keep)
-		return
-	}
-	g.rewrite(r, row, g.rank(r, node, keep), noSlot)
-}
-
-func contains(list []uint32, slot uint32) bool {
-	for _, s := range list {
-		if s == slot {
-			return true
-		}
-	}
-	return false
+	row.set(keep)
 }

@@ -122,9 +122,10 @@ func (r *reader) setQuery(ix *Index, q []float32, norm float64) {
 type searchPlan struct {
 	walk, exact bool
 	ef          int
-	probes      int // lists to look at
-	matches     int // points that may be returned, at most
-	budget      int // distances after which a walk gives up
+	probes      int     // lists to look at
+	matches     int     // points that may be returned, at most
+	share       float64 // of the points that match
+	budget      int     // distances after which a walk gives up
 	byKey       bool
 }
 
@@ -142,20 +143,20 @@ const (
 // time.
 func (ix *Index) plan(k int, opt SearchOptions) searchPlan {
 	points := ix.Len()
-	p := searchPlan{matches: points, budget: noBudget}
-	cost, selectivity := points*scanCost, 1.0
+	p := searchPlan{matches: points, share: 1, budget: noBudget}
+	cost := points * scanCost
 	if opt.Filter != nil {
 		count := max(0, opt.Filter.Count())
 		p.matches = min(points, count)
 		if p.byKey = count*lookUpCost < points*scanCost; p.byKey {
 			cost = count * lookUpCost
 		}
-		selectivity = float64(p.matches) / float64(max(1, points))
+		p.share = float64(p.matches) / float64(max(1, points))
 		p.budget = max(minWalkCost, cost)
 	}
 	if ix.structure != nil && !opt.Exact {
 		var walkCost float64
-		p, walkCost = ix.structure.plan(p, k, opt, selectivity)
+		p, walkCost = ix.structure.plan(p, k, opt)
 		p.walk = float64(cost) > walkCost
 	}
 	p.exact = !p.walk
@@ -270,7 +271,7 @@ func (ix *Index) walkGraph(r *reader, p searchPlan, f Filter) bool {
 		return true
 	}
 	r.cands = append(r.cands[:0], near)
-	r.admission = admission{seq: r.seq, filter: f, share: float32(p.matches) / float32(max(1, ix.Len()))}
+	r.admission = admission{seq: r.seq, filter: f, share: p.share}
 	if !ix.graph.beam(r, r.cands, 0, p.ef, p.budget, &r.admission) {
 		return false
 	}

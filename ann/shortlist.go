@@ -9,8 +9,7 @@ const codeScanMin = 2
 
 // shortlistFactor is how many times more a scan lists than a walk scores at most: the matches of a filter may be far from
 // the query and all about as far, and then codes tell little about their order. How many are scored depends on how sure
-// the codes are.
-// A long scan can list more: that takes little of its time.
+// the codes are. A long scan can list more: that takes little of its time.
 const (
 	shortlistFactor = 3
 	longFactor      = 10

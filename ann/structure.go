@@ -9,9 +9,8 @@ import "math"
 //
 // Its methods are called once per search or job, never per distance.
 type structure interface {
-	// plan returns p with how to search in it, and what that would cost in distances of a scan; selectivity is the share
-	// of the points that match. The cost is infinite when the structure is empty.
-	plan(p searchPlan, k int, opt SearchOptions, selectivity float64) (_ searchPlan, cost float64)
+	// plan returns p with how to search in it, and what that would cost in distances of a scan. The cost is infinite when the structure is empty.
+	plan(p searchPlan, k int, opt SearchOptions) (_ searchPlan, cost float64)
 	// search pushes what it finds to r.results, which hold the points of the buffer already; r.scanned names those.
 	// It reports false when it gave up. r is pinned and walks.
 	search(r *reader, p searchPlan, f Filter) (complete bool)
@@ -35,7 +34,7 @@ type hnsw struct {
 	ix *Index
 }
 
-func (h hnsw) plan(p searchPlan, k int, opt SearchOptions, selectivity float64) (searchPlan, float64) {
+func (h hnsw) plan(p searchPlan, k int, opt SearchOptions) (searchPlan, float64) {
 	if h.nodes.Load() == 0 {
 		return p, math.Inf(1)
 	}
@@ -44,8 +43,8 @@ func (h hnsw) plan(p searchPlan, k int, opt SearchOptions, selectivity float64) 
 	}
 	// Under a filter the walk must go 1/selectivity as far out to fill its pool, and the farther out, the surer it has found
 	// what is near: recall stays with fewer candidates.
-	p.ef = max(k, int(math.Ceil(float64(p.ef)*math.Sqrt(selectivity))))
-	return p, max(minWalkCost, float64(p.ef*walkPerEf)/max(selectivity, 1e-9))
+	p.ef = max(k, int(math.Ceil(float64(p.ef)*math.Sqrt(p.share))))
+	return p, max(minWalkCost, float64(p.ef*walkPerEf)/max(p.share, 1e-9))
 }
 
 func (h hnsw) search(r *reader, p searchPlan, f Filter) bool { return h.ix.walkGraph(r, p, f) }

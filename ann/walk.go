@@ -60,14 +60,14 @@ func (p *pool) nearest() int {
 type admission struct {
 	seq    uint64  // what is visible to a search
 	filter Filter  // nil admits every key
-	share  float32 // of the points that match
+	share  float64 // of the points that match
 	self   uint32  // the slot that is being linked, never a neighbour of itself; noSlot in a search
 }
 
 // misled reports whether far fewer of the nodes that a walk has seen match than of all points: those that match are far
 // from here, and a walk is the wrong way to find them.
 func (a *admission) misled(seen, matching int) bool {
-	return seen >= misledAfter && float32(matching) < misledShare*a.share*float32(seen)
+	return seen >= misledAfter && float64(matching) < misledShare*a.share*float64(seen)
 }
 
 const (

@@ -101,11 +101,17 @@ func (r Record) unpack(dst []byte, dim int) {
 		return
 	}
 	upper, lower := from[:blocks*blockSize], from[blocks*blockSize:]
-	for at := 0; at < len(upper); at += 8 {
-		h, l := word(upper[at:]), word(lower[at:])
-		pair := dst[at/blockSize*pairSize+at%blockSize:]
-		putWord(pair, h&nibbles<<4|l&nibbles)
-		putWord(pair[blockSize:], h&^nibbles|l>>4&nibbles)
+	for at := 0; at < len(upper); at += blockSize {
+		join(dst[2*at:], upper[at:], lower[at:])
+	}
+}
+
+// join writes the codes of a block of each plane, in order of components, to dst.
+func join(dst, upper, lower []byte) {
+	for i := 0; i < blockSize; i += 8 {
+		h, l := word(upper[i:]), word(lower[i:])
+		putWord(dst[i:], h&nibbles<<4|l&nibbles)
+		putWord(dst[blockSize+i:], h&^nibbles|l>>4&nibbles)
 	}
 }
 

@@ -99,12 +99,7 @@ func (r Record) pair(codes *[pairSize]byte, at, dim int) *byte {
 		return (*byte)(r.Codes)
 	}
 	planes := unsafe.Slice((*byte)(r.Codes), blocks*pairSize)
-	upper, lower := planes[at/2:][:blockSize], planes[blocks*blockSize+at/2:][:blockSize]
-	for i := 0; i < blockSize; i += 8 {
-		h, l := word(upper[i:]), word(lower[i:])
-		putWord(codes[i:], h&nibbles<<4|l&nibbles)
-		putWord(codes[blockSize+i:], h&^nibbles|l>>4&nibbles)
-	}
+	join(codes[:], planes[at/2:], planes[blocks*blockSize+at/2:])
 	return &codes[0]
 }
 

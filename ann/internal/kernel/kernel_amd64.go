@@ -10,11 +10,11 @@ func assembly() (sets []*Set) {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512VNNI &&
 		cpu.X86.HasBMI1 && cpu.X86.HasBMI2 && cpu.X86.HasPOPCNT {
 		sets = append(sets, &Set{Name: "avx512", Dot: dot512, L2: l2512, Batch: batch512, Halves: halves512, Decode: decode512,
-			Gather: gather, Rule: rule512, Measure: measure512, Fetch: fetch, Find: find, signed: signed512, sums: sums512, Insert: insert512})
+			Gather: gather, Rule: rule512, Measure: measure512, Fetch: fetchLines, Find: find, signed: signed512, sums: sums512, Insert: insert512})
 	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasF16C && cpu.X86.HasBMI1 && cpu.X86.HasBMI2 {
 		sets = append(sets, &Set{Name: "avx2", Dot: dot256, L2: l2256, Batch: batch256, Halves: halves256, Decode: decode256,
-			Gather: gather, Rule: rule256, Measure: measure256, Fetch: fetch, Find: find, signed: signed256, sums: sums256, Insert: insertGo})
+			Gather: gather, Rule: rule256, Measure: measure256, Fetch: fetchLines, Find: find, signed: signed256, sums: sums256, Insert: insertGo})
 	}
 	return sets
 }

@@ -67,6 +67,15 @@ half:
 	VZEROUPPER
 	RET
 
+// SUMS adds up the lanes of Y0 to AX, and those of Y1 to BX.
+#define SUMS \
+	VPHADDD Y1, Y0, Y0 \
+	VPHADDD Y0, Y0, Y0 \
+	VEXTRACTI128 $1, Y0, X1 \
+	VPADDD X1, X0, X0 \
+	VMOVD X0, AX \
+	VPEXTRD $1, X0, BX
+
 // func sumsAVX512(codes *int8, n int) (sum, squares int32)
 TEXT ·sumsAVX512(SB), NOSPLIT, $0-24
 	MOVQ codes+0(FP), SI
@@ -87,12 +96,7 @@ block:
 	VEXTRACTI64X4 $1, Z1, Y3
 	VPADDD Y2, Y0, Y0
 	VPADDD Y3, Y1, Y1
-	VPHADDD Y1, Y0, Y0
-	VPHADDD Y0, Y0, Y0
-	VEXTRACTI128 $1, Y0, X1
-	VPADDD X1, X0, X0
-	VMOVD X0, AX
-	VPEXTRD $1, X0, BX
+	SUMS
 	MOVL AX, sum+16(FP)
 	MOVL BX, squares+20(FP)
 	VZEROUPPER
@@ -115,12 +119,7 @@ block:
 	ADDQ $16, SI
 	SUBQ $16, CX
 	JNZ  block
-	VPHADDD Y1, Y0, Y0
-	VPHADDD Y0, Y0, Y0
-	VEXTRACTI128 $1, Y0, X1
-	VPADDD X1, X0, X0
-	VMOVD X0, AX
-	VPEXTRD $1, X0, BX
+	SUMS
 	MOVL AX, sum+16(FP)
 	MOVL BX, squares+20(FP)
 	VZEROUPPER

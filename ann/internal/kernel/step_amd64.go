@@ -51,8 +51,6 @@ func find(links []atomic.Uint32, slot uint32) int {
 	return findAVX2((*uint32)(unsafe.Pointer(&links[0])), len(links), slot)
 }
 
-func fetch(p unsafe.Pointer, n int) { fetchLines(p, n) }
-
 // gatherLinks reads links, writes the slots that were not visited to s.slots and their entries to s.entries, and returns
 // how many they are.
 //

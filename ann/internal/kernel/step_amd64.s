@@ -147,20 +147,33 @@ lowerLine: \
 	VPDPBUSD Z4, Z6, SUM \
 	VPDPBUSD Z5, Z7, SUM
 
+// QUERY512 and QUERY256 load what the code kernels need of the step in DI.
+#define QUERY512 \
+	MOVQ Step_query(DI), SI \
+	MOVQ Step_planes(DI), BX \
+	SHLQ $6, BX \
+	VBROADCASTSS Step_bias(DI), X18 \
+	VBROADCASTSS Step_base(DI), X19 \
+	VBROADCASTSS Step_weight(DI), X20 \
+	VBROADCASTSS Step_bound(DI), Z22 \
+	MASKS512
+
+#define QUERY256 \
+	MOVQ Step_query(DI), SI \
+	MOVQ Step_planes(DI), BX \
+	SHLQ $6, BX \
+	VMOVSS Step_bias(DI), X11 \
+	VMOVSS Step_base(DI), X14 \
+	VMOVSS Step_weight(DI), X15 \
+	MASKS256
+
 // func ruleAVX512(s *Step) int
 TEXT ·ruleAVX512(SB), NOSPLIT, $0-16
 	MOVQ s+0(FP), DI
 	MOVQ Step_n(DI), DX
 	MOVQ Step_slots(DI), R14
-	MOVQ Step_query(DI), SI
-	MOVQ Step_planes(DI), BX
-	SHLQ $6, BX
-	VBROADCASTSS Step_bias(DI), X18
-	VBROADCASTSS Step_base(DI), X19
-	VBROADCASTSS Step_weight(DI), X20
+	QUERY512
 	VBROADCASTSS Step_rough(DI), X21
-	VBROADCASTSS Step_bound(DI), Z22
-	MASKS512
 	PAD
 
 	MOVQ DX, CX
@@ -214,15 +227,8 @@ TEXT ·measureAVX512(SB), NOSPLIT, $0-16
 	MOVQ s+0(FP), DI
 	MOVQ Step_n(DI), DX
 	MOVQ Step_slots(DI), R15
-	MOVQ Step_query(DI), SI
-	MOVQ Step_planes(DI), BX
-	SHLQ $6, BX
+	QUERY512
 	VPBROADCASTD Step_offset(DI), X17
-	VBROADCASTSS Step_bias(DI), X18
-	VBROADCASTSS Step_base(DI), X19
-	VBROADCASTSS Step_weight(DI), X20
-	VBROADCASTSS Step_bound(DI), Z22
-	MASKS512
 	PAD
 
 	LEAQ Step_dists(DI), R14
@@ -273,14 +279,8 @@ sixteen:
 TEXT ·ruleAVX2(SB), NOSPLIT, $0-16
 	MOVQ s+0(FP), DI
 	MOVQ Step_n(DI), DX
-	MOVQ Step_query(DI), SI
-	MOVQ Step_planes(DI), BX
-	SHLQ $6, BX
-	VMOVSS Step_bias(DI), X11
-	VMOVSS Step_base(DI), X14
-	VMOVSS Step_weight(DI), X15
+	QUERY256
 	VMOVSS Step_bound(DI), X8
-	MASKS256
 	LEAQ Step_entries(DI), R13
 
 	MOVQ DX, CX
@@ -330,13 +330,7 @@ done:
 TEXT ·measureAVX2(SB), NOSPLIT, $0-8
 	MOVQ s+0(FP), DI
 	MOVQ Step_n(DI), DX
-	MOVQ Step_query(DI), SI
-	MOVQ Step_planes(DI), BX
-	SHLQ $6, BX
-	VMOVSS Step_bias(DI), X11
-	VMOVSS Step_base(DI), X14
-	VMOVSS Step_weight(DI), X15
-	MASKS256
+	QUERY256
 	LEAQ Step_entries(DI), R13
 	VMOVD Step_offset(DI), X9
 	LEAQ Step_dists(DI), R14
