@@ -155,11 +155,18 @@ func (m *maintainer) await(up <-chan time.Time) (j job, ok bool) {
 	}
 }
 
+// yieldEvery is how many points must wait for links, for each further job that a worker does before it lets others go
+// first. Where searches never pause, a worker that always yields gets nothing done, and they scan more and more.
+const yieldEvery = 16
+
 // drain does jobs until there are none; the worker is idle then.
 func (m *maintainer) drain(j job) {
-	for j.kind != jobNone {
+	for done := 0; j.kind != jobNone; {
 		m.do(j)
-		runtime.Gosched() // searches and changes go first: nobody waits for a link
+		if done++; done > int(m.ix.slots.buffered.Load()/yieldEvery) {
+			runtime.Gosched() // searches and changes go first: nobody waits for a link
+			done = 0
+		}
 		m.mu.Lock()
 		m.active = slices.DeleteFunc(m.active, func(n uint64) bool { return n == j.number })
 		if m.progress != nil {

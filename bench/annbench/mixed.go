@@ -62,6 +62,10 @@ func Mixed(ctx context.Context, o MixedOptions) (MixedResult, error) {
 		return r, err
 	}
 	defer undo()
+	if o.WorkCPU >= 0 {
+		// The runtime would go by the processors of the process, which is one: searches and the rest would take turns.
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0))))
+	}
 	e := newOwn(o.Set, o.Index)
 	defer e.close()
 	gc := readGC()
