@@ -21,10 +21,11 @@ type graph struct {
 	alpha float32 // see selectLinks
 	seed  uint64
 
-	rows  slab          // of [m0]atomic.Uint32, by slot; the first noSlot ends a row
-	upper slab          // of upperRow followed by [m]atomic.Uint32, by row number
-	entry atomic.Uint64 // level<<32 | slot of the node where walks begin; 0 when the graph is empty
-	nodes atomic.Int64  // slots in state linked or retired
+	rows   slab          // of [m0]atomic.Uint32, by slot; the first noSlot ends a row
+	upper  slab          // of upperRow followed by [m]atomic.Uint32, by row number
+	entry  atomic.Uint64 // level<<32 | slot of the node where walks begin; 0 when the graph is empty
+	nodes  atomic.Int64  // slots in state linked or retired
+	spread spread        // how distances grow, for horizons
 
 	mu        sync.Mutex // guards growth, upperFree, upperEnd and changes of entry
 	upperFree []uint32

@@ -141,6 +141,9 @@ func TestTrainingLosesNothing(t *testing.T) {
 					t.Fatal(err)
 				}
 				look(key, v)
+				if i%(n/5) == 0 {
+					flush(t, ix) // a training that is late would stand for several
+				}
 			}
 			done.Store(true)
 			wg.Wait()

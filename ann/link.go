@@ -47,7 +47,10 @@ func (g *graph) tryConnect(r *reader, slot uint32, level, efConstruction int) (a
 	near, at := g.descend(r, min(level, top))
 	from := append(r.cands[:0], near)
 	for l := at; l >= 0; l-- {
-		g.beam(r, from, l, efConstruction, noBudget, &admission{self: slot})
+		g.beam(r, from, l, nearest(efConstruction), noBudget, &admission{self: slot})
+		if l == 0 {
+			g.spread.observe(r.pool.Dists())
+		}
 		if found := r.gathered(); len(found) > 0 {
 			from = found
 			r.link.chosen[l] = append(r.link.chosen[l], g.selectLinks(r, found, g.m)...)

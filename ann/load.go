@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -48,6 +49,7 @@ type header struct {
 	entry, entryLevel uint32
 	codes             int  // bytes of the codes of a point
 	sameCodes         bool // they are what this program makes
+	spread            float32
 }
 
 func load(r io.Reader, opt Options) (*Index, error) {
@@ -108,6 +110,7 @@ func readHeader(r io.Reader) (header, error) {
 		metric: Metric(b[12]), kind: Kind(b[13]), precision: Precision(b[40]), m: int(le.Uint16(b[14:])), dim: int(le.Uint32(b[16:])), perBlock: int(le.Uint32(b[20:])),
 		points: le.Uint64(b[24:]), entry: le.Uint32(b[32:]), entryLevel: le.Uint32(b[36:]),
 		sameCodes: b[41] == codesVersion, codes: int(le.Uint16(b[42:])),
+		spread: math.Float32frombits(le.Uint32(b[44:])),
 	}
 	if h.dim < MinDim || h.dim > MaxDim || h.m > MaxM || h.points >= maxSlots || h.entryLevel > maxLevel ||
 		h.perBlock < 1 || h.perBlock > perBlock(h.pointBytes(), h.m) || h.entry != noOrdinal && uint64(h.entry) >= h.points {

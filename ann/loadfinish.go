@@ -162,6 +162,7 @@ func (l *loader) pruneRow(row links, level int, scratch []uint32) []uint32 {
 // in it or has no such level.
 func (l *loader) chooseEntry(points uint32) {
 	s, g := &l.ix.slots, l.ix.graph
+	g.spread.set(l.header.spread)
 	if slot := l.header.entry + 1; l.header.entry != noOrdinal {
 		if h := s.header(slot); h.is(linked) && uint32(h.level()) == l.header.entryLevel {
 			g.raiseEntry(slot, int(l.header.entryLevel), true)

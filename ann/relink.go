@@ -45,7 +45,7 @@ func (ix *Index) relink(key uint64) (bool, error) {
 func (g *graph) strengthen(r *reader, slot uint32, ef int) {
 	g.aim(&r.target, slot)
 	near, _ := g.descend(r, 0)
-	g.beam(r, append(r.cands[:0], near), 0, ef, noBudget, &admission{self: slot})
+	g.beam(r, append(r.cands[:0], near), 0, nearest(ef), noBudget, &admission{self: slot})
 	r.link.chosen[0] = append(r.link.chosen[0][:0], g.selectLinks(r, r.gathered(), g.m)...)
 	for _, c := range r.link.chosen[0] {
 		g.addLink(r, slot, c, 0)

@@ -2,11 +2,12 @@ package ann
 
 // A walk ranks by codes, which are a little off, so the nearest by codes are scored by their stored vectors. How many
 // depends on the query: a node is passed over once its distance by codes is so far beyond that of the worst result that
-// rounding can hardly make up for it.
+// rounding can hardly make up for it. Among near duplicates codes tell nothing, and all that may be nearer are scored.
 const (
 	rerankFactor = 1.5 // nodes to score for each of k, at least; a shortlist of a scan is as long
 	rerankMin    = 30  // nodes to score, at least
 	rerankReach  = 4   // how many standard deviations of a distance by codes are beyond hope
+	rerankOften  = 2   // the same, once as many are scored
 	rerankAhead  = 4   // vectors whose memory is asked for before their turn
 )
 
@@ -18,7 +19,11 @@ func (ix *Index) rerank(r *reader) {
 		ix.slots.vectors.fetch(list[i].slot)
 	}
 	for i, c := range list {
-		if left == 0 || ix.hopeless(r, c) {
+		reach := float32(rerankReach)
+		if left <= 0 {
+			reach = rerankOften
+		}
+		if ix.hopeless(r, c, reach) {
 			return
 		}
 		if next := i + rerankAhead; next < len(list) {
@@ -34,11 +39,12 @@ func (ix *Index) rerank(r *reader) {
 	}
 }
 
-// hopeless reports whether c is so far that neither it nor anything farther is among the best.
-func (ix *Index) hopeless(r *reader, c candidate) bool {
+// hopeless reports whether c is so far, more than reach standard deviations, that neither it nor anything farther is
+// among the best.
+func (ix *Index) hopeless(r *reader, c candidate, reach float32) bool {
 	if len(r.results.heap) < r.results.k {
 		return false
 	}
-	reach := rerankReach * r.target.Deviation(ix.slots.record(c.slot).Head)
+	reach *= r.target.Deviation(ix.slots.record(c.slot).Head)
 	return c.dist-reach > ix.space.distance(r.results.heap[0].Score)
 }

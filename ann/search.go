@@ -21,9 +21,10 @@ type Filter interface {
 
 // SearchOptions says how to search. The zero value asks for the defaults.
 type SearchOptions struct {
-	// Ef is the number of candidates that the walk keeps: more give better recall and take longer. Zero means
-	// Options.Ef; a value below k means k. An exact search ignores it. Kinds with lists derive from it how many they look
-	// at, and IVFPQ how many it scores by their vectors.
+	// Ef is the number of candidates that a walk keeps for a query of average difficulty: more give better recall and take
+	// longer. For hard queries it keeps up to four times as many, for easy ones fewer; under InnerProduct always Ef. Zero
+	// means Options.Ef; a value below k means k. An exact search ignores it. Kinds with lists derive from it how many they
+	// look at, and IVFPQ how many it scores by their vectors.
 	Ef int
 	// Probes is the number of lists that a search of kind IVFFlat, IVFPQ or IVFHNSW looks at: more give better recall and
 	// take longer. Zero means Ef × √lists / 64, at least 1. Under a filter it is divided by the root of the share of points
@@ -272,7 +273,8 @@ func (ix *Index) walkGraph(r *reader, p searchPlan, f Filter) bool {
 	}
 	r.cands = append(r.cands[:0], near)
 	r.admission = admission{seq: r.seq, filter: f, share: p.share}
-	if !ix.graph.beam(r, r.cands, 0, p.ef, p.budget, &r.admission) {
+	h := ix.graph.horizonOf(r.results.k, p.ef)
+	if !ix.graph.beam(r, r.cands, 0, h, p.budget, &r.admission) {
 		return false
 	}
 	r.admission.filter = nil

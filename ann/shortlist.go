@@ -64,7 +64,7 @@ func (ix *Index) scoreShortlist(r *reader) {
 	ix.rankBatch(r)
 	dists := r.pool.Dists()
 	for i, slot := range r.pool.Slots() {
-		if ix.hopeless(r, candidate{dists[i], slot}) {
+		if ix.hopeless(r, candidate{dists[i], slot}, rerankReach) {
 			break
 		}
 		ix.offer(r, slot, ix.slots.header(slot).key.Load())

@@ -21,7 +21,8 @@ import (
 //	  24  8  number of points
 //	  32  4  ordinal of the entry point, or 2^32-1      36  4  level of the entry point
 //	  40  1  precision of the vectors: 0 float32, 1 float16, 2 int8     41  1  version of the codes, see codesVersion
-//	  42  2  bytes of the codes of a point, 0 = none    44 16  zero
+//	  42  2  bytes of the codes of a point, 0 = none    44  4  spread of distances, float32, 0 = unknown
+//	  48 12  zero
 //	  60  4  checksum of bytes 0 to 59
 //	block, repeated until all points have come; every block but the last holds as many as the header says
 //	   0  4  bytes of its body    4  4  checksum of its body
@@ -177,11 +178,11 @@ func (ix *Index) snapshotM() int {
 
 func (s *snapshotWriter) header() []byte {
 	ix := s.ix
-	entry, level := uint32(noOrdinal), 0
+	entry, level, spread := uint32(noOrdinal), 0, float32(0)
 	if ix.graph != nil {
 		var slot uint32
 		slot, level = ix.graph.entryPoint()
-		entry = s.ordinals.of(slot)
+		entry, spread = s.ordinals.of(slot), ix.graph.spread.mean()
 	}
 	le := binary.LittleEndian
 	b := le.AppendUint32([]byte(snapshotMagic), snapshotFormat)
@@ -194,6 +195,7 @@ func (s *snapshotWriter) header() []byte {
 	b = le.AppendUint32(b, uint32(level))
 	b = append(b, byte(ix.opt.Precision), codesVersion)
 	b = le.AppendUint16(b, uint16(ix.snapshotCodes()))
+	b = le.AppendUint32(b, math.Float32bits(spread))
 	b = append(b, make([]byte, snapshotHeader-4-len(b))...)
 	return le.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }

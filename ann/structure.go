@@ -34,6 +34,12 @@ type hnsw struct {
 	ix *Index
 }
 
+// What a filter does to ef: see hnsw.plan.
+const (
+	filterSpare = 0.3
+	filterFewer = 0.38
+)
+
 func (h hnsw) plan(p searchPlan, k int, opt SearchOptions) (searchPlan, float64) {
 	if h.nodes.Load() == 0 {
 		return p, math.Inf(1)
@@ -42,8 +48,12 @@ func (h hnsw) plan(p searchPlan, k int, opt SearchOptions) (searchPlan, float64)
 		p.ef = h.ix.opt.Ef
 	}
 	// Under a filter the walk must go 1/selectivity as far out to fill its pool, and the farther out, the surer it has found
-	// what is near: recall stays with fewer candidates.
-	p.ef = max(k, int(math.Ceil(float64(p.ef)*math.Sqrt(p.share))))
+	// what is near: recall stays with fewer candidates, but for a few more than k.
+	if p.share < 1 {
+		least := float64(k) * (1 + filterSpare*(1-p.share))
+		p.ef = int(math.Ceil(max(least, float64(p.ef)*math.Pow(p.share, filterFewer))))
+	}
+	p.ef = max(k, p.ef)
 	return p, max(minWalkCost, float64(p.ef*walkPerEf)/max(p.share, 1e-9))
 }
 

@@ -156,12 +156,12 @@ func (g *graph) greedy(r *reader, from candidate, level int) candidate {
 	}
 }
 
-// beam gathers in r.pool the ef nodes nearest to r.target that a admits, starting from the nodes in from, which must not
-// be r.pool's. It gives up, and reports false, after budget distances.
+// beam gathers in r.pool the nodes nearest to r.target that a admits, as far as the horizon, starting from the nodes in
+// from, which must not be r.pool's. It gives up, and reports false, after budget distances.
 //
 // A node that a does not admit is followed like any other when it is near enough, but takes no place in the pool: so
 // filters and dead nodes cost time, not recall.
-func (g *graph) beam(r *reader, from []candidate, level, ef, budget int, a *admission) bool {
+func (g *graph) beam(r *reader, from []candidate, level int, h horizon, budget int, a *admission) bool {
 	end := g.slots.end.Load()
 	r.visited.reset()
 	r.visited.size(end)
@@ -173,7 +173,7 @@ func (g *graph) beam(r *reader, from []candidate, level, ef, budget int, a *admi
 		r.steps[i].Aim(&r.target, g.slots.records())
 		r.steps[i].Visit(r.visited.words, end)
 	}
-	r.pool.reset(ef)
+	r.pool.reset(h.room())
 	r.aside = r.aside[:0]
 	for _, c := range from {
 		if r.visited.visit(c.slot) {
@@ -184,8 +184,9 @@ func (g *graph) beam(r *reader, from []candidate, level, ef, budget int, a *admi
 	var ruling, measuring *kernel.Step
 	for turn := 0; ; turn++ {
 		var gathering *kernel.Step
+		bound := h.bound(r, g.slots)
 		if budget >= 0 {
-			if slot, ok := g.pick(r, level); ok {
+			if slot, ok := g.pick(r, level, bound); ok {
 				gathering = &r.steps[turn%stepsAtHand]
 				row := g.row(slot, level)
 				n := k.Gather(gathering, row, r.visited.room(len(row)))
@@ -194,10 +195,10 @@ func (g *graph) beam(r *reader, from []candidate, level, ef, budget int, a *admi
 			}
 		}
 		if ruling != nil {
-			k.Rule(ruling, r.pool.Bound())
+			k.Rule(ruling, bound)
 		}
 		if measuring != nil {
-			slots, dists := k.Measure(measuring, r.pool.Bound())
+			slots, dists := k.Measure(measuring, bound)
 			for i, d := range dists {
 				if d < r.pool.Bound() {
 					g.offer(r, candidate{d, slots[i]}, level, a)
@@ -207,7 +208,7 @@ func (g *graph) beam(r *reader, from []candidate, level, ef, budget int, a *admi
 		if gathering == nil && ruling == nil && measuring == nil {
 			return budget >= 0
 		}
-		if a.filter != nil && a.misled(len(r.visited.added), r.pool.Len()) && r.pool.Bound() > maxDistance {
+		if a.filter != nil && a.misled(len(r.visited.added), r.pool.Len()) && bound > maxDistance {
 			return false
 		}
 		measuring, ruling = ruling, gathering
@@ -230,13 +231,15 @@ func (g *graph) offer(r *reader, c candidate, level int, a *admission) {
 	}
 }
 
-// pick returns the nearest node whose links were not followed yet; none when all that are left are farther than a full
-// pool.
-func (g *graph) pick(r *reader, level int) (slot uint32, ok bool) {
+// pick returns the nearest node whose links were not followed yet; none when all that are left are beyond bound.
+func (g *graph) pick(r *reader, level int, bound float32) (slot uint32, ok bool) {
 	i := r.pool.nearest()
+	if i >= 0 && r.pool.Dists()[i] > bound {
+		i = -1
+	}
 	if len(r.aside) > 0 {
 		c := r.aside[0]
-		if i < 0 && c.dist < r.pool.Bound() || i >= 0 && c.dist < r.pool.Dists()[i] {
+		if i < 0 && c.dist < bound || i >= 0 && c.dist < r.pool.Dists()[i] {
 			r.aside = popNearest(r.aside)
 			return c.slot, true
 		}
