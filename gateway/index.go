@@ -67,16 +67,16 @@ type IndexList struct {
 	Rebuild *IndexRebuild `json:"rebuild,omitempty"`
 }
 
-// rebuildRequest is the body of a request to rebuild. What is not given stays as it is.
-type rebuildRequest struct {
-	Collection     *string `json:"collection"`
-	Namespace      string  `json:"namespace"`
-	Kind           string  `json:"kind"`
-	Precision      string  `json:"precision"`
-	M              int     `json:"m"`
-	EfConstruction int     `json:"ef_construction"`
-	Ef             int     `json:"ef"`
-	TargetRecall   float64 `json:"target_recall"`
+// RebuildRequest is the body of a request to rebuild. What is not given stays as it is.
+type RebuildRequest struct {
+	Collection     *string `json:"collection,omitempty"`
+	Namespace      string  `json:"namespace,omitempty"`
+	Kind           string  `json:"kind,omitempty"`
+	Precision      string  `json:"precision,omitempty"`
+	M              int     `json:"m,omitempty"`
+	EfConstruction int     `json:"ef_construction,omitempty"`
+	Ef             int     `json:"ef,omitempty"`
+	TargetRecall   float64 `json:"target_recall,omitempty"`
 }
 
 func (s *Server) indexRoutes() {
@@ -87,7 +87,7 @@ func (s *Server) indexRoutes() {
 }
 
 func (s *Server) postRebuild(w http.ResponseWriter, r *http.Request) {
-	var body rebuildRequest
+	var body RebuildRequest
 	if err := readJSON(w, r, &body); err != nil {
 		s.fail(w, r, err, nil)
 		return

@@ -19,11 +19,32 @@ func (f *graphFlags) add(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&f.efc, "efc", ann.DefaultEfConstruction, "candidates while building")
 }
 
+// caseFlags are the flags of a measurement of one index on one data set.
+type caseFlags struct {
+	data  dataFlags
+	ours  indexFlags
+	graph graphFlags
+}
+
+func (f *caseFlags) add(cmd *cobra.Command, n int) {
+	f.data.add(cmd, n)
+	f.ours.add(cmd)
+	f.graph.add(cmd)
+}
+
+// open returns the data set, with n vectors when the flags name no number, and the options of the index.
+func (f *caseFlags) open(n int, noTruth bool) (*dataset.Set, ann.Options, error) {
+	index, err := f.ours.one(f.graph.m, f.graph.efc)
+	if err != nil {
+		return nil, index, err
+	}
+	set, err := f.data.open(n, noTruth)
+	return set, index, err
+}
+
 func newBenchChurn() *cobra.Command {
 	const live = 20_000
-	var data dataFlags
-	var ours indexFlags
-	var graph graphFlags
+	var of caseFlags
 	var o annbench.ChurnOptions
 	cmd := &cobra.Command{
 		Use:   "churn",
@@ -31,10 +52,7 @@ func newBenchChurn() *cobra.Command {
 		Long:  "Half of the vectors are live; each turn replaces all of them by the other half, in random order.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if o.Index, err = ours.one(graph.m, graph.efc); err != nil {
-				return err
-			}
-			if o.Set, err = data.open(2*live, true); err != nil {
+			if o.Set, o.Index, err = of.open(2*live, true); err != nil {
 				return err
 			}
 			o.Log = cmd.ErrOrStderr()
@@ -49,9 +67,7 @@ func newBenchChurn() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	data.add(cmd, 2*live)
-	ours.add(cmd)
-	graph.add(cmd)
+	of.add(cmd, 2*live)
 	f.BoolVar(&o.Peer, "peer", true, "measure hnswlib too")
 	f.StringVar(&o.Venv, "venv", peers.DefaultVenv, "`DIR` of the virtual environment with the peers")
 	f.IntVar(&o.CPU, "cpu", 0, "processor to pin to; -1 for none")
@@ -63,9 +79,7 @@ func newBenchChurn() *cobra.Command {
 }
 
 func newBenchMixed() *cobra.Command {
-	var data dataFlags
-	var ours indexFlags
-	var graph graphFlags
+	var of caseFlags
 	var o annbench.MixedOptions
 	var lowPriority bool
 	cmd := &cobra.Command{
@@ -73,13 +87,10 @@ func newBenchMixed() *cobra.Command {
 		Short: "p99 of searches on one processor while another one replaces vectors; what the collector takes",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if o.Index, err = ours.one(graph.m, graph.efc); err != nil {
+			if o.Set, o.Index, err = of.open(dataset.DefaultN, true); err != nil {
 				return err
 			}
 			o.Index.LowPriority = lowPriority
-			if o.Set, err = data.open(dataset.DefaultN, true); err != nil {
-				return err
-			}
 			o.Log = cmd.ErrOrStderr()
 			r, err := annbench.Mixed(cmd.Context(), o)
 			if err != nil {
@@ -89,9 +100,7 @@ func newBenchMixed() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	data.add(cmd, dataset.DefaultN)
-	ours.add(cmd)
-	graph.add(cmd)
+	of.add(cmd, dataset.DefaultN)
 	f.IntVar(&o.K, "k", 10, "neighbours")
 	f.IntVar(&o.Ef, "ef", 60, "candidates while searching")
 	f.Float64Var(&o.Upserts, "upserts", 2000, "replacements per second")
@@ -104,25 +113,20 @@ func newBenchMixed() *cobra.Command {
 }
 
 func newBenchFilter() *cobra.Command {
-	var data dataFlags
-	var ours indexFlags
-	var graph graphFlags
+	var of caseFlags
 	var o annbench.FilterOptions
 	cmd := &cobra.Command{
 		Use:   "filter",
 		Short: "Recall and p50 of searches under filters of 50 to 0.01 %, intersections, and matches far from the query",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if o.Index, err = ours.one(graph.m, graph.efc); err != nil {
+			if of.data.source.NQ == 0 {
+				of.data.source.NQ = 200
+			}
+			if o.Set, o.Index, err = of.open(dataset.DefaultN, false); err != nil {
 				return err
 			}
-			if data.source.NQ == 0 {
-				data.source.NQ = 200
-			}
-			if o.Set, err = data.open(dataset.DefaultN, false); err != nil {
-				return err
-			}
-			o.Log, o.Seed = cmd.ErrOrStderr(), data.source.Seed
+			o.Log, o.Seed = cmd.ErrOrStderr(), of.data.source.Seed
 			rows, err := annbench.Filters(cmd.Context(), o)
 			if err != nil {
 				return err
@@ -134,9 +138,7 @@ func newBenchFilter() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	data.add(cmd, dataset.DefaultN)
-	ours.add(cmd)
-	graph.add(cmd)
+	of.add(cmd, dataset.DefaultN)
 	f.IntVar(&o.K, "k", 10, "neighbours")
 	f.IntVar(&o.CPU, "cpu", 0, "processor to pin to; -1 for none")
 	f.Float64Var(&o.Target, "target", 0.98, "recall without a filter, which fixes ef")
@@ -144,9 +146,7 @@ func newBenchFilter() *cobra.Command {
 }
 
 func newBenchMemory() *cobra.Command {
-	var data dataFlags
-	var ours indexFlags
-	var graph graphFlags
+	var of caseFlags
 	var k, cpu int
 	var target float64
 	cmd := &cobra.Command{
@@ -154,14 +154,14 @@ func newBenchMemory() *cobra.Command {
 		Short: "Bytes per vector of kinds and precisions of the index, with the recall and queries/s of each",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := ours.parse()
+			list, err := of.ours.parse()
 			if err != nil {
 				return err
 			}
 			for i := range list {
-				list[i].M, list[i].EfConstruction = graph.m, graph.efc
+				list[i].M, list[i].EfConstruction = of.graph.m, of.graph.efc
 			}
-			set, err := data.open(dataset.DefaultN, false)
+			set, err := of.data.open(dataset.DefaultN, false)
 			if err != nil {
 				return err
 			}
@@ -176,13 +176,11 @@ func newBenchMemory() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	data.add(cmd, dataset.DefaultN)
-	ours.add(cmd)
-	graph.add(cmd)
+	of.add(cmd, dataset.DefaultN)
 	f.IntVar(&k, "k", 10, "neighbours")
 	f.IntVar(&cpu, "cpu", 0, "processor to pin to; -1 for none")
 	f.Float64Var(&target, "target", 0.98, "recall to reach")
 	f.Lookup("precision").DefValue = fmt.Sprint([]string{"float32", "float16", "int8"})
-	ours.precisions = []string{"float32", "float16", "int8"}
+	of.ours.precisions = []string{"float32", "float16", "int8"}
 	return cmd
 }

@@ -78,21 +78,9 @@ func rebuildLine(r gateway.IndexRebuild) string {
 	return line
 }
 
-// rebuildBody is what is asked for; see gateway.
-type rebuildBody struct {
-	Collection     string  `json:"collection"`
-	Namespace      string  `json:"namespace,omitempty"`
-	Kind           string  `json:"kind,omitempty"`
-	Precision      string  `json:"precision,omitempty"`
-	M              int     `json:"m,omitempty"`
-	EfConstruction int     `json:"ef_construction,omitempty"`
-	Ef             int     `json:"ef,omitempty"`
-	TargetRecall   float64 `json:"target_recall,omitempty"`
-}
-
 func newIndexRebuild() *cobra.Command {
 	var server string
-	var body rebuildBody
+	body := gateway.RebuildRequest{Collection: new(string)}
 	var background bool
 	cmd := &cobra.Command{
 		Use:   "rebuild",
@@ -121,7 +109,7 @@ func newIndexRebuild() *cobra.Command {
 	}
 	serverFlag(cmd, &server)
 	f := cmd.Flags()
-	f.StringVar(&body.Collection, "collection", freshet.DefaultCollection, "`NAME`")
+	f.StringVar(body.Collection, "collection", freshet.DefaultCollection, "`NAME`")
 	f.StringVar(&body.Namespace, "namespace", "", "`NAME`; default all of the collection")
 	f.StringVar(&body.Kind, "kind", "", "hnsw, flat, hnsw_disk, ivf_flat, ivf_pq or ivf_hnsw")
 	f.StringVar(&body.Precision, "precision", "", "float32, float16 or int8")
