@@ -194,9 +194,7 @@ func (g *graph) beam(r *reader, from []candidate, level int, h horizon, budget i
 				budget -= n
 			}
 		}
-		if ruling != nil {
-			k.Rule(ruling, bound)
-		}
+		k.Rule(ruling, gathering, bound)
 		if measuring != nil {
 			slots, dists := k.Measure(measuring, bound)
 			for i, d := range dists {

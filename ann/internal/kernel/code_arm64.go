@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"math"
-	"sync/atomic"
 	"unsafe"
 )
 
@@ -32,14 +31,15 @@ func (q *Query) distances(records []Record, out []float32) {
 	}
 }
 
-// gather asks for the memory that comes next of every slot.
-func gather(s *Step, links []atomic.Uint32, fresh []uint32) int {
-	n := gatherGo(s, links, fresh)
+// ask asks for the memory that the next part of s, which may be nil, needs.
+func ask(s *Step) {
+	if s == nil {
+		return
+	}
 	for _, r := range s.list() {
 		fetchLines(unsafe.Pointer(r.Head), blockSize)
 		fetchLines(r.Codes, s.lines*blockSize)
 	}
-	return n
 }
 
 // list returns the records of the slots that are left.
@@ -51,16 +51,18 @@ func (s *Step) list() []Record {
 	return list
 }
 
-func ruleSDOT(s *Step, bound float32) {
-	if s.planes > 0 && s.n > 0 {
+func ruleSDOT(s, next *Step, bound float32) {
+	ask(next)
+	if s != nil && s.planes > 0 && s.n > 0 {
 		list := s.list()
 		upperSDOT(s.query, s.planes, &list[0], s.n, integers(s.dists[:]))
 		s.keepRough(list, bound)
 	}
 }
 
-func ruleNEON(s *Step, bound float32) {
-	if s.planes > 0 && s.n > 0 {
+func ruleNEON(s, next *Step, bound float32) {
+	ask(next)
+	if s != nil && s.planes > 0 && s.n > 0 {
 		list := s.list()
 		upperNEON(s.query, s.planes, &list[0], s.n, integers(s.dists[:]))
 		s.keepRough(list, bound)

@@ -34,10 +34,12 @@ type Set struct {
 	Decode func(dst []float32, r Record, dim int)
 	// Gather, Rule and Measure are the parts of a Step. Gather takes the links of a node, at least one and MaxLinks at
 	// most, writes the slots that were not visited to fresh, which has room for all links and stays as it is until
-	// Measure, marks them as visited and returns how many they are. Measure returns the slots that are below bound and their
+	// Measure, marks them as visited and returns how many they are. Rule also asks for the memory that the Rule of next
+	// needs, a little at a time: a processor that is asked for more than it can fetch at once waits. Either step may be nil.
+	// Measure returns the slots that are below bound and their
 	// distances, valid until the next Gather.
 	Gather  func(s *Step, links []atomic.Uint32, fresh []uint32) int
-	Rule    func(s *Step, bound float32)
+	Rule    func(s, next *Step, bound float32)
 	Measure func(s *Step, bound float32) (slots []uint32, dists []float32)
 	// signed writes the codes of a record of dim components to dst, in their order and less zeroCode. sums returns Σ c and
 	// Σ c² of codes, of which there is a multiple of 64.

@@ -7,10 +7,10 @@ import "golang.org/x/sys/cpu"
 func assembly() (sets []*Set) {
 	if cpu.ARM64.HasASIMDDP {
 		sets = append(sets, &Set{Name: "neondot", Dot: dotFloats, L2: l2Floats, Batch: batchSDOT, Halves: halves, Decode: decodeNEON,
-			Gather: gather, Rule: ruleSDOT, Measure: measureSDOT, Fetch: fetchLines, Find: findGo, signed: signedNEON, sums: sumsOf, Insert: insertGo})
+			Gather: gatherGo, Rule: ruleSDOT, Measure: measureSDOT, Fetch: fetchLines, Find: findGo, signed: signedNEON, sums: sumsOf, Insert: insertGo})
 	}
 	return append(sets, &Set{Name: "neon", Dot: dotFloats, L2: l2Floats, Batch: batchNEON, Halves: halves, Decode: decodeNEON,
-		Gather: gather, Rule: ruleNEON, Measure: measureNEON, Fetch: fetchLines, Find: findGo, signed: signedNEON, sums: sumsOf, Insert: insertGo})
+		Gather: gatherGo, Rule: ruleNEON, Measure: measureNEON, Fetch: fetchLines, Find: findGo, signed: signedNEON, sums: sumsOf, Insert: insertGo})
 }
 
 func dotFloats(a, b []float32) float32 { return dotNEON(&a[0], &b[0], len(a)) }

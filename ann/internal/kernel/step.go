@@ -15,8 +15,8 @@ const vectorSlack = 16
 // bound: a record is ruled out when it is as far as that.
 const roughMargin = 1.5
 
-// Step follows the links of one node of a walk in three parts, of which each asks for the memory that the next needs: so
-// a walk that has several steps at different parts at hand hardly waits. Gather leaves out what was visited. Rule
+// Step follows the links of one node of a walk in three parts, before each of which the memory that it needs was asked for:
+// so a walk that has several steps at different parts at hand hardly waits. Gather leaves out what was visited. Rule
 // rules records out by the upper halves of their codes, with the mean of the lower ones for these; one in fifteen of
 // those that are just below the bound is lost so. Measure reads the rest whole, and keeps what is below the bound. One
 // goroutine uses a step.
@@ -35,7 +35,7 @@ type Step struct {
 	codes      *uintptr // biased addresses of chunks
 	heads      *uintptr
 	codeStride uintptr
-	lines      int // of codes that Gather asks for
+	lines      int // of codes that Rule looks at, or Measure where codes are not split
 	words      *uint64
 	end        uint32
 	bound      float32
@@ -97,8 +97,8 @@ func gatherGo(s *Step, links []atomic.Uint32, fresh []uint32) int {
 }
 
 // ruleGo is Set.Rule in Go.
-func ruleGo(s *Step, bound float32) {
-	if s.planes == 0 {
+func ruleGo(s, next *Step, bound float32) {
+	if s == nil || s.planes == 0 {
 		return
 	}
 	n := 0

@@ -11,13 +11,20 @@ func gather(s *Step, links []atomic.Uint32, fresh []uint32) int {
 	return s.n
 }
 
-func rule512(s *Step, bound float32) {
-	if s.planes > 0 && s.n > 0 {
-		s.bound = bound
-		s.n = ruleAVX512(s)
-		s.slots = &s.kept[0]
+func rule512(s, next *Step, bound float32) {
+	if next == nil {
+		next = &noStep
 	}
+	if s == nil || s.planes == 0 || s.n == 0 {
+		ask(next)
+		return
+	}
+	s.bound = bound
+	s.n = ruleAVX512(s, next)
+	s.slots = &s.kept[0]
 }
+
+var noStep Step
 
 func measure512(s *Step, bound float32) ([]uint32, []float32) {
 	if s.n == 0 {
@@ -28,8 +35,11 @@ func measure512(s *Step, bound float32) ([]uint32, []float32) {
 	return s.nearSlots[:n], s.near[:n]
 }
 
-func rule256(s *Step, bound float32) {
-	if s.planes > 0 && s.n > 0 {
+func rule256(s, next *Step, bound float32) {
+	if next != nil {
+		ask(next)
+	}
+	if s != nil && s.planes > 0 && s.n > 0 {
 		s.bound = bound
 		s.n = ruleAVX2(s)
 		s.slots = &s.kept[0]
@@ -57,11 +67,16 @@ func find(links []atomic.Uint32, slot uint32) int {
 //go:noescape
 func gatherLinks(s *Step, links *uint32, n int) int
 
-// ruleAVX512 moves the entries and slots that are roughly below s.bound to s.entries and s.kept, and returns how many
-// they are. There is at least one, and its codes are split.
+// ask asks for the memory of the entries of s: their heads, and as much of their codes as comes first.
 //
 //go:noescape
-func ruleAVX512(s *Step) int
+func ask(s *Step)
+
+// ruleAVX512 moves the entries and slots that are roughly below s.bound to s.entries and s.kept, and returns how many
+// they are. There is at least one, and its codes are split. Between them it does what ask does for next.
+//
+//go:noescape
+func ruleAVX512(s, next *Step) int
 
 //go:noescape
 func ruleAVX2(s *Step) int

@@ -37,7 +37,6 @@ link:
 	MOVQ Step_codes(DI), R11
 	MOVQ Step_heads(DI), R14
 	MOVQ Step_codeStride(DI), R12
-	MOVQ Step_lines(DI), BX
 	MOVQ DX, CX
 locate:
 	MOVL (R10), AX
@@ -47,17 +46,10 @@ locate:
 	NEGQ R9
 	MOVQ 256(R14)(R9*8), R15
 	LEAQ (R15)(AX*8), R15
-	PREFETCHT0 (R15)
 	IMULQ R12, AX
 	ADDQ 256(R11)(R9*8), AX
 	MOVQ R15, (R13)
 	MOVQ AX, 8(R13)
-	MOVQ BX, R8
-line:
-	PREFETCHT0 (AX)
-	ADDQ $64, AX
-	DECQ R8
-	JNZ  line
 	ADDQ $4, R10
 	ADDQ $16, R13
 	DECQ CX
@@ -100,6 +92,30 @@ line:
 	ADDQ $64, AX
 	SUBQ $64, CX
 	JG   line
+	RET
+
+// func ask(s *Step)
+TEXT ·ask(SB), NOSPLIT, $0-8
+	MOVQ s+0(FP), DI
+	MOVQ Step_n(DI), DX
+	MOVQ Step_lines(DI), BX
+	LEAQ Step_entries(DI), R13
+	TESTQ DX, DX
+	JZ   done
+entry:
+	MOVQ (R13), AX
+	PREFETCHT0 (AX)
+	MOVQ 8(R13), AX
+	MOVQ BX, R8
+line:
+	PREFETCHT0 (AX)
+	ADDQ $64, AX
+	DECQ R8
+	JNZ  line
+	ADDQ $16, R13
+	DECQ DX
+	JNZ  entry
+done:
 	RET
 
 // PAD repeats the last of DX entries three times, so that they can be measured by fours, and leaves R13 at the first.
@@ -167,8 +183,14 @@ lowerLine: \
 	VMOVSS Step_weight(DI), X15 \
 	MASKS256
 
-// func ruleAVX512(s *Step) int
-TEXT ·ruleAVX512(SB), NOSPLIT, $0-16
+// func ruleAVX512(s, next *Step) int
+TEXT ·ruleAVX512(SB), NOSPLIT, $8-24
+	MOVQ next+8(FP), R15
+	MOVQ Step_n(R15), R8
+	LEAQ Step_entries(R15), R15
+	SHLQ $4, R8
+	ADDQ R15, R8
+	MOVQ R8, end-8(SP)
 	MOVQ s+0(FP), DI
 	MOVQ Step_n(DI), DX
 	MOVQ Step_slots(DI), R14
@@ -179,6 +201,23 @@ TEXT ·ruleAVX512(SB), NOSPLIT, $0-16
 	MOVQ DX, CX
 	XORL DX, DX
 four:
+	MOVQ $4, R8
+ask:
+	CMPQ R15, end-8(SP)
+	JAE  asked
+	MOVQ (R15), R12
+	PREFETCHT0 (R12)
+	MOVQ 8(R15), R12
+	XORL AX, AX
+line:
+	PREFETCHT0 (R12)(AX*1)
+	ADDQ $64, AX
+	CMPQ AX, BX
+	JNE  line
+	ADDQ $16, R15
+	DECQ R8
+	JNZ  ask
+asked:
 	CODES512
 	XORL AX, AX
 upper:
@@ -214,7 +253,22 @@ upper:
 	ADDQ $16, R14
 	SUBQ $4, CX
 	JG   four
-	MOVQ DX, ret+8(FP)
+	JMP  last
+rest:
+	MOVQ (R15), R12
+	PREFETCHT0 (R12)
+	MOVQ 8(R15), R12
+	XORL AX, AX
+restLine:
+	PREFETCHT0 (R12)(AX*1)
+	ADDQ $64, AX
+	CMPQ AX, BX
+	JNE  restLine
+	ADDQ $16, R15
+last:
+	CMPQ R15, end-8(SP)
+	JB   rest
+	MOVQ DX, ret+16(FP)
 	TESTQ DX, DX
 	JZ   done
 	LOWER

@@ -29,26 +29,36 @@ type followed struct {
 	fresh, near []uint32
 	dists       []float32
 	words       []uint64
+	second      []uint32 // what the second step found
 }
 
+// follow takes two steps as a walk does, the parts of one between those of the other: along links, and along a part of
+// them from the same start.
 func follow(set *Set, q *Query, t Records, n int, links []uint32, visited []uint64, bound float32) followed {
-	row := make([]atomic.Uint32, len(links))
-	for i, l := range links {
-		row[i].Store(l)
-	}
-	var s Step
+	var first, second Step
 	words := slices.Clone(visited)
-	s.Aim(q, t)
-	s.Visit(words, uint32(n))
-	fresh := make([]uint32, len(links))
-	v := set.Gather(&s, row, fresh)
-	set.Rule(&s, bound)
-	near, dists := set.Measure(&s, bound)
-	return followed{fresh[:v], slices.Clone(near), slices.Clone(dists), words}
+	begin := func(s *Step, links []uint32, words []uint64) []uint32 {
+		row := make([]atomic.Uint32, len(links))
+		for i, l := range links {
+			row[i].Store(l)
+		}
+		s.Aim(q, t)
+		s.Visit(words, uint32(n))
+		fresh := make([]uint32, len(links))
+		return fresh[:set.Gather(s, row, fresh)]
+	}
+	fresh := begin(&first, links, words)
+	set.Rule(nil, &first, bound)
+	begin(&second, links[len(links)/2:], slices.Clone(visited))
+	set.Rule(&first, &second, bound)
+	near, dists := set.Measure(&first, bound)
+	set.Rule(&second, nil, bound)
+	nearToo, distsToo := set.Measure(&second, bound)
+	return followed{fresh, slices.Clone(near), slices.Clone(dists), words, append(slices.Clone(nearToo), uint32(len(distsToo)))}
 }
 
 func (e followed) equal(o followed) bool {
-	return slices.Equal(e.fresh, o.fresh) && slices.Equal(e.near, o.near) && slices.Equal(e.dists, o.dists) && slices.Equal(e.words, o.words)
+	return slices.Equal(e.fresh, o.fresh) && slices.Equal(e.near, o.near) && slices.Equal(e.dists, o.dists) && slices.Equal(e.words, o.words) && slices.Equal(e.second, o.second)
 }
 
 // randomStep makes a node's links, some of them visited, beyond the end, or none, and a bound.
