@@ -103,7 +103,7 @@ const (
 const (
 	DefaultM              = 16
 	DefaultEfConstruction = 200
-	DefaultEf             = 100
+	DefaultEf             = 64
 	DefaultFlatBelow      = 1000
 	DefaultBufferSize     = 4096
 	DefaultAlpha          = 1.1

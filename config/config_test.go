@@ -221,7 +221,7 @@ func TestExample(t *testing.T) {
 	d.Index.Precision = "float32"
 	d.Mapping, d.Sources = c.Mapping, c.Sources
 	d.Splitter = chunk.Options{MaxBytes: chunk.DefaultMaxBytes, MaxChunks: chunk.DefaultMaxChunks}
-	d.Index.M, d.Index.Ef = 16, 100
+	d.Index.M, d.Index.Ef = 16, 64
 	d.Limits = config.Limits{EventBytes: 4 << 20, BacklogBytes: 4 << 30, FreeDiskBytes: 512 << 20}
 	if !reflect.DeepEqual(c, d) {
 		t.Errorf("without its comments it is\n%+v\nwant\n%+v", c, d)
