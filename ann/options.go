@@ -104,6 +104,7 @@ const (
 	DefaultM              = 16
 	DefaultEfConstruction = 200
 	DefaultEf             = 64
+	DefaultPlainEf        = 100 // of InnerProduct, and of kinds with lists: see SearchOptions.Ef
 	DefaultFlatBelow      = 1000
 	DefaultBufferSize     = 4096
 	DefaultAlpha          = 1.1
@@ -127,7 +128,8 @@ type Options struct {
 	M int
 	// EfConstruction is the number of candidates that are gathered to link a point. Default DefaultEfConstruction.
 	EfConstruction int
-	// Ef is the number of candidates that a search keeps when SearchOptions.Ef is zero. Default DefaultEf.
+	// Ef is the number of candidates that a search keeps when SearchOptions.Ef is zero. Default DefaultEf,
+	// or DefaultPlainEf.
 	Ef int
 	// Alpha relaxes the pruning of links: above 1 a row keeps more long links, which holds recall under change.
 	// It applies to squared distances. Default DefaultAlpha; at most 2.
@@ -153,6 +155,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	setDefault(&o.M, DefaultM)
 	setDefault(&o.EfConstruction, DefaultEfConstruction)
+	if o.Metric == InnerProduct || o.Kind.inverted() {
+		setDefault(&o.Ef, DefaultPlainEf)
+	}
 	setDefault(&o.Ef, DefaultEf)
 	setDefault(&o.FlatBelow, DefaultFlatBelow)
 	setDefault(&o.BufferSize, DefaultBufferSize)
