@@ -1,5 +1,7 @@
 package ann
 
+import "github.com/freshet-io/freshet/ann/internal/kernel"
+
 // A scan that is not asked to be exact can rank by codes first, as walks do, and score the best of them only. That reads
 // a quarter of the memory, and of a file of vectors it reads what a walk would.
 
@@ -16,8 +18,16 @@ const (
 	longScan        = 2000 // points
 )
 
-// codeBatch is how many distances of a scan are computed together.
+// codeBatch is how many points of a scan are ranked together. While some are, the memory of the next is asked for.
 const codeBatch = 64
+
+// listing is a scan by codes under way.
+type listing struct {
+	slots [2][codeBatch]uint32 // of the batch that is gathered, and of the one at hand
+	n     int                  // gathered so far
+	turn  int
+	step  *kernel.Step // the batch at hand
+}
 
 // shortlistLen is how many of the nearest by codes are scored for k results.
 func shortlistLen(k int) int { return max(rerankMin, int(rerankFactor*float64(k))) }
@@ -29,9 +39,13 @@ func (ix *Index) listByCodes(r *reader, points int, exact bool) {
 		n = longFactor * shortlistLen(r.results.k)
 	}
 	r.byCodes = !exact && ix.structure != nil && ix.slots.coded && points >= codeScanMin*n
-	if r.byCodes {
-		r.pool.reset(n)
-		r.batch.reset()
+	if !r.byCodes {
+		return
+	}
+	r.pool.reset(n)
+	r.makeSteps()
+	for i := range r.listing.slots {
+		r.steps[i].Aim(&r.target, ix.slots.records())
 	}
 }
 
@@ -41,19 +55,31 @@ func (ix *Index) take(r *reader, slot uint32, key uint64) {
 		ix.offer(r, slot, key)
 		return
 	}
-	if r.batch.add(&ix.slots, slot); len(r.batch.slots) == codeBatch {
+	l := &r.listing
+	l.slots[l.turn%2][l.n] = slot
+	if l.n++; l.n == codeBatch {
 		ix.rankBatch(r)
 	}
 }
 
-// rankBatch takes the slots of the batch to the shortlist.
+// rankBatch takes the batch at hand to the shortlist, and then has the one that was gathered at hand.
 func (ix *Index) rankBatch(r *reader) {
-	for i, d := range r.batch.measure(ix.space.kernel, &r.target) {
-		if d < r.pool.Bound() {
-			ix.space.kernel.Insert(&r.pool.Nearest, d, r.batch.slots[i])
+	l, k, bound := &r.listing, ix.space.kernel, r.pool.Bound()
+	var next *kernel.Step
+	if l.n > 0 {
+		next = &r.steps[l.turn%2]
+		next.Take(l.slots[l.turn%2][:l.n])
+	}
+	k.Rule(l.step, next, bound)
+	if l.step != nil {
+		slots, dists := k.Measure(l.step, bound)
+		for i, d := range dists {
+			if d < r.pool.Bound() {
+				k.Insert(&r.pool.Nearest, d, slots[i])
+			}
 		}
 	}
-	r.batch.reset()
+	l.step, l.n, l.turn = next, 0, l.turn+1
 }
 
 // scoreShortlist ends a scan by codes: it scores the shortlist.
@@ -61,7 +87,9 @@ func (ix *Index) scoreShortlist(r *reader) {
 	if !r.byCodes {
 		return
 	}
-	ix.rankBatch(r)
+	for l := &r.listing; l.n > 0 || l.step != nil; {
+		ix.rankBatch(r)
+	}
 	dists := r.pool.Dists()
 	for i, slot := range r.pool.Slots() {
 		if ix.hopeless(r, candidate{dists[i], slot}, rerankReach) {

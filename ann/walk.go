@@ -18,11 +18,12 @@ const expanded = 1 << 31 // slots are below maxSlots
 type scratch struct {
 	query   []float32     // the vector searched for, in its stored form
 	target  kernel.Query  // what a walk compares with
-	steps   []kernel.Step // stepsAtHand, made by the first walk: an exact list has none
+	steps   []kernel.Step // stepsAtHand of them, or none yet
 	batch   batch
 	visited bitset
 	pool    pool
 	aside   []candidate // heap, nearest first, of nodes that may not be returned but lead on
+	listing listing
 	results topK
 	cands   []candidate
 	link    linkScratch
@@ -166,9 +167,7 @@ func (g *graph) beam(r *reader, from []candidate, level int, h horizon, budget i
 	r.visited.reset()
 	r.visited.size(end)
 	r.visited.words[0] |= 1 << noSlot // links to it end a row
-	if r.steps == nil {
-		r.steps = make([]kernel.Step, stepsAtHand)
-	}
+	r.makeSteps()
 	for i := range r.steps {
 		r.steps[i].Aim(&r.target, g.slots.records())
 		r.steps[i].Visit(r.visited.words, end)
@@ -210,6 +209,13 @@ func (g *graph) beam(r *reader, from []candidate, level int, h horizon, budget i
 			return false
 		}
 		measuring, ruling = ruling, gathering
+	}
+}
+
+// makeSteps makes the steps of r, once: a short list needs none.
+func (r *reader) makeSteps() {
+	if r.steps == nil {
+		r.steps = make([]kernel.Step, stepsAtHand)
 	}
 }
 

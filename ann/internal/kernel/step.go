@@ -42,7 +42,6 @@ type Step struct {
 	slots      *uint32 // what is left, n of them
 	n          int
 
-	//lint:ignore U1000 assembly uses it
 	entries   [2 * (MaxLinks + 4)]uintptr // head and codes of each
 	kept      [MaxLinks + vectorSlack]uint32
 	dists     [MaxLinks + vectorSlack]float32
@@ -72,6 +71,15 @@ func (s *Step) Aim(q *Query, records Records) {
 // Visit makes the step know what was visited: words has a bit for every slot below end.
 func (s *Step) Visit(words []uint64, end uint32) {
 	s.visited, s.words, s.end = words, &words[0], end
+}
+
+// Take stands for Gather where slots, MaxLinks at most, come from elsewhere. They must stay as they are until Measure.
+func (s *Step) Take(slots []uint32) {
+	for i, slot := range slots {
+		r := s.records.At(slot)
+		s.entries[2*i], s.entries[2*i+1] = uintptr(unsafe.Pointer(r.Head)), uintptr(r.Codes)
+	}
+	s.slots, s.n = &slots[0], len(slots)
 }
 
 // left returns the slots that are left.
