@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 )
 
 // keyTable maps every key to the newest slot that holds a version of it, dead or alive. It stores slots only and
@@ -43,16 +44,6 @@ func hashKey(key uint64) uint64 {
 	key ^= key >> 27
 	key *= 0x94d049bb133111eb
 	return key ^ key>>31
-}
-
-// place returns the entry at which the search for key begins, nil when there is none.
-func (t *keyTable) place(key uint64) *atomic.Uint32 {
-	hash := hashKey(key)
-	table := t.parts[hash%keyParts].table.Load()
-	if table == nil {
-		return nil
-	}
-	return &(*table)[hash/keyParts&uint64(len(*table)-1)]
 }
 
 // find returns the newest slot of key, or noSlot.
@@ -100,6 +91,43 @@ func (t *keyTable) findAt(key, seq uint64) uint32 {
 		youngest, slot = born, h.prev.Load()
 	}
 	return noSlot
+}
+
+// lookUp is a search for a key that goes on step by step, so that many can wait for memory at the same time: goOn asks
+// for what the next step reads.
+type lookUp struct {
+	table []atomic.Uint32
+	place int
+	slot  uint32 // whose key comes next; noSlot before the first
+	key   uint64
+}
+
+// begin returns a search for key. The table is nil when there is none.
+func (t *keyTable) begin(key uint64, fetch func(unsafe.Pointer, int)) (l lookUp) {
+	hash := hashKey(key)
+	if table := t.parts[hash%keyParts].table.Load(); table != nil {
+		l = lookUp{table: *table, place: placeOf(hash, *table), key: key}
+		fetch(unsafe.Pointer(&l.table[l.place]), 1)
+	}
+	return l
+}
+
+// goOn takes a step, and reports whether the search is over: then l.slot is the newest slot of the key, or noSlot.
+func (t *keyTable) goOn(l *lookUp, fetch func(unsafe.Pointer, int)) (over bool) {
+	if l.slot != noSlot && t.slots.header(l.slot).key.Load() == l.key || l.table == nil {
+		return true
+	}
+	for {
+		l.slot = l.table[l.place].Load()
+		l.place = placeAfter(l.place, l.table)
+		if l.slot == noSlot {
+			return true
+		}
+		if l.slot != removed {
+			fetch(t.slots.headers.at(l.slot), 1)
+			return false
+		}
+	}
 }
 
 // put makes slot, whose header holds key, the newest of key.

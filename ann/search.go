@@ -3,8 +3,6 @@ package ann
 import (
 	"fmt"
 	"slices"
-	"sync/atomic"
-	"unsafe"
 )
 
 // Filter is the set of keys that a search may return. Its methods are called while the search runs, by the goroutine of
@@ -196,34 +194,32 @@ func (r *reader) scanKeys(ix *Index, f Filter) {
 // takeKeys takes the points of r.keys that the reader sees.
 func (ix *Index) takeKeys(r *reader) {
 	fetch := ix.space.kernel.Fetch
-	var places [keysAtOnce]*atomic.Uint32
-	for i, key := range r.keys {
-		if places[i] = ix.keys.place(key); places[i] != nil {
-			fetch(unsafe.Pointer(places[i]), 1)
-		}
-	}
-	var guesses [keysAtOnce]uint32 // most keys are where the search for them begins
-	for i, at := range places[:len(r.keys)] {
-		if at == nil {
-			continue
-		}
-		if slot := at.Load(); slot != noSlot && slot != removed {
-			guesses[i] = slot
-			fetch(ix.slots.headers.at(slot), 1)
-		}
-	}
-	for i, key := range r.keys {
-		slot := guesses[i]
-		if slot == noSlot {
-			slot = ix.keys.findAt(key, r.seq)
-		} else if h := ix.slots.header(slot); h.key.Load() != key || !h.visibleAt(r.seq) {
-			slot = ix.keys.findAt(key, r.seq)
-		}
-		if slot != noSlot {
-			ix.take(r, slot, key)
+	var lookUps [keysAtOnce]lookUp
+	left := lookUps[:0]
+	for _, key := range r.keys {
+		if l := ix.keys.begin(key, fetch); l.table != nil {
+			left = append(left, l)
 		}
 	}
 	r.keys = r.keys[:0]
+	for len(left) > 0 {
+		n := 0
+		for _, l := range left {
+			switch {
+			case !ix.keys.goOn(&l, fetch):
+				left[n] = l
+				n++
+			case l.slot == noSlot:
+			case ix.slots.header(l.slot).visibleAt(r.seq):
+				ix.take(r, l.slot, l.key)
+			default:
+				if slot := ix.keys.findAt(l.key, r.seq); slot != noSlot {
+					ix.take(r, slot, l.key)
+				}
+			}
+		}
+		left = left[:n]
+	}
 }
 
 // consider takes slot when it is visible and matches.
