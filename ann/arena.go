@@ -23,7 +23,7 @@ type arena struct {
 // Sizes of pieces, in bytes.
 const (
 	minMapping   = 1 << 16 // smaller ones come from the heap
-	minLarge     = 1 << 22 // smaller ones don't ask for large pages, one of which would be too large a part
+	minLarge     = 1 << 24 // smaller ones don't ask for large pages, one of which would be too large a part
 	largePage    = 1 << 21
 	kernelMargin = cacheLine + kernel.Overread
 )
