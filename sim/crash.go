@@ -17,10 +17,11 @@ import (
 type outlet struct {
 	mem *vfs.MemFS // the disk while the power is on
 
-	mu       sync.Mutex // guards the next five
+	mu       sync.Mutex // guards the next six
 	rng      *rand.Rand
 	left     int                  // operations until the end; not above zero: only by hand
 	aim      func(operation) bool // the ones that are counted
+	kill     bool                 // the end is not a cut
 	hastened bool
 	after    *vfs.MemFS // the disk after the end, nil before
 
@@ -43,17 +44,21 @@ func newOutlet(mem *vfs.MemFS, rng *rand.Rand) *outlet { return &outlet{mem: mem
 func (o *outlet) arm(most int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	switch o.rng.IntN(4) {
+	switch o.rng.IntN(5) {
 	case 0:
 		o.aim = func(op operation) bool { return op.sync }
 		most /= 4
-	case 1:
+	case 1: // a kill when snapshots have their names, which are not durable yet
+		o.kill = true
+		o.aim = func(op operation) bool { return op.sync && strings.HasSuffix(op.path, "/index") }
+		most /= 64
+	case 2:
 		o.aim = func(op operation) bool { return op.sync && strings.HasSuffix(op.path, ".seg") }
 		most /= 16
 	default:
 		o.aim = func(operation) bool { return true }
 	}
-	o.left = 1 + o.rng.IntN(most)
+	o.left = 1 + o.rng.IntN(max(1, most))
 }
 
 // hasten usually makes the end come within a few operations. Only its first call counts.
@@ -108,7 +113,11 @@ func (o *outlet) endLocked() {
 	o.gate.Lock()
 	defer o.gate.Unlock()
 	cut := vfs.CrashCloneCfg{RNG: o.rng}
-	switch o.rng.IntN(5) {
+	how := o.rng.IntN(5)
+	if o.kill {
+		how = 0
+	}
+	switch how {
 	case 0: // the process is killed
 		cut.UnsyncedDataPercent = 100
 		o.afterlife, o.after = o.mem.CrashClone(cut), o.mem

@@ -212,8 +212,12 @@ func (l *life) refuseChanges(ctx context.Context) error {
 // fork returns a random source of its own for a goroutine.
 func (w *world) fork() *rand.Rand { return rand.New(rand.NewPCG(w.rng.Uint64(), w.rng.Uint64())) }
 
-// clients writes, searches and operates until all is said or the power is off.
+// clients writes, searches and operates until all is said or the power is off. In some lives after the first nobody
+// writes: what the start has found is all that there is.
 func (l *life) clients(ctx context.Context) error {
+	if l.number > 0 && l.rng.IntN(4) == 0 {
+		return (&operator{life: l, rng: l.fork()}).run(ctx, nil)
+	}
 	writers := make([]*writer, 1+l.rng.IntN(3))
 	for i := range writers {
 		rng := l.fork()

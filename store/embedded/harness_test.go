@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -28,6 +29,7 @@ var (
 type bench struct {
 	*testing.T
 	fs      vfs.FS
+	skip    func(disk.Site) bool
 	index   IndexOptions
 	log     *broker.Log
 	catalog *control.Catalog
@@ -36,8 +38,10 @@ type bench struct {
 	offset  int64
 }
 
-func newBench(t *testing.T, index IndexOptions) *bench {
-	b := &bench{T: t, fs: vfs.NewMem(), index: index}
+func newBench(t *testing.T, index IndexOptions) *bench { return newBenchOn(t, vfs.NewMem(), index) }
+
+func newBenchOn(t *testing.T, fs vfs.FS, index IndexOptions) *bench {
+	b := &bench{T: t, fs: fs, index: index}
 	b.openLog()
 	b.open()
 	t.Cleanup(func() {
@@ -50,7 +54,7 @@ func newBench(t *testing.T, index IndexOptions) *bench {
 func (b *bench) openLog() {
 	b.Helper()
 	var err error
-	if b.log, err = broker.Open("data", broker.Options{FS: disk.New(b.fs, nil), CacheBytes: 1 << 20}); err != nil {
+	if b.log, err = broker.Open("data", broker.Options{FS: disk.New(b.fs, b.skip), CacheBytes: 1 << 20}); err != nil {
 		b.Fatal(err)
 	}
 	if b.catalog, err = control.Open(b.log); err != nil {
@@ -80,6 +84,17 @@ func (b *bench) reopen() LoadReport {
 	}
 	b.open()
 	return b.store.Loaded()
+}
+
+// dies opens everything anew on a disk, on which skip takes syncs out.
+func (b *bench) dies(on vfs.FS, skip func(disk.Site) bool) {
+	b.Helper()
+	if err := errors.Join(b.store.Close(), b.log.Close()); err != nil {
+		b.Fatal(err)
+	}
+	b.fs, b.skip = on, skip
+	b.openLog()
+	b.open()
 }
 
 func (b *bench) snapshot() {

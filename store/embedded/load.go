@@ -83,8 +83,7 @@ func (s *Store) loadSnapshots(ctx context.Context, end int64) error {
 		return err
 	}
 	positions := s.readPositions()
-	var mu sync.Mutex // guards s.loaded, s.shards and removed
-	removed := false
+	var mu sync.Mutex // guards s.loaded and s.shards
 	all := tasks{limit: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	for h, numbers := range files {
 		all.start(func() error {
@@ -98,10 +97,7 @@ func (s *Store) loadSnapshots(ctx context.Context, end int64) error {
 					s.reject(&mu, h, number, err, i+1 < len(numbers))
 					if errors.Is(err, ErrAhead) {
 						// The log will pass its position, with other records: it must not be there then.
-						mu.Lock()
-						err, removed = s.removeFile(h, number), true
-						mu.Unlock()
-						if err != nil {
+						if err := s.removeFile(h, number); err != nil {
 							return err
 						}
 						continue
@@ -133,10 +129,12 @@ func (s *Store) loadSnapshots(ctx context.Context, end int64) error {
 		return err
 	}
 	slices.Sort(s.loaded.Rejected)
-	if removed {
-		return s.log.FS().SyncDir(s.dir, disk.SnapshotDir)
+	if len(files) == 0 {
+		return nil
 	}
-	return nil
+	// Not only for what was removed: a process that was killed before it had synced the folder leaves snapshots without
+	// a durable name, and none of these is written again as long as its shard does not change.
+	return s.log.FS().SyncDir(s.dir, disk.SnapshotDir)
 }
 
 // reject notes a snapshot that can't be used.

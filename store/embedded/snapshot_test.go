@@ -18,6 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/disk"
 )
 
 // fill applies a small history: several entities, some with several points, a deletion.
@@ -75,6 +76,26 @@ func TestOpenFromTheTableAlone(t *testing.T) {
 			b.wantClean()
 		})
 	}
+}
+
+// A process that is killed between giving snapshots their names and making the names durable leaves them in the page cache
+// only. The next one loads them and has nothing to add: when it says that all is saved, a power cut must not take them.
+func TestSnapshotNamesOfAKilledProcess(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	b := newBenchOn(t, mem, flat)
+	b.fill(home)
+	b.dies(mem, func(s disk.Site) bool { return s == disk.SnapshotDir }) // as if killed before
+	b.snapshot()
+	b.dies(mem, nil)
+	if b.store.Loaded().Snapshots != 1 {
+		t.Fatalf("after the kill: %+v", b.store.Loaded())
+	}
+	b.snapshot()
+	b.dies(mem.CrashClone(vfs.CrashCloneCfg{}), nil)
+	if loaded := b.store.Loaded(); loaded.Snapshots != 1 || len(loaded.Rejected) > 0 {
+		t.Errorf("after the power cut: %+v", loaded)
+	}
+	b.wantClean()
 }
 
 // What came after a snapshot is applied, and only that.
