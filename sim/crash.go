@@ -39,20 +39,20 @@ type operation struct {
 
 func newOutlet(mem *vfs.MemFS, rng *rand.Rand) *outlet { return &outlet{mem: mem, rng: rng} }
 
-// arm chooses the operation before which it ends, among about the next most. Half of the time
+// arm chooses the operation before which it ends, among about the next most. Mostly
 // that is a sync, so that what was written may be there in part.
 func (o *outlet) arm(most int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	switch o.rng.IntN(5) {
-	case 0:
+	switch o.rng.IntN(8) {
+	case 0, 1:
 		o.aim = func(op operation) bool { return op.sync }
 		most /= 4
-	case 1: // a kill when snapshots have their names, which are not durable yet
+	case 2: // a kill when snapshots have their names, which are not durable yet
 		o.kill = true
 		o.aim = func(op operation) bool { return op.sync && strings.HasSuffix(op.path, "/index") }
 		most /= 64
-	case 2:
+	case 3, 4, 5:
 		o.aim = func(op operation) bool { return op.sync && strings.HasSuffix(op.path, ".seg") }
 		most /= 16
 	default:

@@ -215,7 +215,7 @@ func (w *world) fork() *rand.Rand { return rand.New(rand.NewPCG(w.rng.Uint64(), 
 // clients writes, searches and operates until all is said or the power is off. In some lives after the first nobody
 // writes: what the start has found is all that there is.
 func (l *life) clients(ctx context.Context) error {
-	if l.number > 0 && l.rng.IntN(4) == 0 {
+	if l.number > 0 && l.rng.IntN(6) == 0 {
 		return (&operator{life: l, rng: l.fork()}).run(ctx, nil)
 	}
 	writers := make([]*writer, 1+l.rng.IntN(3))
