@@ -4,7 +4,6 @@ import (
 	"math/bits"
 	"sync"
 	"sync/atomic"
-	"unsafe"
 )
 
 // keyTable maps every key to the newest slot that holds a version of it, dead or alive. It stores slots only and
@@ -48,28 +47,56 @@ func hashKey(key uint64) uint64 {
 
 // find returns the newest slot of key, or noSlot.
 func (t *keyTable) find(key uint64) uint32 {
-	hash := hashKey(key)
-	table := t.parts[hash%keyParts].table.Load()
-	if table == nil {
-		return noSlot
-	}
-	_, slot := t.probe(*table, key, hash)
-	return slot
+	l := t.lookUp(key)
+	t.probe(&l)
+	return l.slot
 }
 
-// probe returns the entry of key and the slot that it held when it was compared, or nil and noSlot. A reader must not
-// load the entry again: it may have been removed since.
-func (t *keyTable) probe(table []atomic.Uint32, key, hash uint64) (*atomic.Uint32, uint32) {
-	for i := placeOf(hash, table); ; i = placeAfter(i, table) {
-		entry := &table[i]
-		slot := entry.Load()
-		if slot == noSlot {
-			return nil, noSlot
-		}
-		if slot != removed && t.slots.header(slot).key.Load() == key {
-			return entry, slot
+// lookUp returns a search for key that is still to be done. It has no table when there is none.
+func (t *keyTable) lookUp(key uint64) (l lookUp) {
+	hash := hashKey(key)
+	if table := t.parts[hash%keyParts].table.Load(); table != nil {
+		l = lookUp{table: *table, place: placeOf(hash, *table), key: key}
+	}
+	return l
+}
+
+// probe does a search: it reports whether the key is there, and leaves l at its entry.
+func (t *keyTable) probe(l *lookUp) bool {
+	for l.next() {
+		if t.holds(l) {
+			return true
 		}
 	}
+	return false
+}
+
+// holds reports whether the slot that l is at holds the key.
+func (t *keyTable) holds(l *lookUp) bool {
+	return l.slot != noSlot && t.slots.header(l.slot).key.Load() == l.key
+}
+
+// lookUp is a search for a key that goes on entry by entry, so that many can wait for memory side by side.
+type lookUp struct {
+	table []atomic.Uint32
+	place int // of the entry that comes next
+	key   uint64
+	// slot is what entry held when it was read, noSlot before the first and after the last. A reader must not load the
+	// entry again: it may have been removed since.
+	slot  uint32
+	entry *atomic.Uint32
+}
+
+// next goes to the next entry with a slot, and reports false when there is none.
+func (l *lookUp) next() bool {
+	for l.table != nil {
+		l.entry = &l.table[l.place]
+		l.place = placeAfter(l.place, l.table)
+		if l.slot = l.entry.Load(); l.slot != removed {
+			return l.slot != noSlot
+		}
+	}
+	return false
 }
 
 // findAt returns the slot of key that is visible at sequence seq, or noSlot. It walks from the newest version to older
@@ -93,56 +120,17 @@ func (t *keyTable) findAt(key, seq uint64) uint32 {
 	return noSlot
 }
 
-// lookUp is a search for a key that goes on step by step, so that many can wait for memory at the same time: goOn asks
-// for what the next step reads.
-type lookUp struct {
-	table []atomic.Uint32
-	place int
-	slot  uint32 // whose key comes next; noSlot before the first
-	key   uint64
-}
-
-// begin returns a search for key. The table is nil when there is none.
-func (t *keyTable) begin(key uint64, fetch func(unsafe.Pointer, int)) (l lookUp) {
-	hash := hashKey(key)
-	if table := t.parts[hash%keyParts].table.Load(); table != nil {
-		l = lookUp{table: *table, place: placeOf(hash, *table), key: key}
-		fetch(unsafe.Pointer(&l.table[l.place]), 1)
-	}
-	return l
-}
-
-// goOn takes a step, and reports whether the search is over: then l.slot is the newest slot of the key, or noSlot.
-func (t *keyTable) goOn(l *lookUp, fetch func(unsafe.Pointer, int)) (over bool) {
-	if l.slot != noSlot && t.slots.header(l.slot).key.Load() == l.key || l.table == nil {
-		return true
-	}
-	for {
-		l.slot = l.table[l.place].Load()
-		l.place = placeAfter(l.place, l.table)
-		if l.slot == noSlot {
-			return true
-		}
-		if l.slot != removed {
-			fetch(t.slots.headers.at(l.slot), 1)
-			return false
-		}
-	}
-}
-
 // put makes slot, whose header holds key, the newest of key.
 func (t *keyTable) put(key uint64, slot uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if l := t.lookUp(key); t.probe(&l) {
+		l.entry.Store(slot)
+		return
+	}
 	hash := hashKey(key)
 	part := &t.parts[hash%keyParts]
 	table := part.table.Load()
-	if table != nil {
-		if entry, _ := t.probe(*table, key, hash); entry != nil {
-			entry.Store(slot)
-			return
-		}
-	}
 	if table == nil || tableFull(part.used, len(*table)) {
 		table = t.rebuild(part)
 	}
@@ -193,13 +181,9 @@ func (t *keyTable) rebuild(part *keyPart) *[]atomic.Uint32 {
 func (t *keyTable) remove(key uint64, slot uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	hash := hashKey(key)
-	part := &t.parts[hash%keyParts]
-	if table := part.table.Load(); table != nil {
-		if entry, newest := t.probe(*table, key, hash); newest == slot {
-			entry.Store(removed)
-			part.live--
-		}
+	if l := t.lookUp(key); t.probe(&l) && l.slot == slot {
+		l.entry.Store(removed)
+		t.parts[hashKey(key)%keyParts].live--
 	}
 }
 

@@ -3,6 +3,7 @@ package ann
 import (
 	"fmt"
 	"slices"
+	"unsafe"
 )
 
 // Filter is the set of keys that a search may return. Its methods are called while the search runs, by the goroutine of
@@ -197,7 +198,8 @@ func (ix *Index) takeKeys(r *reader) {
 	var lookUps [keysAtOnce]lookUp
 	left := lookUps[:0]
 	for _, key := range r.keys {
-		if l := ix.keys.begin(key, fetch); l.table != nil {
+		if l := ix.keys.lookUp(key); l.table != nil {
+			fetch(unsafe.Pointer(&l.table[l.place]), 1)
 			left = append(left, l)
 		}
 	}
@@ -206,10 +208,12 @@ func (ix *Index) takeKeys(r *reader) {
 		n := 0
 		for _, l := range left {
 			switch {
-			case !ix.keys.goOn(&l, fetch):
-				left[n] = l
-				n++
-			case l.slot == noSlot:
+			case !ix.keys.holds(&l):
+				if l.next() {
+					fetch(ix.slots.headers.at(l.slot), 1)
+					left[n] = l
+					n++
+				}
 			case ix.slots.header(l.slot).visibleAt(r.seq):
 				ix.take(r, l.slot, l.key)
 			default:

@@ -12,9 +12,6 @@ func gather(s *Step, links []atomic.Uint32, fresh []uint32) int {
 }
 
 func rule512(s, next *Step, bound float32) {
-	if next == nil {
-		next = &noStep
-	}
 	if s == nil || s.planes == 0 || s.n == 0 {
 		ask(next)
 		return
@@ -23,8 +20,6 @@ func rule512(s, next *Step, bound float32) {
 	s.n = ruleAVX512(s, next)
 	s.slots = &s.kept[0]
 }
-
-var noStep Step
 
 func measure512(s *Step, bound float32) ([]uint32, []float32) {
 	if s.n == 0 {
@@ -36,9 +31,7 @@ func measure512(s *Step, bound float32) ([]uint32, []float32) {
 }
 
 func rule256(s, next *Step, bound float32) {
-	if next != nil {
-		ask(next)
-	}
+	ask(next)
 	if s != nil && s.planes > 0 && s.n > 0 {
 		s.bound = bound
 		s.n = ruleAVX2(s)
@@ -67,13 +60,14 @@ func find(links []atomic.Uint32, slot uint32) int {
 //go:noescape
 func gatherLinks(s *Step, links *uint32, n int) int
 
-// ask asks for the memory of the entries of s: their heads, and as much of their codes as comes first.
+// ask asks for the memory of the entries of s, which may be nil: their heads, and as much of their codes as comes first.
 //
 //go:noescape
 func ask(s *Step)
 
 // ruleAVX512 moves the entries and slots that are roughly below s.bound to s.entries and s.kept, and returns how many
-// they are. There is at least one, and its codes are split. Between them it does what ask does for next.
+// they are. There is at least one, and its codes are split. Between them it does what ask does for next,
+// whose codes are split too.
 //
 //go:noescape
 func ruleAVX512(s, next *Step) int

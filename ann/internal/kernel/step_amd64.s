@@ -94,27 +94,44 @@ line:
 	JG   line
 	RET
 
+// ASK asks for the memory of the entry at R15, its head and BX bytes of its codes, and goes on to the next one. LINE is a label.
+#define ASK(LINE) \
+	MOVQ (R15), R12 \
+	PREFETCHT0 (R12) \
+	MOVQ 8(R15), R12 \
+	XORL AX, AX \
+LINE: \
+	PREFETCHT0 (R12)(AX*1) \
+	ADDQ $64, AX \
+	CMPQ AX, BX \
+	JNE  LINE \
+	ADDQ $16, R15
+
+// ENTRIES leaves the entries of the step in R15 there and their end in R8; without a step both are zero.
+#define ENTRIES \
+	XORL R8, R8 \
+	TESTQ R15, R15 \
+	JZ   entries \
+	MOVQ Step_n(R15), R8 \
+	SHLQ $4, R8 \
+	LEAQ Step_entries(R15), R15 \
+	ADDQ R15, R8 \
+entries:
+
 // func ask(s *Step)
 TEXT ·ask(SB), NOSPLIT, $0-8
-	MOVQ s+0(FP), DI
-	MOVQ Step_n(DI), DX
-	MOVQ Step_lines(DI), BX
-	LEAQ Step_entries(DI), R13
-	TESTQ DX, DX
+	MOVQ s+0(FP), R15
+	TESTQ R15, R15
 	JZ   done
+	MOVQ Step_lines(R15), BX
+	SHLQ $6, BX
+	ENTRIES
+	JMP  last
 entry:
-	MOVQ (R13), AX
-	PREFETCHT0 (AX)
-	MOVQ 8(R13), AX
-	MOVQ BX, R8
-line:
-	PREFETCHT0 (AX)
-	ADDQ $64, AX
-	DECQ R8
-	JNZ  line
-	ADDQ $16, R13
-	DECQ DX
-	JNZ  entry
+	ASK(line)
+last:
+	CMPQ R15, R8
+	JB   entry
 done:
 	RET
 
@@ -164,10 +181,13 @@ lowerLine: \
 	VPDPBUSD Z5, Z7, SUM
 
 // QUERY512 and QUERY256 load what the code kernels need of the step in DI.
-#define QUERY512 \
+#define QUERY \
 	MOVQ Step_query(DI), SI \
 	MOVQ Step_planes(DI), BX \
-	SHLQ $6, BX \
+	SHLQ $6, BX
+
+#define QUERY512 \
+	QUERY \
 	VBROADCASTSS Step_bias(DI), X18 \
 	VBROADCASTSS Step_base(DI), X19 \
 	VBROADCASTSS Step_weight(DI), X20 \
@@ -175,9 +195,7 @@ lowerLine: \
 	MASKS512
 
 #define QUERY256 \
-	MOVQ Step_query(DI), SI \
-	MOVQ Step_planes(DI), BX \
-	SHLQ $6, BX \
+	QUERY \
 	VMOVSS Step_bias(DI), X11 \
 	VMOVSS Step_base(DI), X14 \
 	VMOVSS Step_weight(DI), X15 \
@@ -186,10 +204,7 @@ lowerLine: \
 // func ruleAVX512(s, next *Step) int
 TEXT ·ruleAVX512(SB), NOSPLIT, $8-24
 	MOVQ next+8(FP), R15
-	MOVQ Step_n(R15), R8
-	LEAQ Step_entries(R15), R15
-	SHLQ $4, R8
-	ADDQ R15, R8
+	ENTRIES
 	MOVQ R8, end-8(SP)
 	MOVQ s+0(FP), DI
 	MOVQ Step_n(DI), DX
@@ -205,16 +220,7 @@ four:
 ask:
 	CMPQ R15, end-8(SP)
 	JAE  asked
-	MOVQ (R15), R12
-	PREFETCHT0 (R12)
-	MOVQ 8(R15), R12
-	XORL AX, AX
-line:
-	PREFETCHT0 (R12)(AX*1)
-	ADDQ $64, AX
-	CMPQ AX, BX
-	JNE  line
-	ADDQ $16, R15
+	ASK(line)
 	DECQ R8
 	JNZ  ask
 asked:
@@ -255,16 +261,7 @@ upper:
 	JG   four
 	JMP  last
 rest:
-	MOVQ (R15), R12
-	PREFETCHT0 (R12)
-	MOVQ 8(R15), R12
-	XORL AX, AX
-restLine:
-	PREFETCHT0 (R12)(AX*1)
-	ADDQ $64, AX
-	CMPQ AX, BX
-	JNE  restLine
-	ADDQ $16, R15
+	ASK(restLine)
 last:
 	CMPQ R15, end-8(SP)
 	JB   rest
