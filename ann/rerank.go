@@ -7,7 +7,7 @@ const (
 	rerankFactor = 1.5 // nodes to score for each of k, at least; a shortlist of a scan is as long
 	rerankMin    = 30  // nodes to score, at least
 	rerankReach  = 4   // how many standard deviations of a distance by codes are beyond hope
-	rerankOften  = 2   // the same, once as many are scored
+	rerankBeyond = 2   // the same, once as many are scored
 	rerankAhead  = 4   // vectors whose memory is asked for before their turn
 )
 
@@ -21,7 +21,7 @@ func (ix *Index) rerank(r *reader) {
 	for i, c := range list {
 		reach := float32(rerankReach)
 		if left <= 0 {
-			reach = rerankOften
+			reach = rerankBeyond
 		}
 		if ix.hopeless(r, c, reach) {
 			return

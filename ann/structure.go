@@ -9,7 +9,8 @@ import "math"
 //
 // Its methods are called once per search or job, never per distance.
 type structure interface {
-	// plan returns p with how to search in it, and what that would cost in distances of a scan. The cost is infinite when the structure is empty.
+	// plan returns p with how to search in it, and what that would cost in distances of a scan. The cost is infinite when
+	// the structure is empty.
 	plan(p searchPlan, k int, opt SearchOptions) (_ searchPlan, cost float64)
 	// search pushes what it finds to r.results, which hold the points of the buffer already; r.scanned names those.
 	// It reports false when it gave up. r is pinned and walks.
@@ -49,11 +50,8 @@ func (h hnsw) plan(p searchPlan, k int, opt SearchOptions) (searchPlan, float64)
 	}
 	// Under a filter the walk must go 1/selectivity as far out to fill its pool, and the farther out, the surer it has found
 	// what is near: recall stays with fewer candidates, but for a few more than k.
-	if p.share < 1 {
-		least := float64(k) * (1 + filterSpare*(1-p.share))
-		p.ef = int(math.Ceil(max(least, float64(p.ef)*math.Pow(p.share, filterFewer))))
-	}
-	p.ef = max(k, p.ef)
+	least := float64(k) * (1 + filterSpare*(1-p.share))
+	p.ef = int(math.Ceil(max(least, float64(p.ef)*math.Pow(p.share, filterFewer))))
 	return p, max(minWalkCost, float64(p.ef*walkPerEf)/max(p.share, 1e-9))
 }
 

@@ -40,6 +40,14 @@ type field struct {
 	times   ordered // of those strings that are times, by instant
 }
 
+// keyed returns the terms of a kind that has keys, in order.
+func (f *field) keyed(k kind) *ordered {
+	if k == kindNumber {
+		return &f.numbers
+	}
+	return &f.strings
+}
+
 const rootHash = 0x9E3779B97F4A7C15 // any constant but 0
 
 func newFields() fields {

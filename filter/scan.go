@@ -149,10 +149,7 @@ func (s *scan) field(field uint32) bool {
 // its block. It returns the key to go on from, or false at the end.
 func (s *scan) block(field uint32, k kind, from []byte) (next []byte, more bool) {
 	f := &s.x.fields.all[field]
-	o := &f.strings
-	if k == kindNumber {
-		o = &f.numbers
-	}
+	o := f.keyed(k)
 	t := &s.x.terms
 	g := keyTarget(from)
 	p, _ := o.search(t, &g)
@@ -275,10 +272,6 @@ func (x *Index) inOrder(id uint32) bool {
 	if r.kind < kindNumber {
 		return f.consts[r.kind] == id
 	}
-	o := &f.strings
-	if r.kind == kindNumber {
-		o = &f.numbers
-	}
 	g := keyTarget(x.terms.key(id))
-	return o.holds(&x.terms, &g, id)
+	return f.keyed(r.kind).holds(&x.terms, &g, id)
 }

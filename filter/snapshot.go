@@ -135,10 +135,7 @@ func (s *snapshot) step(name fieldName, k kind, from []byte) (next []byte, more 
 	if !f.live || f.hash != name.hash {
 		return nil, false, nil
 	}
-	o := &f.strings
-	if k == kindNumber {
-		o = &f.numbers
-	}
+	o := f.keyed(k)
 	t := &s.x.terms
 	g := keyTarget(from)
 	p, _ := o.search(t, &g)

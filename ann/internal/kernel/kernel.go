@@ -36,8 +36,7 @@ type Set struct {
 	// most, writes the slots that were not visited to fresh, which has room for all links and stays as it is until
 	// Measure, marks them as visited and returns how many they are. Rule also asks for the memory that the Rule of next
 	// needs, a little at a time: a processor that is asked for more than it can fetch at once waits. Either step may be nil.
-	// Measure returns the slots that are below bound and their
-	// distances, valid until the next Gather.
+	// Measure returns the slots that are below bound and their distances, valid until the next Gather.
 	Gather  func(s *Step, links []atomic.Uint32, fresh []uint32) int
 	Rule    func(s, next *Step, bound float32)
 	Measure func(s *Step, bound float32) (slots []uint32, dists []float32)
