@@ -11,41 +11,48 @@ import (
 // which the ef-th nearest of an average query is, compared with the k-th. Distances grow as a power of the rank, and the graph
 // knows the exponent from the walks that link its points. The same recall takes a quarter less work so (DESIGN.md).
 const (
-	anchorMin   = 10 // rank of the node that the horizon is measured by, at least: the distances of nearer ones vary much
-	horizonRoom = 4  // a walk keeps at most so many times ef nodes
-	horizonSure = 4  // standard deviations of rounding by which the horizon is beyond the anchor, or else it is the ef-th node
-	spreadStep  = 1. / 1024
+	anchorMin   = 10   // rank of the node that the horizon is measured by, at least: the distances of nearer ones vary much
+	horizonRoom = 4    // a walk keeps at most so many times ef nodes
+	horizonSure = 4    // standard deviations of rounding by which the horizon is beyond the anchor, or else it is the ef-th node
+	spreadOver  = 1024 // walks that the exponent is a mean over
+	// spreadRank is the rank that the exponent is learned at. Farther out it depends on how many points there are: an index
+	// that has lost half of its points would look less far than one built of those that are left.
+	spreadRank  = 4 * anchorMin
+	spreadNodes = 10 // times the rank, the least that it is learned among
 	spreadMax   = 4
 )
 
 // spread is how distances grow, a mean over walks: the logarithm of the ratio of two distances ÷ that of the ratio of
 // their ranks. Zero means unknown.
-type spread struct{ bits atomic.Uint32 }
+type spread struct {
+	bits  atomic.Uint32
+	walks atomic.Uint32 // that the mean is over, as far as they count
+}
 
 func (s *spread) mean() float32 { return math.Float32frombits(s.bits.Load()) }
 
-// set makes mean the mean; what is no such mean counts as unknown.
+// set makes mean the mean over as many walks as count; what is no such mean counts as unknown.
 func (s *spread) set(mean float32) {
-	if !(mean >= 0 && mean <= spreadMax) {
-		mean = 0
+	walks := uint32(spreadOver)
+	if !(mean > 0 && mean <= spreadMax) {
+		mean, walks = 0, 0
 	}
 	s.bits.Store(math.Float32bits(mean))
+	s.walks.Store(walks)
 }
 
-// observe takes account of a walk that ended at its ef-th nearest node; dists are in order. Of workers that observe at the
-// same time one may win: a walk more or less does not matter.
-func (s *spread) observe(dists []float32) {
-	n := len(dists)
-	if n < 2*anchorMin || dists[anchorMin-1] <= 0 {
+// observe takes account of a walk that did not end before its ef-th nearest node, in a graph of so many; dists are in order.
+// Of workers that observe at the same time one may win: a walk more or less does not matter.
+func (s *spread) observe(dists []float32, nodes int64) {
+	n := min(len(dists), spreadRank)
+	if n < 2*anchorMin || nodes < int64(spreadNodes*n) || dists[anchorMin-1] <= 0 {
 		return
 	}
 	x := math.Log(float64(dists[n-1]/dists[anchorMin-1])) / math.Log(float64(n)/anchorMin)
-	x = min(x, spreadMax)
+	walks := min(s.walks.Load()+1, spreadOver)
+	s.walks.Store(walks)
 	mean := float64(s.mean())
-	if mean == 0 {
-		mean = x
-	}
-	s.set(float32(mean + spreadStep*(x-mean)))
+	s.bits.Store(math.Float32bits(float32(mean + (min(x, spreadMax)-mean)/float64(walks))))
 }
 
 // horizon says where a walk ends: at its ef-th nearest node, or when factor is not 0, at factor times the distance of its

@@ -161,15 +161,19 @@ func TestHorizonEdges(t *testing.T) {
 	for i := range dists {
 		dists[i] = float32(math.Pow(float64(i+1), 0.25))
 	}
-	s.observe(dists[:19])
+	const many = 1000
+	s.observe(dists[:19], many)
 	if s.mean() != 0 {
 		t.Errorf("a walk of 19 nodes says %v: it is too short to tell", s.mean())
 	}
-	s.observe(make([]float32, 100))
+	s.observe(make([]float32, 100), many)
 	if s.mean() != 0 {
 		t.Errorf("a walk among equals says %v", s.mean())
 	}
-	if s.observe(dists); math.Abs(float64(s.mean())-0.25) > 1e-4 {
+	if s.observe(dists, 300); s.mean() != 0 {
+		t.Errorf("a walk among 300 says %v: its 40th nearest is one of its farthest", s.mean())
+	}
+	if s.observe(dists, many); math.Abs(float64(s.mean())-0.25) > 1e-4 {
 		t.Errorf("distances grow with the power %v, want 0.25", s.mean())
 	}
 	g := &graph{space: &space{metric: L2}}
@@ -203,5 +207,29 @@ func TestSpreadSurvives(t *testing.T) {
 	defer again.Close()
 	if got, want := again.graph.spread.mean(), ix.graph.spread.mean(); got != want || got == 0 {
 		t.Errorf("the spread is %v after a restart, want %v", got, want)
+	}
+}
+
+// TestSpreadOfWhatIsLeft: an index that has lost most of its points looks about as far as one built of those that are left.
+func TestSpreadOfWhatIsLeft(t *testing.T) {
+	const n, left, dim = 6000, 1500, 16
+	rng := rand.New(rand.NewPCG(9, 9))
+	vectors := make([][]float32, n)
+	for i := range vectors {
+		for range dim {
+			vectors[i] = append(vectors[i], float32(rng.NormFloat64()))
+		}
+	}
+	opt := Options{Dim: dim, Metric: L2, M: 8, EfConstruction: 200, FlatBelow: -1, Workers: 1}
+	whole, _ := filled(t, opt, vectors, 0)
+	for key := left; key < n; key++ {
+		if err := whole.Apply([]Op{{Key: uint64(key)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fresh, _ := filled(t, opt, vectors[:left], 0)
+	a, b := whole.graph.spread.mean(), fresh.graph.spread.mean()
+	if a < 0.8*b || a > 1.2*b {
+		t.Errorf("spread %.4f, of a fresh index %.4f", a, b)
 	}
 }

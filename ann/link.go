@@ -49,7 +49,7 @@ func (g *graph) tryConnect(r *reader, slot uint32, level, efConstruction int) (a
 	for l := at; l >= 0; l-- {
 		g.beam(r, from, l, nearest(efConstruction), noBudget, &admission{self: slot})
 		if l == 0 {
-			g.spread.observe(r.pool.Dists())
+			g.spread.observe(r.pool.Dists(), g.nodes.Load())
 		}
 		if found := r.gathered(); len(found) > 0 {
 			from = found
