@@ -206,12 +206,15 @@ func (ix *Index) takeKeys(r *reader) {
 	r.keys = r.keys[:0]
 	for len(left) > 0 {
 		n := 0
-		for _, l := range left {
+		for i := range left {
+			l := &left[i]
 			switch {
-			case !ix.keys.holds(&l):
+			case !ix.keys.holds(l):
 				if l.next() {
 					fetch(ix.slots.headers.at(l.slot), 1)
-					left[n] = l
+					if n < i {
+						left[n] = *l
+					}
 					n++
 				}
 			case ix.slots.header(l.slot).visibleAt(r.seq):
