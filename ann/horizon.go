@@ -14,7 +14,7 @@ const (
 	anchorMin   = 10   // rank of the node that the horizon is measured by, at least: the distances of nearer ones vary much
 	horizonRoom = 4    // a walk keeps at most so many times ef nodes
 	horizonSure = 4    // standard deviations of rounding by which the horizon is beyond the anchor, or else it is the ef-th node
-	spreadOver  = 1024 // walks that the exponent is a mean over
+	spreadOver  = 1024 // walks that the exponent is a mean over, or as many as there are nodes if that is more
 	// spreadRank is the rank that the exponent is learned at. Farther out it depends on how many points there are: an index
 	// that has lost half of its points would look less far than one built of those that are left.
 	spreadRank  = 4 * anchorMin
@@ -33,7 +33,7 @@ func (s *spread) mean() float32 { return math.Float32frombits(s.bits.Load()) }
 
 // set makes mean the mean over as many walks as count; what is no such mean counts as unknown.
 func (s *spread) set(mean float32) {
-	walks := uint32(spreadOver)
+	walks := uint32(math.MaxInt32)
 	if !(mean > 0 && mean <= spreadMax) {
 		mean, walks = 0, 0
 	}
@@ -49,8 +49,9 @@ func (s *spread) observe(dists []float32, nodes int64) {
 		return
 	}
 	x := math.Log(float64(dists[n-1]/dists[anchorMin-1])) / math.Log(float64(n)/anchorMin)
-	walks := min(s.walks.Load()+1, spreadOver)
-	s.walks.Store(walks)
+	// The last walks alone would say how distances grow where points came last.
+	walks := min(int64(s.walks.Load())+1, max(spreadOver, nodes))
+	s.walks.Store(uint32(walks))
 	mean := float64(s.mean())
 	s.bits.Store(math.Float32bits(float32(mean + (min(x, spreadMax)-mean)/float64(walks))))
 }
