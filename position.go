@@ -13,9 +13,12 @@ const (
 	HeaderSource = "source"      // the system that the event came from
 	HeaderTrace  = "traceparent" // W3C trace context
 	// HeaderDefaultEvent marks an event of the default mapping, whatever mapping is configured:
-	// a delete through the API.
+	// a delete through the API, a CloudEvent, a file.
 	HeaderDefaultEvent = "freshet.event"
 )
+
+// TraceBytes is the length of a W3C trace context; one of another length is left out.
+const TraceBytes = 55
 
 // Position is a place in the log.
 type Position struct {

@@ -49,23 +49,33 @@ func (s *Server) postEvents(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err, nil)
 		return
 	}
-	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	switch kind {
-	case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines":
-		s.ingest(w, r, lineEvents{codec.NewLines(r.Body, s.opts.Intake.EventBytes())})
-	default:
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxArrayBytes))
-		if err != nil {
-			s.fail(w, r, bodyError(err), nil)
-			return
-		}
-		events, err := codec.SplitArray(body)
-		if err != nil {
-			s.fail(w, r, err, nil)
-			return
-		}
-		s.ingest(w, r, &arrayEvents{events: events})
+	ev, err := s.eventsOf(w, r)
+	if err != nil {
+		s.fail(w, r, err, nil)
+		return
 	}
+	s.ingest(w, r, ev)
+}
+
+// eventsOf returns the events of a request: lines as they come in, or all of the body.
+func (s *Server) eventsOf(w http.ResponseWriter, r *http.Request) (events, error) {
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	cloud := isCloud(r, kind)
+	if !cloud {
+		switch kind {
+		case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines":
+			return lineEvents{codec.NewLines(r.Body, s.opts.Intake.EventBytes())}, nil
+		}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxArrayBytes))
+	if err != nil {
+		return nil, bodyError(err)
+	}
+	if cloud {
+		return cloudEventsOf(r, kind, body)
+	}
+	list, err := codec.SplitArray(body)
+	return &arrayEvents{events: list}, err
 }
 
 func bodyError(err error) error {
@@ -78,10 +88,11 @@ func bodyError(err error) error {
 }
 
 // events is a sequence of raw events. next returns io.EOF behind the last; more reports
-// whether another can be had without waiting for the peer.
+// whether another can be had without waiting for the peer; add takes one to a batch.
 type events interface {
 	next() ([]byte, error)
 	more() bool
+	add(b *source.Batch, raw []byte, headers []journal.Header) error
 }
 
 type lineEvents struct{ *codec.Lines }
@@ -89,9 +100,17 @@ type lineEvents struct{ *codec.Lines }
 func (l lineEvents) next() ([]byte, error) { return l.Next() }
 func (l lineEvents) more() bool            { return l.Buffered() }
 
+func (lineEvents) add(b *source.Batch, raw []byte, headers []journal.Header) error {
+	return b.Add(raw, headers...)
+}
+
 type arrayEvents struct{ events [][]byte }
 
 func (a *arrayEvents) more() bool { return len(a.events) > 0 }
+
+func (*arrayEvents) add(b *source.Batch, raw []byte, headers []journal.Header) error {
+	return b.Add(raw, headers...)
+}
 
 func (a *arrayEvents) next() ([]byte, error) {
 	if len(a.events) == 0 {
@@ -144,7 +163,7 @@ func (s *Server) ingest(w http.ResponseWriter, r *http.Request, ev events) {
 
 // headersOf are the headers that travel with every event of a request.
 func headersOf(r *http.Request) []journal.Header {
-	if v := r.Header.Get("traceparent"); len(v) == 55 {
+	if v := r.Header.Get("traceparent"); len(v) == freshet.TraceBytes {
 		return []journal.Header{{Name: freshet.HeaderTrace, Value: []byte(v)}}
 	}
 	return nil
@@ -180,7 +199,7 @@ func (s *Server) fillChunk(ctx context.Context, c *chunk, ev events, headers []j
 		case err != nil: // the events before it stand; the one that broke off is refused
 			end, err = true, bodyError(err)
 		default:
-			err = b.Add(raw, headers...)
+			err = ev.add(b, raw, headers)
 		}
 		var e *freshet.Error
 		if errors.As(err, &e) {

@@ -152,27 +152,54 @@ func (b *Batch) Bytes() int { return b.recs.Bytes() }
 // Add checks an event and adds it to the batch, copied. A *freshet.Error says why the event
 // is rejected; the batch is as it was then.
 func (b *Batch) Add(raw []byte, headers ...journal.Header) error {
-	if len(raw) > b.in.opts.Limits.EventBytes {
-		return &freshet.Error{Code: freshet.CodeTooLarge, Message: fmt.Sprintf("the event has %d bytes, the limit event_bytes is %d", len(raw), b.in.opts.Limits.EventBytes)}
+	if !b.in.opts.Mapped {
+		return b.AddEvent(raw, headers...)
+	}
+	if err := b.checkSize(raw); err != nil {
+		return err
+	}
+	if err := codec.CheckObject(raw); err != nil {
+		return err
+	}
+	b.add(int32(xxh3.Hash(raw)%uint64(b.in.opts.Log.Partitions())), raw, headers)
+	return nil
+}
+
+// AddEvent is Add for an event of the default mapping, whatever mapping is configured.
+func (b *Batch) AddEvent(raw []byte, headers ...journal.Header) error {
+	if err := b.checkSize(raw); err != nil {
+		return err
 	}
 	part, err := b.partition(raw)
 	if err != nil {
 		return err
 	}
-	b.recs.Add(part, nil, raw, headers...)
-	b.parts = append(b.parts, part)
+	b.add(part, raw, b.marked(headers))
 	return nil
 }
 
-// partition checks the event as far as it is checked before the answer.
-func (b *Batch) partition(raw []byte) (int32, error) {
-	n := b.in.opts.Log.Partitions()
-	if b.in.opts.Mapped {
-		if err := codec.CheckObject(raw); err != nil {
-			return 0, err
-		}
-		return int32(xxh3.Hash(raw) % uint64(n)), nil
+func (b *Batch) checkSize(raw []byte) error {
+	if most := b.in.opts.Limits.EventBytes; len(raw) > most {
+		return &freshet.Error{Code: freshet.CodeTooLarge, Message: fmt.Sprintf("the event has %d bytes, the limit event_bytes is %d", len(raw), most)}
 	}
+	return nil
+}
+
+func (b *Batch) add(part int32, raw []byte, headers []journal.Header) {
+	b.recs.Add(part, nil, raw, headers...)
+	b.parts = append(b.parts, part)
+}
+
+// marked returns the headers of an event that the configured mapping is not to read.
+func (b *Batch) marked(headers []journal.Header) []journal.Header {
+	if !b.in.opts.Mapped {
+		return headers
+	}
+	return append(slices.Clip(headers), journal.Header{Name: freshet.HeaderDefaultEvent, Value: []byte{1}})
+}
+
+// partition checks an event of the default mapping as far as it is checked before the answer.
+func (b *Batch) partition(raw []byte) (int32, error) {
 	ev, err := codec.ParseEvent(raw, codec.Shallow)
 	if err != nil {
 		return 0, err
@@ -182,7 +209,7 @@ func (b *Batch) partition(raw []byte) (int32, error) {
 			return 0, err
 		}
 	}
-	return wire.Partition(ev.Key, n), nil
+	return wire.Partition(ev.Key, b.in.opts.Log.Partitions()), nil
 }
 
 func (in *Intake) unknown(collection string) error {
@@ -237,11 +264,6 @@ func (b *Batch) AddDelete(key freshet.Key, eventID string, order int64, headers 
 	if err != nil {
 		return err
 	}
-	part := wire.Partition(key, b.in.opts.Log.Partitions())
-	if b.in.opts.Mapped {
-		headers = append(headers, journal.Header{Name: freshet.HeaderDefaultEvent, Value: []byte{1}})
-	}
-	b.recs.Add(part, nil, raw, headers...)
-	b.parts = append(b.parts, part)
+	b.add(wire.Partition(key, b.in.opts.Log.Partitions()), raw, b.marked(headers))
 	return nil
 }

@@ -72,9 +72,8 @@ func newSender(in *source.Intake, st *state, logger *slog.Logger) *sender {
 
 func (s *sender) close() { s.batch.Release() }
 
-func headers() []journal.Header {
-	return []journal.Header{{Name: freshet.HeaderSource, Value: []byte(sourceName)},
-		{Name: freshet.HeaderDefaultEvent, Value: []byte{1}}}
+func header() journal.Header {
+	return journal.Header{Name: freshet.HeaderSource, Value: []byte(sourceName)}
 }
 
 // upsert sends a file's content.
@@ -94,7 +93,7 @@ func (s *sender) upsert(ctx context.Context, file string, content []byte, f sent
 			return err
 		}
 	}
-	if err := s.batch.Add(raw, headers()...); err != nil {
+	if err := s.batch.AddEvent(raw, header()); err != nil {
 		return err
 	}
 	s.state.sent++
@@ -105,7 +104,7 @@ func (s *sender) upsert(ctx context.Context, file string, content []byte, f sent
 func (s *sender) remove(ctx context.Context, file string) error {
 	key := freshet.Key{Collection: s.state.owner.Collection, Namespace: s.state.owner.Namespace, Entity: file}
 	id := s.state.eventID(s.state.sent+1, deletedContent)
-	if err := s.batch.AddDelete(key, id, 0, headers()[:1]...); err != nil {
+	if err := s.batch.AddDelete(key, id, 0, header()); err != nil {
 		return fmt.Errorf("delete %s: %w", file, err)
 	}
 	s.state.sent++

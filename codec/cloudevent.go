@@ -1,0 +1,220 @@
+package codec
+
+import (
+	"encoding/json"
+	"mime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/freshet-io/freshet"
+)
+
+// CloudEvent is an event of CloudEvents 1.0 as one of the default mapping: its id is the event_id, its subject the
+// entity_id, its time the timestamp, its data the payload; the extensions op, order, collection and namespace are the
+// fields of the same names. Text becomes the payload {"text": …}. Its type and other extensions have no effect.
+type CloudEvent struct {
+	Event  []byte // in the default mapping
+	Source string
+	Trace  string // its traceparent, "" when it has none
+}
+
+// cloudVersion is the only version of CloudEvents.
+const cloudVersion = "1.0"
+
+// cloudData is the data of a cloud event, in one of its forms.
+type cloudData struct {
+	json  []byte // a JSON value, nil when there is none
+	bytes []byte // of some other content type
+	given bool
+}
+
+// StructuredCloudEvent reads an event in the JSON event format. The error is a *freshet.Error that names the attribute.
+func StructuredCloudEvent(raw []byte) (CloudEvent, error) {
+	var room [16]Member
+	members, err := Members(raw, room[:0])
+	if err != nil {
+		return CloudEvent{}, err
+	}
+	var data cloudData
+	attributes := make(map[string]string, len(members))
+	for _, m := range members {
+		switch m.Name {
+		case "data":
+			if data.given {
+				return CloudEvent{}, invalidAttribute("data", "stands twice, or beside data_base64")
+			}
+			data = cloudData{json: m.Value, given: true}
+		case "data_base64":
+			if data.given {
+				return CloudEvent{}, invalidAttribute("data", "stands twice, or beside data_base64")
+			}
+			data.given = true
+			if err := json.Unmarshal(m.Value, &data.bytes); err != nil {
+				return CloudEvent{}, invalidAttribute("data_base64", "is no string of base64")
+			}
+		default:
+			if _, twice := attributes[m.Name]; twice {
+				return CloudEvent{}, invalidAttribute(m.Name, "stands twice in the event")
+			}
+			value, given, err := attributeValue(m)
+			if err != nil {
+				return CloudEvent{}, err
+			}
+			if given {
+				attributes[m.Name] = value
+			}
+		}
+	}
+	if text, isText := StringValue(data.json); isText && !isJSONType(attributes["datacontenttype"]) {
+		data.json, data.bytes = nil, []byte(text) // the content itself, as a JSON string
+	}
+	return cloudEvent(attributes, data)
+}
+
+// attributeValue returns the value of an attribute as text; null counts as absent.
+func attributeValue(m Member) (value string, given bool, err error) {
+	switch m.Value[0] {
+	case 'n':
+		return "", false, nil
+	case '"':
+		value, _ = StringValue(m.Value)
+		return value, true, nil
+	case '{', '[':
+		return "", false, invalidAttribute(clip([]byte(m.Name)), "must be a string, a number or a boolean, is "+clip(m.Value)+"; your own data belongs into data")
+	}
+	if slices.Contains(textAttributes, m.Name) {
+		return "", false, invalidAttribute(m.Name, "must be a string, is "+clip(m.Value))
+	}
+	return string(m.Value), true, nil
+}
+
+// textAttributes are those whose value is a string; of others it may be a number or a boolean too.
+var textAttributes = []string{"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "op", "collection", "namespace", "traceparent"}
+
+// BinaryCloudEvent makes an event of attributes, without their prefix, and the content that they describe.
+func BinaryCloudEvent(attributes map[string]string, content []byte) (CloudEvent, error) {
+	data := cloudData{bytes: content, given: len(content) > 0}
+	if data.given && isJSONType(attributes["datacontenttype"]) {
+		if err := Check(content); err != nil {
+			return CloudEvent{}, err
+		}
+		data = cloudData{json: content, given: true}
+	}
+	return cloudEvent(attributes, data)
+}
+
+func cloudEvent(attributes map[string]string, data cloudData) (CloudEvent, error) {
+	if err := checkAttributes(attributes); err != nil {
+		return CloudEvent{}, err
+	}
+	e := map[string]any{"event_id": attributes["id"], "entity_id": attributes["subject"]}
+	if v, ok := attributes["time"]; ok {
+		at, err := time.Parse(time.RFC3339, v)
+		if err != nil || at.UnixMilli() < 0 {
+			return CloudEvent{}, invalidAttribute("time", "must be a time of RFC 3339 since 1970, is "+clip([]byte(v)))
+		}
+		e["timestamp"] = at.UnixMilli()
+	}
+	if v, ok := attributes["order"]; ok {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || n < 1 {
+			return CloudEvent{}, invalidAttribute("order", "must be an integer >= 1, as a number or a string, is "+clip([]byte(v)))
+		}
+		e["order"] = n
+	}
+	for _, name := range []string{"op", "collection", "namespace"} {
+		if v, ok := attributes[name]; ok {
+			e[name] = v
+		}
+	}
+	payload, err := payloadOf(attributes["datacontenttype"], data)
+	if err != nil {
+		return CloudEvent{}, err
+	}
+	if payload != nil {
+		e["payload"] = payload
+	}
+	var event strings.Builder
+	enc := json.NewEncoder(&event)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(e); err != nil {
+		return CloudEvent{}, &freshet.Error{Code: freshet.CodeInvalidJSON, Message: err.Error()}
+	}
+	c := CloudEvent{Event: []byte(strings.TrimSuffix(event.String(), "\n")), Source: attributes["source"]}
+	if v := attributes["traceparent"]; len(v) == freshet.TraceBytes {
+		c.Trace = v
+	}
+	return c, nil
+}
+
+// checkAttributes checks what every event must have. A message names the attribute, not the field that it becomes.
+func checkAttributes(attributes map[string]string) error {
+	if v := attributes["specversion"]; v != cloudVersion {
+		if v == "" {
+			return missingAttribute("specversion", `is missing; CloudEvents of version "1.0" are read`)
+		}
+		return invalidAttribute("specversion", `must be "1.0", is `+clip([]byte(v)))
+	}
+	for _, name := range []string{"id", "source", "type"} {
+		if attributes[name] == "" {
+			return missingAttribute(name, "is missing; CloudEvents require it")
+		}
+	}
+	if attributes["subject"] == "" {
+		return missingAttribute("subject", "is missing; every event names its entity, and the subject is the entity's id")
+	}
+	for _, name := range []string{"id", "source", "subject"} {
+		if !utf8.ValidString(attributes[name]) {
+			return &freshet.Error{Code: freshet.CodeInvalidUTF8, Field: name, Message: "is not valid UTF-8"}
+		}
+		if problem := IDProblem(attributes[name]); problem != "" {
+			return invalidAttribute(name, problem)
+		}
+	}
+	return nil
+}
+
+// payloadOf returns the payload that data is, nil when there is none.
+func payloadOf(contentType string, data cloudData) (json.RawMessage, error) {
+	switch {
+	case !data.given || data.json != nil && string(data.json) == "null":
+		return nil, nil
+	case data.json != nil:
+		return data.json, nil
+	case isJSONType(contentType):
+		if err := Check(data.bytes); err != nil {
+			return nil, err
+		}
+		return data.bytes, nil
+	case !strings.HasPrefix(mediaType(contentType), "text/"):
+		return nil, invalidAttribute("datacontenttype", "must be JSON or text, is "+clip([]byte(contentType))+"; other data can't be read here")
+	case !utf8.Valid(data.bytes):
+		return nil, &freshet.Error{Code: freshet.CodeInvalidUTF8, Field: "data", Message: "is not valid UTF-8"}
+	}
+	return json.Marshal(map[string]string{"text": string(data.bytes)})
+}
+
+func mediaType(contentType string) string {
+	kind, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return ""
+	}
+	return kind
+}
+
+// isJSONType reports whether content is JSON: what has no type is.
+func isJSONType(contentType string) bool {
+	kind := mediaType(contentType)
+	return contentType == "" || strings.HasSuffix(kind, "/json") || strings.HasSuffix(kind, "+json")
+}
+
+func invalidAttribute(name, message string) error {
+	return &freshet.Error{Code: freshet.CodeInvalidField, Field: name, Message: message}
+}
+
+func missingAttribute(name, message string) error {
+	return &freshet.Error{Code: freshet.CodeMissingField, Field: name, Message: message}
+}
