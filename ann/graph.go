@@ -25,6 +25,7 @@ type graph struct {
 	upper  slab          // of upperRow followed by [m]atomic.Uint32, by row number
 	entry  atomic.Uint64 // level<<32 | slot of the node where walks begin; 0 when the graph is empty
 	nodes  atomic.Int64  // slots in state linked or retired
+	gone   atomic.Int64  // nodes that were removed since the start
 	spread spread        // how distances grow, for horizons
 
 	mu        sync.Mutex // guards growth, upperFree, upperEnd and changes of entry
@@ -158,6 +159,7 @@ func (g *graph) dropRows(slot uint32) {
 	}
 	h.setRows(0, noRow)
 	g.nodes.Add(-1)
+	g.gone.Add(1)
 }
 
 // entryPoint returns the node where walks begin and its level.

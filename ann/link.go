@@ -53,7 +53,7 @@ func (g *graph) tryConnect(r *reader, slot uint32, level, efConstruction int) (a
 		}
 		if found := r.gathered(); len(found) > 0 {
 			from = found
-			r.link.chosen[l] = append(r.link.chosen[l], g.selectLinks(r, found, g.m)...)
+			r.link.chosen[l] = append(r.link.chosen[l], g.selectLinks(r, found, g.width(l))...)
 		}
 	}
 	if len(r.link.chosen[0]) == 0 {
@@ -67,6 +67,18 @@ func (g *graph) tryConnect(r *reader, slot uint32, level, efConstruction int) (a
 	}
 	return false
 }
+
+// width returns how many links a new node chooses on level. A node of an index that only grows gets about as many again
+// from those that come after it. Where nodes come and go the newest, which have none of these yet, are as many as any
+// others, and are found as well with half as many links more: DESIGN.md.
+func (g *graph) width(level int) int {
+	if level == 0 && g.gone.Load()*renewed > g.nodes.Load() {
+		return g.m + g.m/2
+	}
+	return g.m
+}
+
+const renewed = 8 // an index counts as one where nodes come and go when an eighth of them is gone
 
 const (
 	noBudget = 1 << 62
