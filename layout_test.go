@@ -33,10 +33,11 @@ var edges = map[string]string{
 	"ann/quality":          "ann",
 	"store/embedded":       "ann ann/quality broker/embedded control disk filter wire", // its table is vector.sync itself
 	"query":                "control filter freshness",
+	"feed":                 "broker/embedded disk freshness wire",
 	"source":               "broker/embedded broker/journal codec control wire",
 	"source/files":         "broker/embedded broker/journal codec disk source",
 	"telemetry":            "",
-	"gateway":              "broker/journal codec control filter query source telemetry wire",
+	"gateway":              "broker/journal codec control feed filter query source telemetry wire",
 	"config":               "codec embed/chunk process/mapping source",
 	"console":              "",
 	"demo":                 "",

@@ -30,12 +30,13 @@ const (
 	SnapshotFile    Site = "snapshot.file"     // the bytes of a snapshot, before it gets its name
 	SnapshotDir     Site = "snapshot.dir"      // its name, before the older one is removed
 	SourceFilesDone Site = "source.files.done" // what the files source has sent
+	FeedState       Site = "feed.state"        // the tables, before others are told of a change
 )
 
 // Sites lists every site, for tests that take each out in turn.
 func Sites() []Site {
 	return []Site{JournalFrame, JournalDir, FolderFormat, FolderDir, ControlRecord,
-		StateSnapshot, SnapshotFile, SnapshotDir, SourceFilesDone}
+		StateSnapshot, SnapshotFile, SnapshotDir, SourceFilesDone, FeedState}
 }
 
 // FS is a file system whose durable steps are named. The zero value is not usable; use [OS]

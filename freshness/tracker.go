@@ -87,6 +87,23 @@ func (t *Tracker) Wait(ctx context.Context, token freshet.Token) error {
 	}
 }
 
+// Past blocks until more is decided than up to an offset, or ctx ends: then it returns its cause.
+func (t *Tracker) Past(ctx context.Context, offset int64) error {
+	for {
+		t.mu.Lock()
+		decided, moved := t.decided, t.moved
+		t.mu.Unlock()
+		if decided > offset {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
 // check refuses a token that this log can't have given out, and returns its highest span.
 func (t *Tracker) check(token freshet.Token) (last freshet.Span, err error) {
 	foreign := func(format string, args ...any) (freshet.Span, error) {

@@ -39,6 +39,7 @@ func TestEverySyncIsNeeded(t *testing.T) {
 // elsewhere are the sites that a simulated node does not reach, and where they are proved.
 var elsewhere = map[disk.Site]string{
 	disk.SourceFilesDone: "the files source reads a real folder; source/files has such a test of its own",
+	disk.FeedState:       "nobody follows the changes of a simulated node; package feed has such a test of its own",
 }
 
 // harmless are the places whose sync nothing of a whole node depends on, and why it is there.

@@ -1,0 +1,252 @@
+package feed_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/freshet-io/freshet"
+	broker "github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/disk"
+	"github.com/freshet-io/freshet/feed"
+	"github.com/freshet-io/freshet/freshness"
+	"github.com/freshet-io/freshet/wire"
+)
+
+// bench is a log that one writes changes to and another follows.
+type bench struct {
+	*testing.T
+	log     *broker.Log
+	tracker *freshness.Tracker
+	feed    *feed.Feed
+	count   int64
+}
+
+func newBench(t *testing.T) *bench { return newBenchOn(t, disk.New(vfs.NewMem(), nil)) }
+
+func newBenchOn(t *testing.T, fs disk.FS) *bench {
+	t.Helper()
+	log, err := broker.Open("data", broker.Options{FS: fs, CacheBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { log.Close() })
+	b := &bench{T: t, log: log}
+	b.tracker = freshness.NewTracker(log.ID(), freshet.TopicRaw, log.Partitions(), -1, func() int64 { return 1 << 40 })
+	b.feed = feed.New(log, b.tracker)
+	return b
+}
+
+func in(collection, namespace, entity string) freshet.Key {
+	return freshet.Key{Collection: collection, Namespace: namespace, Entity: entity}
+}
+
+// put commits changes, as the one writer does, and says that they are decided. A text of "" deletes.
+func (b *bench) put(text string, keys ...freshet.Key) {
+	b.Helper()
+	tx := b.log.Begin()
+	for _, key := range keys {
+		b.count++
+		c := freshet.Change{Key: key, Version: freshet.Version{Epoch: 1, Offset: b.count}, Revision: 1, Op: freshet.OpUpsert, Text: text,
+			Points: []freshet.Point{{Slot: "0", Vector: []float32{1, 2}}}}
+		if text == "" {
+			c.Op, c.Points = freshet.OpDelete, nil
+		}
+		if _, err := tx.Put(freshet.TopicSync, wire.AppendKey(nil, key), wire.AppendChange(nil, &c)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		b.Fatal(err)
+	}
+	b.tracker.Advance(b.count)
+}
+
+// all returns what there is, as "entity=text" in order, and the last token.
+func (b *bench) all(r feed.Request) (got []string, last freshet.Token) {
+	b.Helper()
+	err := b.feed.Follow(context.Background(), r, func(batch feed.Batch) error {
+		for _, item := range batch.Items {
+			got = append(got, item.Key.Entity+"="+item.Text)
+		}
+		last = batch.Token
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return got, last
+}
+
+func TestEverythingThenWhatIsNew(t *testing.T) {
+	b := newBench(t)
+	ask := feed.Request{Collection: "c"}
+	if got, _ := b.all(ask); len(got) != 0 {
+		t.Errorf("an empty log has %v", got)
+	}
+	b.put("1", in("c", "n", "a"), in("c", "m", "b"), in("other", "n", "x"), in("c", "n", "d"))
+	b.put("2", in("c", "n", "a"))
+	b.put("", in("c", "n", "d"))
+	got, token := b.all(ask)
+	if want := "b=1 a=2 d="; strings.Join(got, " ") != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
+	if got, _ := b.all(feed.Request{Collection: "c", Namespace: "n"}); strings.Join(got, " ") != "a=2 d=" {
+		t.Errorf("of a namespace: %v", got)
+	}
+	ask.After = token
+	if got, _ := b.all(ask); len(got) != 0 {
+		t.Errorf("nothing has changed, got %v", got)
+	}
+	b.put("3", in("other", "n", "x"), in("c", "n", "e"), in("c", "m", "b"))
+	if got, _ = b.all(ask); strings.Join(got, " ") != "e=3 b=3" {
+		t.Errorf("after the token: %v", got)
+	}
+	now, err := b.feed.Token()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask.After = now
+	if got, _ = b.all(ask); len(got) != 0 {
+		t.Errorf("after now: %v", got)
+	}
+}
+
+// Every item's own token goes on right behind it.
+func TestTokenOfEachItem(t *testing.T) {
+	b := newBench(t)
+	for i := range 10 {
+		b.put("t", in("c", "n", fmt.Sprint(i%7)), in("other", "n", fmt.Sprint(i)))
+	}
+	var items []feed.Item
+	if err := b.feed.Follow(context.Background(), feed.Request{Collection: "c", Vectors: true}, func(batch feed.Batch) error {
+		items = append(items, batch.Items...)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(items) != 7 || len(items[0].Points) != 1 {
+		t.Fatalf("%d items, the first with %d points; want 7 and 1", len(items), len(items[0].Points))
+	}
+	for i, item := range items {
+		token, err := wire.ParseToken(wire.TokenString(item.Token))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := b.all(feed.Request{Collection: "c", After: token}); len(got) != len(items)-1-i {
+			t.Errorf("behind item %d of %d there are %d", i, len(items), len(got))
+		}
+	}
+}
+
+func TestTokensOfNowhereAreRefused(t *testing.T) {
+	b := newBench(t)
+	b.put("1", in("c", "n", "a"))
+	span := func(topic string, last int64) []freshet.Span { return []freshet.Span{{Topic: topic, First: last, Last: last}} }
+	for name, token := range map[string]freshet.Token{
+		"another log": {Log: freshet.LogID{1}, Spans: span(freshet.TopicSync, 0)},
+		"of events":   {Log: b.log.ID(), Spans: span(freshet.TopicRaw, 0)},
+		"ahead":       {Log: b.log.ID(), Spans: span(freshet.TopicSync, 99)},
+	} {
+		err := b.feed.Follow(context.Background(), feed.Request{Collection: "c", After: token}, func(feed.Batch) error { return nil })
+		var e *freshet.Error
+		if !errors.As(err, &e) || e.Code != freshet.CodeForeignToken || e.Field != "after" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestIdleFeedSaysWhereItIs(t *testing.T) {
+	b := newBench(t)
+	b.put("1", in("other", "n", "x"))
+	ctx, cancel := context.WithCancel(context.Background())
+	var last freshet.Token
+	err := b.feed.Follow(ctx, feed.Request{Collection: "c", Follow: true, Idle: 10 * time.Millisecond}, func(batch feed.Batch) error {
+		last = batch.Token
+		cancel()
+		return nil
+	})
+	if now, _ := b.feed.Token(); !errors.Is(err, context.Canceled) || fmt.Sprint(last) != fmt.Sprint(now) {
+		t.Errorf("%v; it is at %+v, all is before %+v", err, last, now)
+	}
+}
+
+// A follower that breaks off at any place and goes on with its last token has at the end what the writer wrote.
+func TestFollowerIsRight(t *testing.T) {
+	const writes, keys = 4000, 60
+	b := newBench(t)
+	want, got := map[string]string{}, map[string]string{}
+	go func() {
+		rng := rand.New(rand.NewPCG(1, 2))
+		for i := range writes {
+			text := fmt.Sprint(i)
+			if rng.IntN(5) == 0 {
+				text = ""
+			}
+			key := in("c", fmt.Sprint(rng.IntN(2)), fmt.Sprint(rng.IntN(keys)))
+			want[name(key)] = text
+			b.put(text, key, in("other", "n", fmt.Sprint(rng.IntN(9))))
+		}
+		b.put("end", in("c", "0", "end"))
+	}()
+	rng := rand.New(rand.NewPCG(3, 4))
+	breakOff := errors.New("the connection is gone")
+	r := feed.Request{Collection: "c", Follow: true, Idle: time.Millisecond}
+	versions := map[string]freshet.Version{}
+	for done := false; !done; {
+		err := b.feed.Follow(context.Background(), r, func(batch feed.Batch) error {
+			for _, item := range batch.Items {
+				if rng.IntN(40) == 0 {
+					return breakOff
+				}
+				key := name(item.Key)
+				if !item.Version.After(versions[key]) {
+					t.Errorf("%s comes with version %+v after %+v", key, item.Version, versions[key])
+				}
+				got[key], versions[key], r.After = item.Text, item.Version, item.Token
+				if done = item.Key.Entity == "end"; done {
+					return breakOff
+				}
+			}
+			r.After = batch.Token
+			return nil
+		})
+		if !errors.Is(err, breakOff) {
+			t.Fatal(err)
+		}
+	}
+	delete(got, name(in("c", "0", "end")))
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("the follower has %v, written was %v", got, want)
+	}
+}
+
+func name(k freshet.Key) string { return k.Namespace + "/" + k.Entity }
+
+// What a follower was told is there after a power cut, at its place.
+func TestToldChangesAreDurable(t *testing.T) {
+	for _, skipped := range []bool{false, true} {
+		mem := vfs.NewCrashableMem()
+		fs := disk.New(mem, func(s disk.Site) bool { return skipped && s == disk.FeedState })
+		b := newBenchOn(t, fs)
+		b.put("1", in("c", "n", "a"), in("c", "n", "b"))
+		told, token := b.all(feed.Request{Collection: "c"})
+		if len(told) != 2 {
+			t.Fatalf("told is %v", told)
+		}
+		after := newBenchOn(t, disk.New(mem.CrashClone(vfs.CrashCloneCfg{}), nil))
+		left, err := after.log.End(freshet.TopicSync)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kept := left == token.Spans[0].Last+1; kept == skipped {
+			t.Errorf("without the sync: %v; after the power cut vector.sync ends at %d, told was all before %d", skipped, left, token.Spans[0].Last+1)
+		}
+	}
+}
