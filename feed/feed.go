@@ -99,22 +99,27 @@ func (f *Feed) offset(t freshet.Token) (int64, error) {
 	return s.Last + 1, err
 }
 
-// Follow calls yield with what there is behind r.After, in order, and with what comes, until ctx ends, yield returns an
-// error, which it returns, or all is handed out that r asks for. The last batch of a feed that ends has no items.
+// Follow calls yield with what there is behind r.After, in order, then once with a place and no items, and then with what
+// comes, until ctx ends or yield returns an error, which it returns. Without r.Follow it ends with that place.
 func (f *Feed) Follow(ctx context.Context, r Request, yield func(Batch) error) error {
 	next, err := f.offset(r.After)
 	if err != nil {
 		return err
 	}
-	for {
-		decided := f.tracker.Decided() // first, so that what is committed later wakes it
+	told := time.Now()
+	tell := func(b Batch) error {
+		told = time.Now()
+		return yield(b)
+	}
+	for first := true; ; first = false {
+		decided := f.tracker.Decided() // before it looks, so that what is committed later wakes it
 		for more := true; more; {
 			var b Batch
 			if b, next, more, err = f.step(r, next); err != nil {
 				return err
 			}
 			if more || len(b.Items) > 0 {
-				if err := yield(b); err != nil {
+				if err := tell(b); err != nil {
 					return err
 				}
 			}
@@ -122,15 +127,14 @@ func (f *Feed) Follow(ctx context.Context, r Request, yield func(Batch) error) e
 				return context.Cause(ctx)
 			}
 		}
-		if !r.Follow {
-			return yield(Batch{Token: f.token(next)})
-		}
-		if err := f.wait(ctx, decided, r.Idle); errors.Is(err, errIdle) {
-			err = yield(Batch{Token: f.token(next)})
-			if err != nil {
+		if !first {
+			if err := f.wait(ctx, decided, r.Idle-time.Since(told), r.Idle > 0); err == nil {
+				continue
+			} else if !errors.Is(err, errIdle) {
 				return err
 			}
-		} else if err != nil {
+		}
+		if err := tell(Batch{Token: f.token(next)}); err != nil || !r.Follow {
 			return err
 		}
 	}
@@ -138,9 +142,12 @@ func (f *Feed) Follow(ctx context.Context, r Request, yield func(Batch) error) e
 
 var errIdle = errors.New("nothing new")
 
-// wait returns nil when more than decided is decided, errIdle when idle has passed.
-func (f *Feed) wait(ctx context.Context, decided int64, idle time.Duration) error {
-	if idle > 0 {
+// wait returns nil when more than decided is decided, errIdle when idle has passed, if that is bounded.
+func (f *Feed) wait(ctx context.Context, decided int64, idle time.Duration, bounded bool) error {
+	if bounded {
+		if idle <= 0 {
+			return errIdle // changes of others come all the time
+		}
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, idle, errIdle)
 		defer cancel()

@@ -148,7 +148,9 @@ func TestTokenOfEachItem(t *testing.T) {
 func TestTokensOfNowhereAreRefused(t *testing.T) {
 	b := newBench(t)
 	b.put("1", in("c", "n", "a"))
-	span := func(topic string, last int64) []freshet.Span { return []freshet.Span{{Topic: topic, First: last, Last: last}} }
+	span := func(topic string, last int64) []freshet.Span {
+		return []freshet.Span{{Topic: topic, First: last, Last: last}}
+	}
 	for name, token := range map[string]freshet.Token{
 		"another log": {Log: freshet.LogID{1}, Spans: span(freshet.TopicSync, 0)},
 		"of events":   {Log: b.log.ID(), Spans: span(freshet.TopicRaw, 0)},
@@ -162,18 +164,36 @@ func TestTokensOfNowhereAreRefused(t *testing.T) {
 	}
 }
 
+// A feed that has nothing to tell says where it is now and then, also while others' changes come all the time.
 func TestIdleFeedSaysWhereItIs(t *testing.T) {
-	b := newBench(t)
-	b.put("1", in("other", "n", "x"))
-	ctx, cancel := context.WithCancel(context.Background())
-	var last freshet.Token
-	err := b.feed.Follow(ctx, feed.Request{Collection: "c", Follow: true, Idle: 10 * time.Millisecond}, func(batch feed.Batch) error {
-		last = batch.Token
-		cancel()
-		return nil
-	})
-	if now, _ := b.feed.Token(); !errors.Is(err, context.Canceled) || fmt.Sprint(last) != fmt.Sprint(now) {
-		t.Errorf("%v; it is at %+v, all is before %+v", err, last, now)
+	for _, busy := range []bool{false, true} {
+		b := newBench(t)
+		b.put("1", in("other", "n", "x"))
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for busy {
+				select {
+				case <-stop:
+					return
+				default:
+					b.put("1", in("other", "n", "x"))
+				}
+			}
+		}()
+		var places []int64
+		enough := errors.New("enough")
+		err := b.feed.Follow(context.Background(), feed.Request{Collection: "c", Follow: true, Idle: 5 * time.Millisecond}, func(batch feed.Batch) error {
+			if places = append(places, batch.Token.Spans[0].Last); len(places) == 4 {
+				return enough
+			}
+			return nil
+		})
+		close(stop)
+		<-stopped
+		if moved := places[3] > places[0]; !errors.Is(err, enough) || moved != busy {
+			t.Errorf("busy %v: %v; it was at %v", busy, err, places)
+		}
 	}
 }
 

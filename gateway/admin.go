@@ -188,7 +188,7 @@ func (s *Server) getDeadLetters(w http.ResponseWriter, r *http.Request) {
 func deadLetterOf(l *freshet.DeadLetter) deadLetter {
 	d := deadLetter{Topic: l.Position.Topic, Partition: l.Position.Partition, Offset: l.Position.Offset, Ordinal: l.Ordinal,
 		Stage: l.Stage, Class: l.Class, Message: l.Message, Attempts: l.Attempts,
-		At:         time.UnixMilli(l.At).UTC().Format("2006-01-02T15:04:05.000Z07:00"),
+		At:         timeString(l.At),
 		Collection: l.Key.Collection, Namespace: l.Key.Namespace, EntityID: l.Key.Entity, EventID: l.EventID,
 		Source: l.Source, Bytes: len(l.Value)}
 	if json.Valid(l.Value) && utf8.Valid(l.Value) && len(l.Value) <= deadLetterBytes {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -24,24 +26,47 @@ type entityRequest struct {
 	eventID string
 }
 
+// parameters are the query parameters of a request.
+type parameters url.Values
+
+// parametersOf refuses a parameter that is not allowed, or is given twice where that means nothing.
+func parametersOf(r *http.Request, allowed ...string) (parameters, error) {
+	values := r.URL.Query()
+	for name, v := range values {
+		if !slices.Contains(allowed, name) || len(v) != 1 && name != "after" {
+			return nil, &freshet.Error{Code: freshet.CodeUnknownField, Field: name, Message: fmt.Sprintf("is not a parameter of this request, or given twice; it takes %v", allowed)}
+		}
+	}
+	return parameters(values), nil
+}
+
+// get returns a parameter, nil when it is not given.
+func (p parameters) get(name string) *string {
+	if v, ok := p[name]; ok {
+		return &v[0]
+	}
+	return nil
+}
+
+// flag returns a parameter that is true or false.
+func (p parameters) flag(name string, otherwise bool) (bool, error) {
+	switch v := p.get(name); {
+	case v == nil:
+		return otherwise, nil
+	case *v == "true" || *v == "false":
+		return *v == "true", nil
+	default:
+		return false, invalid(name, fmt.Sprintf("is %.40q, must be true or false", *v))
+	}
+}
+
 // entityOf reads a request about one entity; allowed are the names of its query parameters.
 func entityOf(r *http.Request, allowed ...string) (e entityRequest, err error) {
-	values := r.URL.Query()
-	get := func(name string) *string {
-		if v, ok := values[name]; ok {
-			return &v[0]
-		}
-		return nil
+	values, err := parametersOf(r, allowed...)
+	if err != nil {
+		return e, err
 	}
-	for name, v := range values {
-		ok := false
-		for _, a := range allowed {
-			ok = ok || a == name
-		}
-		if !ok || len(v) != 1 && name != "after" {
-			return e, &freshet.Error{Code: freshet.CodeUnknownField, Field: name, Message: fmt.Sprintf("is not a parameter of this request, or given twice; it takes %v", allowed)}
-		}
-	}
+	get := values.get
 	shard, err := shardOf(get("collection"), get("namespace"))
 	if err != nil {
 		return e, err
@@ -101,12 +126,17 @@ func (s *Server) getEntity(w http.ResponseWriter, r *http.Request) {
 	}
 	out := entityResponse{EntityID: c.Key.Entity, Collection: c.Key.Collection, Namespace: c.Key.Namespace,
 		Version: wire.VersionString(c.Version), Text: c.Text, Metadata: c.Metadata, SourceEventID: c.SourceEventID,
-		UpdatedAt: time.UnixMilli(c.AcceptedAt).UTC().Format("2006-01-02T15:04:05.000Z07:00"), Timestamp: c.EventTime,
+		UpdatedAt: timeString(c.AcceptedAt), Timestamp: c.EventTime,
 		Events: c.Events, Points: len(c.Points), Revision: c.Revision, Warnings: warnings}
 	if out.Metadata == nil {
 		out.Metadata = json.RawMessage("{}")
 	}
 	reply(w, out)
+}
+
+// timeString is a time in ms as answers have it.
+func timeString(ms int64) string {
+	return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z07:00")
 }
 
 // deleteEntity turns a DELETE into the event that it stands for.

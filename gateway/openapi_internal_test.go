@@ -82,7 +82,7 @@ func literals(t *testing.T, file string) (all []string) {
 func TestOpenAPIHasTheFields(t *testing.T) {
 	schemas := readDocument(t).Components.Schemas
 	for name, v := range map[string]any{"SearchRequest": searchRequest{}, "SearchResponse": searchResponse{}, "Hit": hit{},
-		"Entity": entityResponse{}, "IngestResult": ingestResult{}, "Rejected": rejected{}, "Problem": problem{}, "DeadLetter": deadLetter{},
+		"Entity": entityResponse{}, "Change": change{}, "ChangePoint": changePoint{}, "IngestResult": ingestResult{}, "Rejected": rejected{}, "Problem": problem{}, "DeadLetter": deadLetter{},
 		"Audit": AuditDocument{}, "AuditDifference": AuditDifference{}, "Shard": ShardStat{}, "Index": IndexStat{}, "IndexRecall": IndexRecall{}, "IndexRebuild": IndexRebuild{}, "RebuildRequest": RebuildRequest{}, "Stats": Live{}, "Quantiles": Quantiles{}} {
 		want := fields(reflect.TypeOf(v))
 		got := slices.Sorted(maps.Keys(schemas[name].Properties))

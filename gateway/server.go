@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/freshet-io/freshet/control"
+	"github.com/freshet-io/freshet/feed"
 	"github.com/freshet-io/freshet/query"
 	"github.com/freshet-io/freshet/source"
 	"github.com/freshet-io/freshet/telemetry"
@@ -27,6 +28,7 @@ type Options struct {
 	Intake  *source.Intake
 	Planner *query.Planner
 	Catalog *control.Catalog
+	Changes *feed.Feed
 	Admin   Admin
 	// Ready reports whether the server has caught up once since it started, and how many
 	// records it is behind.
@@ -64,6 +66,7 @@ func New(o Options) *Server {
 	s.route("GET /v1/entities/{id...}", s.getEntity)
 	s.route("DELETE /v1/entities/{id...}", s.deleteEntity)
 	s.route("GET /v1/collections", s.getCollections)
+	s.mux.HandleFunc("GET /v1/changes", s.getChanges) // not timed: it ends when the peer wants
 	s.adminRoutes()
 	s.indexRoutes()
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]string{"status": "ok"}) })
@@ -131,6 +134,7 @@ type metrics struct {
 	problems *prometheus.CounterVec
 	accepted prometheus.Counter
 	rejected *prometheus.CounterVec
+	changes  prometheus.Counter
 }
 
 func newMetrics(r *prometheus.Registry) metrics {
@@ -143,7 +147,9 @@ func newMetrics(r *prometheus.Registry) metrics {
 			Help: "Events made durable and acknowledged over HTTP."}),
 		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "freshet_events_rejected_total",
 			Help: "Events refused before they became durable."}, []string{"code"}),
+		changes: prometheus.NewCounter(prometheus.CounterOpts{Name: "freshet_changes_sent_total",
+			Help: "Changes sent to those who follow them."}),
 	}
-	r.MustRegister(m.seconds, m.problems, m.accepted, m.rejected)
+	r.MustRegister(m.seconds, m.problems, m.accepted, m.rejected, m.changes)
 	return m
 }

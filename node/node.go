@@ -23,6 +23,7 @@ import (
 	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/disk"
 	"github.com/freshet-io/freshet/embed"
+	"github.com/freshet-io/freshet/feed"
 	"github.com/freshet-io/freshet/freshness"
 	"github.com/freshet-io/freshet/gateway"
 	"github.com/freshet-io/freshet/process"
@@ -230,7 +231,8 @@ func (n *Node) openStages() (err error) {
 		AutoCreate: cfg.AutoCreate, Limits: source.Limits(cfg.Limits), Decided: n.tracker.Decided})
 	n.planner = &query.Planner{Store: n.store, Catalog: n.catalog, Embedders: n.sequencer.Embedders,
 		Tracker: n.tracker, DeadLetters: n.deadLettersOf}
-	n.gateway = gateway.New(gateway.Options{Intake: n.intake, Planner: n.planner, Catalog: n.catalog, Admin: n.admin(),
+	n.gateway = gateway.New(gateway.Options{Intake: n.intake, Planner: n.planner, Catalog: n.catalog,
+		Changes: feed.New(n.log, n.tracker), Admin: n.admin(),
 		Ready: n.Ready, Metrics: n.metrics, Page: n.opts.Page, Version: n.opts.Version, Logger: n.opts.Logger})
 	return nil
 }

@@ -48,27 +48,37 @@ func (e *statusError) Error() string {
 	return fmt.Sprintf("%s (%s, HTTP %d)", e.Detail, e.Code, e.status)
 }
 
-// do sends a request and decodes the answer into out, if that is not nil.
-func (c *client) do(ctx context.Context, method, path, contentType string, body io.Reader, out any) error {
+// send sends a request and returns the answer, whose status is 2xx.
+func (c *client) send(ctx context.Context, method, path, contentType string, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("%w; is a server running there? start one with `freshet run`, or name it with --server", err)
+		return nil, fmt.Errorf("%w; is a server running there? start one with `freshet run`, or name it with --server", err)
+	}
+	if res.StatusCode/100 == 2 {
+		return res, nil
 	}
 	defer res.Body.Close()
-	if res.StatusCode/100 != 2 {
-		e := &statusError{status: res.StatusCode}
-		if err := json.NewDecoder(res.Body).Decode(&e.problem); err != nil || e.Detail == "" {
-			e.Detail, e.Code = res.Status, "no problem document"
-		}
-		return e
+	e := &statusError{status: res.StatusCode}
+	if err := json.NewDecoder(res.Body).Decode(&e.problem); err != nil || e.Detail == "" {
+		e.Detail, e.Code = res.Status, "no problem document"
 	}
+	return nil, e
+}
+
+// do sends a request and decodes the answer into out, if that is not nil.
+func (c *client) do(ctx context.Context, method, path, contentType string, body io.Reader, out any) error {
+	res, err := c.send(ctx, method, path, contentType, body)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
 	if out == nil {
 		_, err = io.Copy(io.Discard, res.Body)
 		return err

@@ -1,0 +1,169 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/feed"
+	"github.com/freshet-io/freshet/wire"
+)
+
+// changesIdle is how long a stream of changes is silent at most: then it says where it is.
+const changesIdle = 15 * time.Second
+
+// change is a line of the stream of changes. One that has a token only is a place and no change.
+type change struct {
+	Token         string          `json:"token"`
+	Op            string          `json:"op,omitempty"`
+	Collection    string          `json:"collection,omitempty"`
+	Namespace     string          `json:"namespace,omitempty"`
+	EntityID      string          `json:"entity_id,omitempty"`
+	Version       string          `json:"version,omitempty"`
+	Revision      uint32          `json:"revision,omitempty"`
+	Text          string          `json:"text,omitempty"`
+	Metadata      json.RawMessage `json:"metadata,omitempty"`
+	Source        string          `json:"source,omitempty"`
+	SourceEventID string          `json:"source_event_id,omitempty"`
+	Timestamp     int64           `json:"timestamp,omitempty"`
+	UpdatedAt     string          `json:"updated_at,omitempty"`
+	Events        uint64          `json:"events,omitempty"`
+	Points        []changePoint   `json:"points,omitempty"`
+}
+
+type changePoint struct {
+	Slot   string    `json:"slot"`
+	Model  string    `json:"model"`
+	Vector []float32 `json:"vector"`
+}
+
+func (s *Server) getChanges(w http.ResponseWriter, r *http.Request) {
+	request, err := s.changesOf(r)
+	if err != nil {
+		s.fail(w, r, err, nil)
+		return
+	}
+	out := &changeStream{w: w, flush: http.NewResponseController(w).Flush}
+	out.events = strings.Contains(r.Header.Get("Accept"), "text/event-stream")
+	err = s.opts.Changes.Follow(r.Context(), request, func(b feed.Batch) error {
+		s.metrics.changes.Add(float64(len(b.Items)))
+		return out.send(b)
+	})
+	switch {
+	case err == nil || out.gone:
+	case out.begun:
+		_ = out.line("problem", "", s.problemOf(r, err))
+		_ = out.flush()
+	default:
+		s.fail(w, r, err, nil)
+	}
+}
+
+// changesOf reads the parameters of a request for changes.
+func (s *Server) changesOf(r *http.Request) (q feed.Request, err error) {
+	values, err := parametersOf(r, "collection", "namespace", "after", "follow", "vectors")
+	if err != nil {
+		return q, err
+	}
+	shard, err := shardOf(values.get("collection"), values.get("namespace"))
+	if err != nil {
+		return q, err
+	}
+	if _, ok := s.opts.Catalog.Get(shard.Collection); !ok {
+		return q, &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection", Message: fmt.Sprintf("%q does not exist", shard.Collection)}
+	}
+	q = feed.Request{Collection: shard.Collection, Idle: changesIdle}
+	if values.get("namespace") != nil {
+		q.Namespace = shard.Namespace
+	}
+	if q.Follow, err = values.flag("follow", true); err != nil {
+		return q, err
+	}
+	if q.Vectors, err = values.flag("vectors", false); err != nil {
+		return q, err
+	}
+	after := tokens(values["after"])
+	if last := r.Header.Get("Last-Event-ID"); last != "" { // a browser goes on by itself, with the query that it began with
+		after = tokens{last}
+	}
+	if len(after) == 1 && after[0] == "now" {
+		q.After, err = s.opts.Changes.Token()
+		return q, err
+	}
+	if len(after) > 1 {
+		return q, invalid("after", "is given twice; changes are followed from one place")
+	}
+	q.After, err = after.merged()
+	return q, err
+}
+
+// changeStream writes changes as lines of JSON, or as server-sent events.
+type changeStream struct {
+	w      http.ResponseWriter
+	flush  func() error
+	events bool
+	begun  bool
+	gone   bool // the peer
+}
+
+func (c *changeStream) send(b feed.Batch) error {
+	if !c.begun {
+		c.begun = true
+		kind := "application/x-ndjson"
+		if c.events {
+			kind = "text/event-stream"
+		}
+		c.w.Header().Set("Content-Type", kind)
+		c.w.Header().Set("Cache-Control", "no-store")
+	}
+	for i := range b.Items {
+		line := changeOf(&b.Items[i])
+		if err := c.line("change", line.Token, line); err != nil {
+			return err
+		}
+	}
+	if len(b.Items) == 0 {
+		token := wire.TokenString(b.Token)
+		if err := c.line("place", token, change{Token: token}); err != nil {
+			return err
+		}
+	}
+	if err := c.flush(); err != nil {
+		c.gone = true
+		return err
+	}
+	return nil
+}
+
+// line writes one line or event.
+func (c *changeStream) line(event, id string, v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !c.events:
+		_, err = c.w.Write(append(raw, '\n'))
+	case id == "":
+		_, err = fmt.Fprintf(c.w, "event: %s\ndata: %s\n\n", event, raw)
+	default:
+		_, err = fmt.Fprintf(c.w, "event: %s\nid: %s\ndata: %s\n\n", event, id, raw)
+	}
+	if err != nil {
+		c.gone = true
+	}
+	return err
+}
+
+func changeOf(item *feed.Item) change {
+	c := change{Token: wire.TokenString(item.Token), Op: item.Op.String(), Collection: item.Key.Collection, Namespace: item.Key.Namespace,
+		EntityID: item.Key.Entity, Version: wire.VersionString(item.Version), Revision: item.Revision, Text: item.Text, Metadata: item.Metadata,
+		Source: item.Source, SourceEventID: item.SourceEventID, Timestamp: item.EventTime, UpdatedAt: timeString(item.AcceptedAt), Events: item.Events}
+	for _, p := range item.Points {
+		c.Points = append(c.Points, changePoint{p.Slot, p.Model, p.Vector})
+	}
+	return c
+}
