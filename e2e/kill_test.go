@@ -26,7 +26,8 @@ const (
 // TestKill replays the history, live and as an ordered dump into a collection that does not
 // exist yet, while the server is killed, as kill -9 does, 100 times at random moments, and
 // started again on the same folder. Clients send again what was not acknowledged. At the end
-// nothing is lost, nothing counts twice, and the audit is clean.
+// nothing is lost, nothing counts twice, and the audit is clean; and who has followed the
+// changes meanwhile, over all the breaks, was told what one is told who begins now.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	h := loadHistory(t)
@@ -36,6 +37,9 @@ func TestKill(t *testing.T) {
 	if testing.Short() {
 		share = killsShort
 	}
+	following, stop := context.WithCancel(context.Background())
+	defer stop()
+	followers := []*follower{follow(following, k.server, "default"), follow(following, k.server, "dump")}
 	k.run(share)
 	t.Logf("%d kills in %v (slowest start %v): %d with events in flight, %d while a snapshot was asked for, %d into a start; %d left a snapshot unfinished",
 		k.kills, since(start), k.slowest.Round(time.Millisecond), k.inStream, k.inSnapshot, k.inStart, k.unfinished)
@@ -47,6 +51,9 @@ func TestKill(t *testing.T) {
 	}
 	h.checkFinal(t, k.api, "default", "live", "", h.changes)
 	h.checkFinal(t, k.api, "dump", "dump", "", newest(k.dump))
+	for _, f := range followers {
+		f.check(t, stop)
+	}
 	k.api.audit()
 	k.server.stop()
 	if out, errs, status := command(t, nil, "audit", "--data", k.server.data, "--config", k.server.config); status != 0 {
