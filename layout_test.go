@@ -19,6 +19,7 @@ var edges = map[string]string{
 	"disk":                 "",
 	"codec":                "",
 	"filter":               "",
+	"filter/cel":           "filter",
 	"ann":                  "ann/internal/cluster ann/internal/kernel ann/internal/pq", // public, usable by itself
 	"broker/journal":       "disk",
 	"broker/embedded":      "broker/journal disk wire",
@@ -37,7 +38,7 @@ var edges = map[string]string{
 	"source":               "broker/embedded broker/journal codec control wire",
 	"source/files":         "broker/embedded broker/journal codec disk source",
 	"telemetry":            "",
-	"gateway":              "broker/journal codec control feed filter query source telemetry wire",
+	"gateway":              "broker/journal codec control feed filter filter/cel query source telemetry wire",
 	"config":               "codec embed/chunk process/mapping source",
 	"console":              "",
 	"demo":                 "",

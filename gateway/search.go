@@ -15,6 +15,7 @@ import (
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/codec"
 	"github.com/freshet-io/freshet/filter"
+	"github.com/freshet-io/freshet/filter/cel"
 	"github.com/freshet-io/freshet/query"
 	"github.com/freshet-io/freshet/wire"
 )
@@ -173,7 +174,7 @@ func (b *searchRequest) request() (req query.Request, include []string, err erro
 		req.Timeout = time.Duration(*b.TimeoutMs) * time.Millisecond
 	}
 	if len(b.Filter) > 0 && string(b.Filter) != "null" {
-		if req.Filter, err = filter.Parse(b.Filter); err != nil {
+		if req.Filter, err = filterOf(b.Filter); err != nil {
 			return req, nil, invalid("filter", err.Error())
 		}
 	}
@@ -190,6 +191,14 @@ func (b *searchRequest) request() (req query.Request, include []string, err erro
 		}
 	}
 	return req, include, nil
+}
+
+// filterOf reads a filter: an object, or a string in CEL.
+func filterOf(raw json.RawMessage) (*filter.Expr, error) {
+	if text, ok := codec.StringValue(raw); ok {
+		return cel.Parse(text)
+	}
+	return filter.Parse(raw)
 }
 
 func shardOf(collection, namespace *string) (freshet.Shard, error) {

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -183,4 +184,24 @@ func TestMapped(t *testing.T) {
 	}
 	del := must[ingested](t, a.do("DELETE", "/v1/entities/s1?collection=berlin", "", ""))
 	a.get("/v1/entities/s1?collection=berlin&after="+del.Token).mustFail(t, "deleted", 404, "not_found", "entity_id", "s1")
+}
+
+// A filter may be written in CEL: it finds what the same filter as an object finds.
+func TestFilterInCEL(t *testing.T) {
+	a := start(t)
+	token := a.send(`{"entity_id":"a","payload":{"text":"red shoes","price":10,"tags":["new"]}}`,
+		`{"entity_id":"b","payload":{"text":"red shoes","price":30}}`, `{"entity_id":"c","payload":{"text":"red shoes","price":50,"tags":["old","new"]}}`)
+	search := func(filter string) answer {
+		return a.post("/v1/search", fmt.Sprintf(`{"text":"red shoes","after":%q,"filter":%s}`, token, filter))
+	}
+	for cel, want := range map[string]string{`price < 40`: "a b", `\"new\" in tags && price > 10`: "c", `!has(self.tags)`: "b"} {
+		got := strings.Fields(must[found](t, search(`"`+cel+`"`)).ids())
+		slices.Sort(got)
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s finds %v, want %s", cel, got, want)
+		}
+	}
+	search(`"price < 40 && size(tags) == 1"`).mustFail(t, "what is no filter", 400, "invalid_field", "filter", "`size(tags)`")
+	search(`""`).mustFail(t, "nothing", 400, "invalid_field", "filter", "CEL")
+	search(`5`).mustFail(t, "a number", 400, "invalid_field", "filter", "")
 }
