@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -183,6 +184,12 @@ func setDefault[T comparable](v *T, def T) {
 	}
 }
 
+// MarshalYAML implements yaml.InterfaceMarshaler.
+func (d Duration) MarshalYAML() (any, error) { return time.Duration(d).String(), nil }
+
+// YAML returns the configuration as a file, its defaults written out.
+func (c Config) YAML() ([]byte, error) { return yaml.Marshal(c) }
+
 // Load reads a configuration file; an empty path means the defaults.
 func Load(path string) (Config, error) {
 	if path == "" {
@@ -268,11 +275,17 @@ func (c Config) Validate() error {
 	if c.Snapshot.Changes < 0 {
 		return fmt.Errorf("snapshot.changes: %d is negative; leave it out for 100000", c.Snapshot.Changes)
 	}
+	watched := map[[3]string]int{}
 	for i, f := range c.Sources.Files {
 		field := fmt.Sprintf("sources.files[%d]", i)
 		if f.Path == "" {
 			return fmt.Errorf("%s.path: is missing; name the folder to watch", field)
 		}
+		as := [3]string{filepath.Clean(f.Path), f.Collection, f.Namespace}
+		if other, twice := watched[as]; twice {
+			return fmt.Errorf("%s.path: %q is watched by sources.files[%d] already, for the same collection and namespace; leave one of the two out", field, f.Path, other)
+		}
+		watched[as] = i
 		col, ok := c.Collections[f.Collection]
 		if !ok {
 			return fmt.Errorf("%s.collection: %q is not declared; declare it under collections", field, f.Collection)

@@ -260,3 +260,31 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// A configuration with its defaults written out is the same configuration.
+func TestYAMLReadsBack(t *testing.T) {
+	for _, text := range []string{"", "dedupe: {window: 90m}\ncollections: {images: {dim: 5, index: {kind: flat}}}\nsources: {files: [{path: ./a, ignore: ['*.log']}]}"} {
+		c, err := config.Parse([]byte(text), environment(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := c.YAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := config.Parse(raw, environment(nil))
+		if err != nil || !reflect.DeepEqual(again, c) {
+			t.Errorf("%s\nreads back as %+v, %v; was %+v", raw, again, err, c)
+		}
+	}
+}
+
+func TestFolderWatchedTwice(t *testing.T) {
+	_, err := config.Parse([]byte("sources: {files: [{path: ./a}, {path: b}, {path: a/}]}"), nil)
+	if err == nil || !strings.Contains(err.Error(), `sources.files[2].path: "a/" is watched by sources.files[0]`) {
+		t.Error(err)
+	}
+	if _, err = config.Parse([]byte("sources: {files: [{path: a}, {path: a, namespace: n}]}"), nil); err != nil {
+		t.Error(err)
+	}
+}

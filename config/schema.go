@@ -1,0 +1,158 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// Schema returns the JSON Schema of a configuration, for editors: every key with its type and what it means. What a key may
+// hold beyond that is checked by Validate and by the parts.
+func Schema() []byte {
+	s := schemaOf(reflect.TypeFor[Config](), "")
+	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	s["title"] = "freshet"
+	raw, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		panic(err) // it is made of strings, maps and lists
+	}
+	return append(raw, '\n')
+}
+
+// schemaOf returns the schema of a type at a path, in which [] stands for an element and * for any name.
+func schemaOf(t reflect.Type, path string) map[string]any {
+	s := map[string]any{}
+	if text := descriptions[path]; text != "" {
+		s["description"] = text
+	}
+	if values := choices[path]; values != nil {
+		s["enum"] = values
+	}
+	switch {
+	case t == reflect.TypeFor[Duration]():
+		s["type"], s["pattern"] = "string", `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
+		return s
+	case t.Kind() == reflect.Pointer:
+		return schemaOf(t.Elem(), path)
+	}
+	switch t.Kind() {
+	case reflect.Struct:
+		properties := map[string]any{}
+		var required []string
+		for i := range t.NumField() {
+			name, options, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
+			properties[name] = schemaOf(t.Field(i).Type, strings.TrimPrefix(path+"."+name, "."))
+			if !strings.Contains(options, "omitempty") {
+				required = append(required, name)
+			}
+		}
+		s["type"], s["properties"], s["additionalProperties"] = "object", properties, false
+		if required != nil {
+			s["required"] = required
+		}
+	case reflect.Map:
+		s["type"], s["additionalProperties"] = "object", schemaOf(t.Elem(), path+".*")
+	case reflect.Slice:
+		s["type"], s["items"] = "array", schemaOf(t.Elem(), path+"[]")
+	case reflect.String:
+		s["type"] = "string"
+	case reflect.Bool:
+		s["type"] = "boolean"
+	case reflect.Float64:
+		s["type"] = "number"
+	case reflect.Int, reflect.Int64, reflect.Uint64:
+		s["type"], s["minimum"] = "integer", 0
+	default:
+		panic(fmt.Sprintf("the configuration has %s at %s, which its schema does not know", t, path))
+	}
+	return s
+}
+
+// choices are the values of the keys that have few.
+var choices = map[string][]string{
+	"collections.*.model":           {BuiltinModel},
+	"collections.*.metric":          {"cosine", "ip", "l2"},
+	"collections.*.index.kind":      indexKinds,
+	"collections.*.index.precision": precisions,
+	"index.kind":                    indexKinds,
+	"index.precision":               precisions,
+}
+
+// descriptions say what each key means.
+var descriptions = map[string]string{
+	"listen":               "HOST:PORT of the API; default 127.0.0.1:8080. The flag --listen goes before it.",
+	"data":                 "The data folder; default freshet-data. The flag --data goes before it.",
+	"partitions":           "Of the log events.raw, 1 to 32768; default 16. Fixed when the data folder is made.",
+	"auto_create":          "true makes a collection that an event names and that doesn't exist, as a copy of default; false (default) rejects the event.",
+	"collections":          "Sets of entities with one schema each, by name; default is always there. A schema is fixed when its collection is made.",
+	"collections.*":        "With a model, texts become vectors; with dim, events bring them.",
+	"collections.*.model":  "The model that makes the vectors; default builtin where dim is not given.",
+	"collections.*.dim":    "Components of the vectors that events bring, 2 to 4096.",
+	"collections.*.metric": "How vectors are compared: cosine (default), ip (inner product) or l2 (Euclidean).",
+	"collections.*.index":  "What differs from the settings of all indexes.",
+
+	"mapping":                      "How an event of any JSON becomes changes of entities, in CEL. Without it events are those of the reference.",
+	"mapping.changes":              "The changes that an event makes, 1 at least.",
+	"mapping.changes[]":            "One change, or with for_each one per element of a list. All keys are expressions.",
+	"mapping.changes[].when":       "Whether there is a change; default true.",
+	"mapping.changes[].for_each":   "A list: a change for each element, called item, with its number index.",
+	"mapping.changes[].collection": "Default default.",
+	"mapping.changes[].namespace":  "Default default.",
+	"mapping.changes[].entity":     "Which entity is changed.",
+	"mapping.changes[].event_id":   "By which repeats are recognised; default none.",
+	"mapping.changes[].op":         "upsert (default) or delete.",
+	"mapping.changes[].delete":     "true deletes; instead of op.",
+	"mapping.changes[].text":       "What the entity says.",
+	"mapping.changes[].embed":      "What is embedded, where that is another text.",
+	"mapping.changes[].vector":     "A list of numbers; then nothing is embedded.",
+	"mapping.changes[].metadata":   "A map with string keys; default none.",
+	"mapping.changes[].timestamp":  "ms since 1970, a time of RFC 3339 or a timestamp.",
+	"mapping.changes[].order":      "Of the source, 1 at least; for all events of a collection or none.",
+	"mapping.max_cost":             "Of all expressions for one event; default 5000000.",
+
+	"splitter":               "Texts longer than max_bytes become several points of their entity.",
+	"splitter.max_bytes":     "Of a chunk; default 600.",
+	"splitter.overlap_bytes": "How much of a chunk the next one repeats, up to a quarter of max_bytes; default 0.",
+	"splitter.max_chunks":    "Of one text, at most 4095; default 1024.",
+
+	"dedupe":         "How long an event_id is remembered: a repeat within both bounds has no effect.",
+	"dedupe.window":  "Default 24h.",
+	"dedupe.max_ids": "Default 10000000.",
+
+	"index": "The vector indexes. What freshet index rebuild has set goes before it, and so does the key index of a collection.",
+
+	"snapshot":          "When indexes are saved, so that the next start needs not build them; also at a clean stop.",
+	"snapshot.interval": "Default 5m.",
+	"snapshot.changes":  "Entities changed, after which it does not wait for the interval; default 100000.",
+
+	"limits":                 "What is taken in.",
+	"limits.event_bytes":     "Of one event, at most 33554432; default 4194304.",
+	"limits.backlog_bytes":   "Of events not processed yet; then 429 with Retry-After. Default 4294967296.",
+	"limits.free_disk_bytes": "That the disk must keep; then 507. Default 536870912.",
+	"cache_bytes":            "The block cache of the tables; default 268435456.",
+
+	"sources":                    "Where events come from besides the API.",
+	"sources.files":              "Watched folders of text files: each file is an entity, named by its path in the folder.",
+	"sources.files[]":            "A watched folder.",
+	"sources.files[].path":       "The folder.",
+	"sources.files[].collection": "One with a model; default default.",
+	"sources.files[].namespace":  "Default default.",
+	"sources.files[].max_bytes":  "Larger files are passed over; default 262144.",
+	"sources.files[].ignore":     "Patterns of base names, like *.log; hidden files are ignored anyway.",
+	"sources.files[].ignore[]":   "A pattern.",
+}
+
+func init() {
+	for key, text := range map[string]string{
+		"kind":            "hnsw (default): a graph. flat: exact. hnsw_disk: vectors in a file. ivf_flat, ivf_pq: less memory. ivf_hnsw: large and seldom changed.",
+		"precision":       "Of the stored vectors: float32 (default), float16, int8.",
+		"m":               "Links of a point; default 16.",
+		"ef_construction": "Candidates looked at to link a point; default 100.",
+		"ef":              "Candidates that a search keeps; default 64, with lists or the inner product 100. A request may give its own.",
+		"target_recall":   "Of the true ten nearest, what searches should find; default 0.95. Above 1: no control.",
+	} {
+		descriptions["index."+key] = text
+		descriptions["collections.*.index."+key] = text
+	}
+}
