@@ -26,6 +26,9 @@ const (
 	stepLooked  = 16384 // changes looked at, of other collections too
 )
 
+// pause is how long changes gather before a follower is told of them: each telling costs a sync.
+const pause = 10 * time.Millisecond
+
 // Feed gives out the changes of a log. It is safe for concurrent use.
 type Feed struct {
 	log     *broker.Log
@@ -108,6 +111,9 @@ func (f *Feed) Follow(ctx context.Context, r Request, yield func(Batch) error) e
 	}
 	told := time.Now()
 	tell := func(b Batch) error {
+		if err := f.log.Sync(disk.FeedState); err != nil {
+			return err
+		}
 		told = time.Now()
 		return yield(b)
 	}
@@ -128,6 +134,11 @@ func (f *Feed) Follow(ctx context.Context, r Request, yield func(Batch) error) e
 			}
 		}
 		if !first {
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
 			if err := f.wait(ctx, decided, r.Idle-time.Since(told), r.Idle > 0); err == nil {
 				continue
 			} else if !errors.Is(err, errIdle) {
@@ -159,9 +170,6 @@ func (f *Feed) wait(ctx context.Context, decided int64, idle time.Duration, boun
 func (f *Feed) step(r Request, from int64) (b Batch, next int64, more bool, err error) {
 	end, err := f.log.End(freshet.TopicSync)
 	if err != nil || from >= end {
-		return Batch{}, from, false, err
-	}
-	if err := f.log.Sync(disk.FeedState); err != nil {
 		return Batch{}, from, false, err
 	}
 	parts := wire.Head
