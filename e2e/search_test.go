@@ -62,7 +62,7 @@ func TestSearchRefused(t *testing.T) {
 		{`{"entity_id":""}`, 400, "invalid_field", "entity_id"},
 		{`{"text":"x","filter":[]}`, 400, "invalid_field", "filter"},
 		{`{"text":"x","filter":{}}`, 400, "invalid_field", "filter"},
-		{`{"text":"x","filter":"a"}`, 400, "invalid_field", "filter"},
+		{`{"text":"x","filter":"a b"}`, 400, "invalid_field", "filter"},
 		{`{"text":"x","filter":{"like":{"a":"b"}}}`, 400, "invalid_field", "filter"},
 		{`{"text":"x","filter":{"eq":{"a":1,"b":2}}}`, 400, "invalid_field", "filter"},
 		{`{"text":"x","filter":{"eq":{"a":1},"in":{"b":[2]}}}`, 400, "invalid_field", "filter"},
