@@ -47,33 +47,32 @@ func hashKey(key uint64) uint64 {
 
 // find returns the newest slot of key, or noSlot.
 func (t *keyTable) find(key uint64) uint32 {
-	l := t.lookUp(key)
+	var l lookUp
+	t.begin(&l, key)
 	t.probe(&l)
 	return l.slot
 }
 
-// lookUp returns a search for key that is still to be done. It has no table when there is none.
-func (t *keyTable) lookUp(key uint64) (l lookUp) {
+// begin makes l a search for key that is still to be done, and reports false when there is nothing to search.
+func (t *keyTable) begin(l *lookUp, key uint64) bool {
+	*l = lookUp{key: key}
 	hash := hashKey(key)
-	if table := t.parts[hash%keyParts].table.Load(); table != nil {
-		l = lookUp{table: *table, place: placeOf(hash, *table), key: key}
+	table := t.parts[hash%keyParts].table.Load()
+	if table == nil {
+		return false
 	}
-	return l
+	l.table, l.place = *table, placeOf(hash, *table)
+	return true
 }
 
 // probe does a search: it reports whether the key is there, and leaves l at its entry.
 func (t *keyTable) probe(l *lookUp) bool {
-	for l.next() {
-		if t.holds(l) {
+	for t.next(l) {
+		if l.holds() {
 			return true
 		}
 	}
 	return false
-}
-
-// holds reports whether the slot that l is at holds the key.
-func (t *keyTable) holds(l *lookUp) bool {
-	return l.slot != noSlot && t.slots.header(l.slot).key.Load() == l.key
 }
 
 // lookUp is a search for a key that goes on entry by entry, so that many can wait for memory side by side.
@@ -81,23 +80,32 @@ type lookUp struct {
 	table []atomic.Uint32
 	place int // of the entry that comes next
 	key   uint64
-	// slot is what entry held when it was read, noSlot before the first and after the last. A reader must not load the
-	// entry again: it may have been removed since.
-	slot  uint32
-	entry *atomic.Uint32
+	// slot is what entry held when it was read, noSlot before the first and after the last, and header is its header. A
+	// reader must not load the entry again: it may have been removed since.
+	slot   uint32
+	entry  *atomic.Uint32
+	header *slotHeader
 }
 
 // next goes to the next entry with a slot, and reports false when there is none.
-func (l *lookUp) next() bool {
+func (t *keyTable) next(l *lookUp) bool {
 	for l.table != nil {
 		l.entry = &l.table[l.place]
 		l.place = placeAfter(l.place, l.table)
-		if l.slot = l.entry.Load(); l.slot != removed {
-			return l.slot != noSlot
+		switch l.slot = l.entry.Load(); l.slot {
+		case removed:
+		case noSlot:
+			return false
+		default:
+			l.header = t.slots.header(l.slot)
+			return true
 		}
 	}
 	return false
 }
+
+// holds reports whether the slot that l is at holds the key.
+func (l *lookUp) holds() bool { return l.slot != noSlot && l.header.key.Load() == l.key }
 
 // findAt returns the slot of key that is visible at sequence seq, or noSlot. It walks from the newest version to older
 // ones; born must fall at every step, which ends the walk when it has strayed into a slot that was used again.
@@ -124,7 +132,8 @@ func (t *keyTable) findAt(key, seq uint64) uint32 {
 func (t *keyTable) put(key uint64, slot uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if l := t.lookUp(key); t.probe(&l) {
+	var l lookUp
+	if t.begin(&l, key); t.probe(&l) {
 		l.entry.Store(slot)
 		return
 	}
@@ -181,7 +190,8 @@ func (t *keyTable) rebuild(part *keyPart) *[]atomic.Uint32 {
 func (t *keyTable) remove(key uint64, slot uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if l := t.lookUp(key); t.probe(&l) && l.slot == slot {
+	var l lookUp
+	if t.begin(&l, key); t.probe(&l) && l.slot == slot {
 		l.entry.Store(removed)
 		t.parts[hashKey(key)%keyParts].live--
 	}

@@ -196,28 +196,28 @@ func (r *reader) scanKeys(ix *Index, f Filter) {
 func (ix *Index) takeKeys(r *reader) {
 	fetch := ix.space.kernel.Fetch
 	var lookUps [keysAtOnce]lookUp
-	left := lookUps[:0]
+	n := 0
 	for _, key := range r.keys {
-		if l := ix.keys.lookUp(key); l.table != nil {
+		if l := &lookUps[n]; ix.keys.begin(l, key) {
 			fetch(unsafe.Pointer(&l.table[l.place]), 1)
-			left = append(left, l)
+			n++
 		}
 	}
 	r.keys = r.keys[:0]
-	for len(left) > 0 {
-		n := 0
+	for left := lookUps[:n]; len(left) > 0; left = left[:n] {
+		n = 0
 		for i := range left {
 			l := &left[i]
 			switch {
-			case !ix.keys.holds(l):
-				if l.next() {
-					fetch(ix.slots.headers.at(l.slot), 1)
+			case !l.holds():
+				if ix.keys.next(l) {
+					fetch(unsafe.Pointer(l.header), 1)
 					if n < i {
 						left[n] = *l
 					}
 					n++
 				}
-			case ix.slots.header(l.slot).visibleAt(r.seq):
+			case l.header.visibleAt(r.seq):
 				ix.take(r, l.slot, l.key)
 			default:
 				if slot := ix.keys.findAt(l.key, r.seq); slot != noSlot {
@@ -225,7 +225,6 @@ func (ix *Index) takeKeys(r *reader) {
 				}
 			}
 		}
-		left = left[:n]
 	}
 }
 

@@ -1,6 +1,8 @@
 package codec
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"mime"
 	"slices"
@@ -46,15 +48,22 @@ func StructuredCloudEvent(raw []byte) (CloudEvent, error) {
 			if data.given {
 				return CloudEvent{}, invalidAttribute("data", "stands twice, or beside data_base64")
 			}
-			data = cloudData{json: m.Value, given: true}
+			if m.Value[0] != 'n' {
+				data = cloudData{json: m.Value, given: true}
+			}
 		case "data_base64":
+			if m.Value[0] == 'n' {
+				continue
+			}
 			if data.given {
 				return CloudEvent{}, invalidAttribute("data", "stands twice, or beside data_base64")
 			}
-			data.given = true
-			if err := json.Unmarshal(m.Value, &data.bytes); err != nil {
+			text, isText := StringValue(m.Value)
+			content, err := base64.StdEncoding.DecodeString(text)
+			if !isText || err != nil {
 				return CloudEvent{}, invalidAttribute("data_base64", "is no string of base64")
 			}
+			data = cloudData{bytes: content, given: true}
 		default:
 			if _, twice := attributes[m.Name]; twice {
 				return CloudEvent{}, invalidAttribute(m.Name, "stands twice in the event")
@@ -96,14 +105,7 @@ var textAttributes = []string{"specversion", "id", "source", "type", "subject", 
 
 // BinaryCloudEvent makes an event of attributes, without their prefix, and the content that they describe.
 func BinaryCloudEvent(attributes map[string]string, content []byte) (CloudEvent, error) {
-	data := cloudData{bytes: content, given: len(content) > 0}
-	if data.given && isJSONType(attributes["datacontenttype"]) {
-		if err := Check(content); err != nil {
-			return CloudEvent{}, err
-		}
-		data = cloudData{json: content, given: true}
-	}
-	return cloudEvent(attributes, data)
+	return cloudEvent(attributes, cloudData{bytes: content, given: len(content) > 0})
 }
 
 func cloudEvent(attributes map[string]string, data cloudData) (CloudEvent, error) {
@@ -112,7 +114,7 @@ func cloudEvent(attributes map[string]string, data cloudData) (CloudEvent, error
 	}
 	e := map[string]any{"event_id": attributes["id"], "entity_id": attributes["subject"]}
 	if v, ok := attributes["time"]; ok {
-		at, err := time.Parse(time.RFC3339, v)
+		at, err := time.Parse(time.RFC3339, strings.ToUpper(v))
 		if err != nil || at.UnixMilli() < 0 {
 			return CloudEvent{}, invalidAttribute("time", "must be a time of RFC 3339 since 1970, is "+clip([]byte(v)))
 		}
@@ -179,22 +181,36 @@ func checkAttributes(attributes map[string]string) error {
 
 // payloadOf returns the payload that data is, nil when there is none.
 func payloadOf(contentType string, data cloudData) (json.RawMessage, error) {
-	switch {
-	case !data.given || data.json != nil && string(data.json) == "null":
+	if !data.given {
 		return nil, nil
-	case data.json != nil:
-		return data.json, nil
-	case isJSONType(contentType):
-		if err := Check(data.bytes); err != nil {
+	}
+	if data.json == nil && !isJSONType(contentType) {
+		return textPayload(contentType, data.bytes)
+	}
+	raw := data.json
+	if raw == nil {
+		raw = data.bytes
+		if err := Check(raw); err != nil {
 			return nil, err
 		}
-		return data.bytes, nil
-	case !strings.HasPrefix(mediaType(contentType), "text/"):
+	}
+	switch raw = bytes.TrimSpace(raw); {
+	case string(raw) == "null":
+		return nil, nil
+	case raw[0] != '{':
+		return nil, invalidAttribute("data", "must be a JSON object, or text with datacontenttype text/…, is "+clip(raw))
+	}
+	return raw, nil
+}
+
+func textPayload(contentType string, text []byte) (json.RawMessage, error) {
+	if !strings.HasPrefix(mediaType(contentType), "text/") {
 		return nil, invalidAttribute("datacontenttype", "must be JSON or text, is "+clip([]byte(contentType))+"; other data can't be read here")
-	case !utf8.Valid(data.bytes):
+	}
+	if !utf8.Valid(text) {
 		return nil, &freshet.Error{Code: freshet.CodeInvalidUTF8, Field: "data", Message: "is not valid UTF-8"}
 	}
-	return json.Marshal(map[string]string{"text": string(data.bytes)})
+	return json.Marshal(map[string]string{"text": string(text)})
 }
 
 func mediaType(contentType string) string {

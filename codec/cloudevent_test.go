@@ -21,7 +21,8 @@ func TestStructuredCloudEvent(t *testing.T) {
 		{"the least", `{` + required + `}`, `{"event_id":"i-1","entity_id":"p7"}`},
 		{"JSON", `{` + required + `,"data":{"text":"a  <b>","n":1.50}}`, `{"event_id":"i-1","entity_id":"p7","payload":{"text":"a  <b>","n":1.50}}`},
 		{"JSON of a type", `{` + required + `,"datacontenttype":"application/vnd.shop+json; charset=utf-8","data":{"a":1}}`, `{"event_id":"i-1","entity_id":"p7","payload":{"a":1}}`},
-		{"a JSON string", `{` + required + `,"datacontenttype":"application/json","data":"x"}`, `{"event_id":"i-1","entity_id":"p7","payload":"x"}`},
+		{"null beside bytes", `{` + required + `,"data":null,"data_base64":"e30=","time":"1970-01-01t00:00:01z"}`, `{"event_id":"i-1","entity_id":"p7","timestamp":1000,"payload":{}}`},
+		{"bytes that are null", `{` + required + `,"data_base64":null}`, `{"event_id":"i-1","entity_id":"p7"}`},
 		{"text", `{` + required + `,"datacontenttype":"text/plain","data":"red \"shoes\"\u00e9"}`, `{"event_id":"i-1","entity_id":"p7","payload":{"text":"red \"shoes\"é"}}`},
 		{"bytes that are JSON", `{` + required + `,"data_base64":"` + base64.StdEncoding.EncodeToString([]byte(`{"a":[1]}`)) + `"}`, `{"event_id":"i-1","entity_id":"p7","payload":{"a":[1]}}`},
 		{"bytes that are text", `{` + required + `,"datacontenttype":"text/html","data_base64":"` + base64.StdEncoding.EncodeToString([]byte("<b>é")) + `"}`, `{"event_id":"i-1","entity_id":"p7","payload":{"text":"<b>é"}}`},
@@ -95,6 +96,9 @@ func TestCloudEventRefused(t *testing.T) {
 		{`{` + required + `,"data_base64":"eyI="}`, freshet.CodeInvalidJSON, ""},
 		{`{` + required + `,"datacontenttype":"image/png","data_base64":"aGk="}`, freshet.CodeInvalidField, "datacontenttype"},
 		{`{` + required + `,"datacontenttype":"text/plain","data_base64":"/w=="}`, freshet.CodeInvalidUTF8, "data"},
+		{`{` + required + `,"datacontenttype":"application/json","data":"x"}`, freshet.CodeInvalidField, "data"},
+		{`{` + required + `,"data":[1]}`, freshet.CodeInvalidField, "data"},
+		{`{` + required + `,"data_base64":[123,125]}`, freshet.CodeInvalidField, "data_base64"},
 		{`[]`, freshet.CodeInvalidField, ""},
 		{`{`, freshet.CodeInvalidJSON, ""},
 	} {
@@ -112,6 +116,7 @@ func TestBinaryCloudEvent(t *testing.T) {
 		{"", `{"a": 1}`, `{"event_id":"i","entity_id":"e","order":3,"payload":{"a":1}}`},
 		{"application/json", `{"a": 1}`, `{"event_id":"i","entity_id":"e","order":3,"payload":{"a":1}}`},
 		{"text/plain; charset=utf-8", `{"a": 1}`, `{"event_id":"i","entity_id":"e","order":3,"payload":{"text":"{\"a\": 1}"}}`},
+		{"application/json", "null\n", `{"event_id":"i","entity_id":"e","order":3}`},
 		{"image/png", "", `{"event_id":"i","entity_id":"e","order":3}`},
 	} {
 		attributes["datacontenttype"] = c.kind

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -187,7 +188,7 @@ func setDefault[T comparable](v *T, def T) {
 // MarshalYAML implements yaml.InterfaceMarshaler.
 func (d Duration) MarshalYAML() (any, error) { return time.Duration(d).String(), nil }
 
-// YAML returns the configuration as a file, its defaults written out.
+// YAML returns the configuration as a file. Defaults that a part of the program has by itself are left out.
 func (c Config) YAML() ([]byte, error) { return yaml.Marshal(c) }
 
 // Load reads a configuration file; an empty path means the defaults.
@@ -250,6 +251,9 @@ func expand(raw []byte, lookup func(string) (string, bool)) ([]byte, error) {
 // Validate checks all that can be checked without opening anything; the log and the indexes
 // check their own numbers. Errors name the field, its value and the remedy.
 func (c Config) Validate() error {
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return fmt.Errorf("listen: %q is no HOST:PORT (%v); write it like 127.0.0.1:8080", c.Listen, err)
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Collections)) {
 		if problem := codec.IDProblem(name); problem != "" {
 			return fmt.Errorf("collections: the name %q %s", name, problem)
@@ -295,6 +299,11 @@ func (c Config) Validate() error {
 		}
 		if problem := codec.IDProblem(f.Namespace); problem != "" {
 			return fmt.Errorf("%s.namespace: %q %s", field, f.Namespace, problem)
+		}
+		for _, pattern := range f.Ignore {
+			if _, err := filepath.Match(pattern, ""); err != nil {
+				return fmt.Errorf("%s.ignore: %q is no pattern; close its bracket, or write a backslash before it", field, pattern)
+			}
 		}
 		if f.MaxBytes < 0 {
 			return fmt.Errorf("%s.max_bytes: %d is negative; leave it out for 256 KiB", field, f.MaxBytes)

@@ -27,11 +27,12 @@ func schemaOf(t reflect.Type, path string) map[string]any {
 		s["description"] = text
 	}
 	if values := choices[path]; values != nil {
-		s["enum"] = values
+		s["anyOf"] = []any{map[string]any{"enum": values}, variableSchema}
+		return s
 	}
 	switch {
 	case t == reflect.TypeFor[Duration]():
-		s["type"], s["pattern"] = "string", `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
+		s["type"], s["pattern"] = "string", `^([0-9]*\.?[0-9]*(ns|us|µs|ms|s|m|h))+$|\$\{`
 		return s
 	case t.Kind() == reflect.Pointer:
 		return schemaOf(t.Elem(), path)
@@ -58,16 +59,19 @@ func schemaOf(t reflect.Type, path string) map[string]any {
 	case reflect.String:
 		s["type"] = "string"
 	case reflect.Bool:
-		s["type"] = "boolean"
+		s["anyOf"] = []any{map[string]any{"type": "boolean"}, variableSchema}
 	case reflect.Float64:
-		s["type"] = "number"
+		s["anyOf"] = []any{map[string]any{"type": "number"}, variableSchema}
 	case reflect.Int, reflect.Int64, reflect.Uint64:
-		s["type"], s["minimum"] = "integer", 0
+		s["anyOf"] = []any{map[string]any{"type": "integer", "minimum": 0}, variableSchema}
 	default:
 		panic(fmt.Sprintf("the configuration has %s at %s, which its schema does not know", t, path))
 	}
 	return s
 }
+
+// variableSchema is a value that the environment gives.
+var variableSchema = map[string]any{"type": "string", "pattern": `\$\{`}
 
 // choices are the values of the keys that have few.
 var choices = map[string][]string{

@@ -86,8 +86,11 @@ func (f *follower) stream(ctx context.Context, on bool) error {
 		if err := json.Unmarshal(line, &c); err != nil {
 			return fmt.Errorf("%w: %s: %w", errBroken, line, err)
 		}
-		if c.Code != "" {
+		if c.Code == "unavailable" {
 			return nil // the server stops
+		}
+		if c.Code != "" {
+			return fmt.Errorf("%w: %s: %s", errBroken, c.Code, c.Detail)
 		}
 		f.after = c.Token
 		if c.Op == "" {

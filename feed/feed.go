@@ -124,7 +124,7 @@ func (f *Feed) Follow(ctx context.Context, r Request, yield func(Batch) error) e
 			if b, next, more, err = f.step(r, next); err != nil {
 				return err
 			}
-			if more || len(b.Items) > 0 {
+			if len(b.Items) > 0 || more && r.Idle > 0 && time.Since(told) >= r.Idle {
 				if err := tell(b); err != nil {
 					return err
 				}

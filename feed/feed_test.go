@@ -164,6 +164,24 @@ func TestTokensOfNowhereAreRefused(t *testing.T) {
 	}
 }
 
+// A place comes once all that was there is told, however much of it was others'.
+func TestPlaceComesLast(t *testing.T) {
+	b := newBench(t)
+	others := make([]freshet.Key, 20_000)
+	for i := range others {
+		others[i] = in("other", "n", fmt.Sprint(i))
+	}
+	b.put("1", others...)
+	b.put("2", in("c", "n", "a"))
+	var seen []int
+	if err := b.feed.Follow(context.Background(), feed.Request{Collection: "c"}, func(batch feed.Batch) error {
+		seen = append(seen, len(batch.Items))
+		return nil
+	}); err != nil || fmt.Sprint(seen) != "[1 0]" {
+		t.Errorf("%v; batches of %v items, want one change and then the place", err, seen)
+	}
+}
+
 // A feed that has nothing to tell says where it is now and then, also while others' changes come all the time.
 func TestIdleFeedSaysWhereItIs(t *testing.T) {
 	for _, busy := range []bool{false, true} {

@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -46,6 +48,10 @@ func (s *Server) getChanges(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err, nil)
 		return
 	}
+	if r.Method == http.MethodHead {
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		return // a stream has no end to wait for
+	}
 	out := &changeStream{w: w, flush: http.NewResponseController(w).Flush}
 	out.events = strings.Contains(r.Header.Get("Accept"), "text/event-stream")
 	err = s.opts.Changes.Follow(r.Context(), request, func(b feed.Batch) error {
@@ -54,6 +60,10 @@ func (s *Server) getChanges(w http.ResponseWriter, r *http.Request) {
 	})
 	switch {
 	case err == nil || out.gone:
+	case out.begun && errors.Is(err, context.Canceled):
+		// Most likely the peer has gone, and that is no problem of anybody's.
+		_ = out.line("problem", "", unavailable())
+		_ = out.flush()
 	case out.begun:
 		_ = out.line("problem", "", s.problemOf(r, err))
 		_ = out.flush()
@@ -166,4 +176,10 @@ func changeOf(item *feed.Item) change {
 		c.Points = append(c.Points, changePoint{p.Slot, p.Model, p.Vector})
 	}
 	return c
+}
+
+// unavailable is what a stream ends with when the server stops.
+func unavailable() problem {
+	return problem{Type: "about:blank", Title: http.StatusText(http.StatusServiceUnavailable), Status: http.StatusServiceUnavailable,
+		Detail: "the server is stopping; go on with the last token", Code: freshet.CodeUnavailable}
 }

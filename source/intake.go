@@ -153,7 +153,7 @@ func (b *Batch) Bytes() int { return b.recs.Bytes() }
 // is rejected; the batch is as it was then.
 func (b *Batch) Add(raw []byte, headers ...journal.Header) error {
 	if !b.in.opts.Mapped {
-		return b.AddEvent(raw, headers...)
+		return b.addEvent(raw, headers)
 	}
 	if err := b.checkSize(raw); err != nil {
 		return err
@@ -167,6 +167,10 @@ func (b *Batch) Add(raw []byte, headers ...journal.Header) error {
 
 // AddEvent is Add for an event of the default mapping, whatever mapping is configured.
 func (b *Batch) AddEvent(raw []byte, headers ...journal.Header) error {
+	return b.addEvent(raw, marked(headers))
+}
+
+func (b *Batch) addEvent(raw []byte, headers []journal.Header) error {
 	if err := b.checkSize(raw); err != nil {
 		return err
 	}
@@ -174,7 +178,7 @@ func (b *Batch) AddEvent(raw []byte, headers ...journal.Header) error {
 	if err != nil {
 		return err
 	}
-	b.add(part, raw, b.marked(headers))
+	b.add(part, raw, headers)
 	return nil
 }
 
@@ -190,11 +194,8 @@ func (b *Batch) add(part int32, raw []byte, headers []journal.Header) {
 	b.parts = append(b.parts, part)
 }
 
-// marked returns the headers of an event that the configured mapping is not to read.
-func (b *Batch) marked(headers []journal.Header) []journal.Header {
-	if !b.in.opts.Mapped {
-		return headers
-	}
+// marked returns the headers of an event that no mapping is to read.
+func marked(headers []journal.Header) []journal.Header {
 	return append(slices.Clip(headers), journal.Header{Name: freshet.HeaderDefaultEvent, Value: []byte{1}})
 }
 
@@ -264,6 +265,9 @@ func (b *Batch) AddDelete(key freshet.Key, eventID string, order int64, headers 
 	if err != nil {
 		return err
 	}
-	b.add(wire.Partition(key, b.in.opts.Log.Partitions()), raw, b.marked(headers))
+	if b.in.opts.Mapped {
+		headers = marked(headers)
+	}
+	b.add(wire.Partition(key, b.in.opts.Log.Partitions()), raw, headers)
 	return nil
 }

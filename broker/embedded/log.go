@@ -75,6 +75,8 @@ type Log struct {
 	mu      sync.Mutex // guards members and closed
 	members map[string]uint64
 	closed  bool
+
+	syncs sync.WaitGroup // under way; commits go on meanwhile
 }
 
 // Open opens the log in dir and makes it if the folder is empty. It fails if another process
@@ -216,6 +218,14 @@ func (l *Log) Sync(site disk.Site) error {
 	if l.opts.FS.Skipped(site) {
 		return nil
 	}
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return errors.New("sync state: the log is closed")
+	}
+	l.syncs.Add(1)
+	l.mu.Unlock()
+	defer l.syncs.Done()
 	if err := l.db.LogData(nil, pebble.Sync); err != nil {
 		return fmt.Errorf("sync state: %w", err)
 	}
@@ -243,6 +253,7 @@ func (l *Log) Close() error {
 	}
 	l.closed = true
 	l.mu.Unlock()
+	l.syncs.Wait()
 	err := l.journal.Close()
 	value := binary.BigEndian.AppendUint64(nil, uint64(l.journal.End()))
 	if serr := l.db.Set(cleanKey(), value, pebble.NoSync); serr != nil {

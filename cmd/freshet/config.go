@@ -46,7 +46,8 @@ func newConfigShow() *cobra.Command {
 	var flags nodeFlags
 	cmd := &cobra.Command{
 		Use:   "show",
-		Short: "Print the configuration that a start would use: the file, the environment, the defaults",
+		Short: "Print the configuration as it is read: the file, the environment, what is filled in",
+		Long:  "Prints the configuration with variables of the environment and most defaults filled in. Of the keys that it\nlacks, `freshet config schema` tells the defaults.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := flags.load()

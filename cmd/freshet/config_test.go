@@ -28,6 +28,8 @@ func TestConfigLint(t *testing.T) {
 		"partitions: -1":   "partitions",
 		"no_such_key: 1":   "no_such_key",
 		"index: {m: 1}":    "M is 1",
+		"listen: nonsense": "listen",
+		"sources: {files: [{path: a, ignore: ['[a']}]}": "ignore",
 		"listen: ${NONE_}": "NONE_",
 		"mapping: {changes: [{entity: event.sku +}]}":                      "mapping.changes[0].entity",
 		"index: {kind: flat}\nsources: {files: [{path: /no/such/folder}]}": "", // the folder may come later

@@ -78,8 +78,10 @@ func serve(ctx context.Context, cfg config.Config, level slog.Level, started fun
 	if err != nil {
 		return err
 	}
+	serving, stopServing := context.WithCancel(ctx)
+	defer stopServing()
 	server := &http.Server{Handler: n.Gateway(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
-		BaseContext: func(net.Listener) context.Context { return ctx }}
+		BaseContext: func(net.Listener) context.Context { return serving }}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	started(listener.Addr().String())
@@ -89,6 +91,7 @@ func serve(ctx context.Context, cfg config.Config, level slog.Level, started fun
 	case err = <-failed:
 	case err = <-n.Failed():
 	}
+	stopServing() // who follows changes would hold the stop
 	stopping, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	if serr := server.Shutdown(stopping); serr != nil {

@@ -17,6 +17,7 @@ After=network-online.target
 Wants=network-online.target
 
 [Service]
+EnvironmentFile=-/etc/default/freshet
 ExecStart={{argument .Program}} run{{if .Config}} --config {{argument .Config}}{{end}} --data {{argument .Data}}
 User={{.User}}
 Restart=on-failure
@@ -44,13 +45,22 @@ func quoteUnit(s string) string {
 // argument writes a path as one argument of a command, in which variables are expanded too.
 func argument(s string) string { return strings.ReplaceAll(quoteUnit(s), "$", "$$") }
 
+// unitPath returns a path as a unit needs it.
+func unitPath(path string) (string, error) {
+	if strings.ContainsAny(path, "\r\n") {
+		return "", fmt.Errorf("the path %q holds a line break, which a unit can't; rename it", path)
+	}
+	return filepath.Abs(path)
+}
+
 func newService() *cobra.Command {
 	var flags nodeFlags
 	var user string
 	cmd := &cobra.Command{
 		Use:   "service",
 		Short: "Print a service file for systemd",
-		Long: "Prints a unit that runs this program on the data folder, which has to exist and belong to the user:\n\n" +
+		Long: "Prints a unit that runs this program on the data folder, which has to exist and belong to the user. Variables that\n" +
+			"the configuration takes from the environment belong into /etc/default/freshet.\n\n" +
 			"  freshet service --data /var/lib/freshet | sudo tee /etc/systemd/system/freshet.service\n" +
 			"  sudo systemctl daemon-reload && sudo systemctl enable --now freshet",
 		Args: cobra.NoArgs,
@@ -66,16 +76,13 @@ func newService() *cobra.Command {
 			if values.Program, err = os.Executable(); err != nil {
 				return err
 			}
-			for from, to := range map[string]*string{flags.config: &values.Config, cfg.Data: &values.Data} {
-				if from == "" {
-					continue
-				}
-				if strings.ContainsAny(from, "\r\n") {
-					return fmt.Errorf("the path %q holds a line break, which a unit can't; rename it", from)
-				}
-				if *to, err = filepath.Abs(from); err != nil {
+			if flags.config != "" {
+				if values.Config, err = unitPath(flags.config); err != nil {
 					return err
 				}
+			}
+			if values.Data, err = unitPath(cfg.Data); err != nil {
+				return err
 			}
 			return unit.Execute(cmd.OutOrStdout(), values)
 		},

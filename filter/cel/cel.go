@@ -102,8 +102,8 @@ func (t *translator) filter(e ast.Expr) []byte {
 	case ast.CallKind:
 		return t.call(e)
 	case ast.SelectKind:
-		if e.AsSelect().IsTestOnly() {
-			return t.leaf(e, "exists", t.path(e), []byte("true"))
+		if s := e.AsSelect(); s.IsTestOnly() {
+			return t.leaf(e, "exists", append(t.path(s.Operand()), s.FieldName()), []byte("true"))
 		}
 		return t.leaf(e, "eq", t.path(e), []byte("true"))
 	case ast.IdentKind:
@@ -203,8 +203,9 @@ func (t *translator) compare(e ast.Expr, operator string, a, b ast.Expr) []byte 
 
 // bound returns what a range can be bounded by.
 func (t *translator) bound(e ast.Expr) (raw []byte, ok bool) {
-	if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == "timestamp" && len(e.AsCall().Args()) == 1 {
-		e = e.AsCall().Args()[0]
+	number := true
+	if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == "timestamp" && !e.AsCall().IsMemberFunction() && len(e.AsCall().Args()) == 1 {
+		e, number = e.AsCall().Args()[0], false // CEL's timestamp(5) is a number of seconds
 	}
 	v, ok := t.literal(e)
 	if !ok {
@@ -217,7 +218,7 @@ func (t *translator) bound(e ast.Expr) (raw []byte, ok bool) {
 	case 't', 'f', 'n':
 		return nil, false
 	}
-	return v, true
+	return v, number
 }
 
 func (t *translator) in(e, item, list ast.Expr) []byte {
@@ -265,6 +266,10 @@ func (t *translator) path(e ast.Expr) []string {
 		}
 		return nil
 	case ast.SelectKind:
+		if e.AsSelect().IsTestOnly() {
+			t.refuse(e, "has(…) stands alone or behind !")
+			return nil
+		}
 		return append(t.path(e.AsSelect().Operand()), e.AsSelect().FieldName())
 	case ast.CallKind:
 		if c := e.AsCall(); c.FunctionName() == operators.Index {

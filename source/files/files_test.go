@@ -27,7 +27,7 @@ func TestEvent(t *testing.T) {
 	b.await(b.onDisk())
 	for _, e := range b.events() {
 		if e.Collection != freshet.DefaultCollection || e.Namespace != "notes" || e.Headers[freshet.HeaderSource] != "files" ||
-			len(e.ID) == 0 || len(e.ID) > freshet.MaxIDBytes {
+			e.Headers[freshet.HeaderDefaultEvent] == "" || len(e.ID) == 0 || len(e.ID) > freshet.MaxIDBytes {
 			t.Errorf("event %+v", e)
 		}
 		p := e.Payload

@@ -72,8 +72,9 @@ func newSender(in *source.Intake, st *state, logger *slog.Logger) *sender {
 
 func (s *sender) close() { s.batch.Release() }
 
-func header() journal.Header {
-	return journal.Header{Name: freshet.HeaderSource, Value: []byte(sourceName)}
+// headers say where the events come from. The second is what a start trusts: no producer can send it.
+func headers() []journal.Header {
+	return []journal.Header{{Name: freshet.HeaderSource, Value: []byte(sourceName)}, {Name: headerOurs, Value: []byte{1}}}
 }
 
 // upsert sends a file's content.
@@ -93,7 +94,7 @@ func (s *sender) upsert(ctx context.Context, file string, content []byte, f sent
 			return err
 		}
 	}
-	if err := s.batch.AddEvent(raw, header()); err != nil {
+	if err := s.batch.AddEvent(raw, headers()...); err != nil {
 		return err
 	}
 	s.state.sent++
@@ -104,7 +105,7 @@ func (s *sender) upsert(ctx context.Context, file string, content []byte, f sent
 func (s *sender) remove(ctx context.Context, file string) error {
 	key := freshet.Key{Collection: s.state.owner.Collection, Namespace: s.state.owner.Namespace, Entity: file}
 	id := s.state.eventID(s.state.sent+1, deletedContent)
-	if err := s.batch.AddDelete(key, id, 0, header()); err != nil {
+	if err := s.batch.AddDelete(key, id, 0, headers()...); err != nil {
 		return fmt.Errorf("delete %s: %w", file, err)
 	}
 	s.state.sent++

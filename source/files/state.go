@@ -20,6 +20,9 @@ import (
 // sourceName is the source of the events, as their header says.
 const sourceName = "files"
 
+// headerOurs marks them. A producer may name the same source: a CloudEvent's is whatever it says.
+const headerOurs = "freshet.files"
+
 const stateFormat = 1
 
 // sentFile is what is known of a file whose entity is not deleted.
@@ -210,8 +213,8 @@ func (st *state) fold(records []journal.Record) []change {
 
 func fromFiles(r *journal.Record) bool {
 	for _, h := range r.Headers {
-		if h.Name == freshet.HeaderSource {
-			return string(h.Value) == sourceName
+		if h.Name == headerOurs {
+			return true
 		}
 	}
 	return false
