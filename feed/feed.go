@@ -163,7 +163,8 @@ func (f *Feed) wait(ctx context.Context, decided int64, idle time.Duration, boun
 		ctx, cancel = context.WithTimeoutCause(ctx, idle, errIdle)
 		defer cancel()
 	}
-	return f.tracker.Past(ctx, decided)
+	_, err := f.tracker.Past(ctx, decided)
+	return err
 }
 
 // step reads from an offset on. It returns where to go on, and whether there may be more at once.

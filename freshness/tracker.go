@@ -70,36 +70,29 @@ func (t *Tracker) Wait(ctx context.Context, token freshet.Token) error {
 	if err != nil {
 		return err
 	}
-	for {
-		t.mu.Lock()
-		decided, moved := t.decided, t.moved
-		t.mu.Unlock()
-		if decided >= last.Last {
-			return nil
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return &freshet.Error{Code: freshet.CodeNotReached, Field: "after",
-				Message: fmt.Sprintf("%s/%d@%d is not decided yet, the position reached is %s/%d@%d; try again, or allow more timeout_ms",
-					last.Topic, last.Partition, last.Last, last.Topic, last.Partition, decided)}
-		}
+	decided, err := t.Past(ctx, last.Last-1)
+	if err != nil {
+		return &freshet.Error{Code: freshet.CodeNotReached, Field: "after",
+			Message: fmt.Sprintf("%s/%d@%d is not decided yet, the position reached is %s/%d@%d; try again, or allow more timeout_ms",
+				last.Topic, last.Partition, last.Last, last.Topic, last.Partition, decided)}
 	}
+	return nil
 }
 
-// Past blocks until more is decided than up to an offset, or ctx ends: then it returns its cause.
-func (t *Tracker) Past(ctx context.Context, offset int64) error {
+// Past blocks until more is decided than up to an offset, or ctx ends: then the error is its cause. It returns how far it
+// is decided.
+func (t *Tracker) Past(ctx context.Context, offset int64) (decided int64, err error) {
 	for {
 		t.mu.Lock()
 		decided, moved := t.decided, t.moved
 		t.mu.Unlock()
 		if decided > offset {
-			return nil
+			return decided, nil
 		}
 		select {
 		case <-moved:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return decided, context.Cause(ctx)
 		}
 	}
 }

@@ -62,7 +62,7 @@ func (s *Server) getChanges(w http.ResponseWriter, r *http.Request) {
 	case err == nil || out.gone:
 	case out.begun && errors.Is(err, context.Canceled):
 		// Most likely the peer has gone, and that is no problem of anybody's.
-		_ = out.line("problem", "", unavailable())
+		_ = out.line("problem", "", newProblem(&freshet.Error{Code: freshet.CodeUnavailable, Message: "the server is stopping; go on with the last token"}))
 		_ = out.flush()
 	case out.begun:
 		_ = out.line("problem", "", s.problemOf(r, err))
@@ -176,10 +176,4 @@ func changeOf(item *feed.Item) change {
 		c.Points = append(c.Points, changePoint{p.Slot, p.Model, p.Vector})
 	}
 	return c
-}
-
-// unavailable is what a stream ends with when the server stops.
-func unavailable() problem {
-	return problem{Type: "about:blank", Title: http.StatusText(http.StatusServiceUnavailable), Status: http.StatusServiceUnavailable,
-		Detail: "the server is stopping; go on with the last token", Code: freshet.CodeUnavailable}
 }

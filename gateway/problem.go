@@ -76,6 +76,11 @@ func (s *Server) problemOf(r *http.Request, err error) problem {
 		e = &freshet.Error{Code: freshet.CodeInternal, Message: "the server failed; its log says why"}
 	}
 	s.metrics.problems.WithLabelValues(string(e.Code)).Inc()
+	return newProblem(e)
+}
+
+// newProblem is the document of an error, which it does not count.
+func newProblem(e *freshet.Error) problem {
 	return problem{Type: "about:blank", Title: http.StatusText(status(e.Code)), Status: status(e.Code),
 		Detail: e.Error(), Code: e.Code, Field: e.Field}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -63,16 +62,11 @@ func printChanges(cmd *cobra.Command, r *bufio.Reader) error {
 				return err
 			}
 		}
+		if err == io.EOF {
+			return nil
+		}
 		if err != nil {
-			return ended(err)
+			return err
 		}
 	}
-}
-
-// ended is nil for the end of a stream.
-func ended(err error) error {
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
 }

@@ -166,16 +166,15 @@ func not(f []byte) []byte { return slices.Concat([]byte(`{"not":`), f, []byte(`}
 
 // equals compares a field and a value, whichever comes first.
 func (t *translator) equals(e, a, b ast.Expr) []byte {
-	if v, ok := t.literal(a); ok {
-		a, b = b, a
-		if _, both := t.literal(a); both {
-			return t.refuse(e, "it names no field")
-		}
-		return t.leaf(e, "eq", t.path(a), v)
-	}
 	v, ok := t.literal(b)
 	if !ok {
-		return t.refuse(e, "a field is compared with a string, a number, a boolean or null")
+		a, b = b, a
+		if v, ok = t.literal(b); !ok {
+			return t.refuse(e, "a field is compared with a string, a number, a boolean or null")
+		}
+	}
+	if _, both := t.literal(a); both {
+		return t.refuse(e, "it names no field")
 	}
 	return t.leaf(e, "eq", t.path(a), v)
 }
@@ -242,6 +241,9 @@ func (t *translator) in(e, item, list ast.Expr) []byte {
 	return t.leaf(e, "in", t.path(item), []byte("["+strings.Join(values, ",")+"]"))
 }
 
+// escapeStep writes a key as a step of a field.
+var escapeStep = strings.NewReplacer(`\`, `\\`, `.`, `\.`)
+
 // leaf is an operator on one field.
 func (t *translator) leaf(e ast.Expr, op string, path []string, operand []byte) []byte {
 	if t.err != nil {
@@ -252,7 +254,7 @@ func (t *translator) leaf(e ast.Expr, op string, path []string, operand []byte) 
 	}
 	steps := make([]string, len(path))
 	for i, step := range path {
-		steps[i] = strings.NewReplacer(`\`, `\\`, `.`, `\.`).Replace(step)
+		steps[i] = escapeStep.Replace(step)
 	}
 	return []byte(`{"` + op + `":{` + quote(strings.Join(steps, ".")) + `:` + string(operand) + `}}`)
 }
