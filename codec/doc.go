@@ -1,5 +1,6 @@
 // Package codec reads the bytes that producers send: JSON values, strictly checked in one
-// pass, the events of the default mapping, and streams of newline-delimited JSON.
+// pass, the events of the default mapping, CloudEvents, and streams of newline-delimited JSON
+// and of comma-separated values.
 //
 // Strict means: RFC 8259 and nothing more, valid UTF-8 everywhere, no lone surrogate escapes,
 // and a nesting limit. What passes can be stored and given back byte for byte.

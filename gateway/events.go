@@ -65,6 +65,8 @@ func (s *Server) eventsOf(w http.ResponseWriter, r *http.Request) (events, error
 		switch kind {
 		case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines":
 			return lineEvents{codec.NewLines(r.Body, s.opts.Intake.EventBytes())}, nil
+		case "text/csv", "text/tab-separated-values":
+			return csvEvents{codec.NewCSV(r.Body, codec.CSVOptions{MaxRecord: s.opts.Intake.EventBytes(), Flat: s.opts.Intake.Mapped()})}, nil
 		}
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxArrayBytes))
@@ -87,8 +89,8 @@ func bodyError(err error) error {
 	return &freshet.Error{Code: freshet.CodeInvalidJSON, Message: "the body could not be read: " + err.Error()}
 }
 
-// events is a sequence of raw events. next returns io.EOF behind the last; more reports
-// whether another can be had without waiting for the peer; add takes one to a batch.
+// events is a sequence of raw events. next returns io.EOF behind the last, and a *freshet.Error for one that can't be read;
+// more reports whether another can be had without waiting for the peer; add takes one to a batch.
 type events interface {
 	next() ([]byte, error)
 	more() bool
@@ -102,6 +104,16 @@ func (l lineEvents) more() bool            { return l.Buffered() }
 
 func (lineEvents) add(b *source.Batch, raw []byte, headers []journal.Header) error {
 	return b.Add(raw, headers...)
+}
+
+// csvEvents are records of comma-separated values. A refusal names the line, for records may span some.
+type csvEvents struct{ *codec.CSV }
+
+func (c csvEvents) next() ([]byte, error) { return c.Next() }
+func (c csvEvents) more() bool            { return c.Buffered() }
+
+func (c csvEvents) add(b *source.Batch, raw []byte, headers []journal.Header) error {
+	return c.AtLine(b.Add(raw, headers...))
 }
 
 type arrayEvents struct{ events [][]byte }
@@ -119,6 +131,11 @@ func (a *arrayEvents) next() ([]byte, error) {
 	raw := a.events[0]
 	a.events = a.events[1:]
 	return raw, nil
+}
+
+func isRefusal(err error) bool {
+	var e *freshet.Error
+	return errors.As(err, &e)
 }
 
 // chunk is a part of a request on its way to the disk.
@@ -196,6 +213,7 @@ func (s *Server) fillChunk(ctx context.Context, c *chunk, ev events, headers []j
 		case err != nil && ctx.Err() != nil:
 			c.err = ctx.Err()
 			return true
+		case isRefusal(err): // of this event alone
 		case err != nil: // the events before it stand; the one that broke off is refused
 			end, err = true, bodyError(err)
 		default:

@@ -45,6 +45,8 @@ func TestBodies(t *testing.T) {
 		{"lines in part", "application/jsonl", one + "\nnonsense\n" + one + "\n{\n", 2, "1 invalid_json, 3 invalid_json"},
 		{"a line too long", "application/x-jsonlines", one + "\n{\"entity_id\":\"" + strings.Repeat("x", 4<<20) + "\"}\n" + one, 2, "1 too_large"},
 		{"one line that is an array", asLines, "[" + one + "]\n" + one, 1, "0 invalid_json"},
+		{"records", "text/csv; charset=utf-8", "entity_id,text,n\na,red,1\nb,\"blue\r\nsky\",2\n", 2, ""},
+		{"records with tabs, in part", "text/tab-separated-values", "entity_id\ttext\na\tred\nb\n\tx\n" + strings.Repeat("x", 4<<20) + "\ty\nc\tblue", 2, "1 invalid_field, 2 missing_field, 3 too_large"},
 		{"invalid UTF-8 in one", asLines, one + "\n{\"entity_id\":\"a\",\"payload\":{\"text\":\"\xff\"}}", 1, "1 invalid_utf8"},
 		{"an unknown collection", asJSON, `[` + one + `,{"entity_id":"a","collection":"x","payload":{"text":"a"}}]`, 1, "1 unknown_collection"},
 		{"a patch", asJSON, `[` + one + `,{"entity_id":"a","op":"patch"}]`, 1, "1 unsupported_op"},
@@ -61,6 +63,11 @@ func TestBodies(t *testing.T) {
 			t.Errorf("%s: accepted %d, rejected %v (%d); want %d and %s", c.name, in.Accepted, rejected, in.RejectedCount, c.accepted, c.rejected)
 		}
 	}
+}
+
+// Without a header that can be used no record is read.
+func TestCSVWithoutHeader(t *testing.T) {
+	start(t).do("POST", "/v1/events", "text/csv", "id,text\n1,red\n2,blue\n").mustFail(t, "no entity_id", 400, "missing_field", "", "no event was accepted; the first: entity_id: no column has this name")
 }
 
 // Of many refused events the first are named and all are counted, also when none is accepted.

@@ -91,6 +91,9 @@ func NewIntake(o Options) *Intake {
 // EventBytes is the size of the largest event that is taken.
 func (in *Intake) EventBytes() int { return in.opts.Limits.EventBytes }
 
+// Mapped reports whether events are read by a configured mapping.
+func (in *Intake) Mapped() bool { return in.opts.Mapped }
+
 // roomEvery is how often the limits of disk and backlog are looked at.
 const roomEvery = 100 * time.Millisecond
 

@@ -6,11 +6,12 @@ import (
 	"math"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
+
+	"github.com/freshet-io/freshet/codec"
 )
 
 // appendJSON appends v as JSON without spaces, members sorted by name, so that equal values
@@ -19,7 +20,7 @@ import (
 func appendJSON(dst []byte, v ref.Val) ([]byte, error) {
 	switch v := v.(type) {
 	case types.String:
-		return appendString(dst, string(v)), nil
+		return codec.AppendString(dst, string(v)), nil
 	case types.Int:
 		return strconv.AppendInt(dst, int64(v), 10), nil
 	case types.Uint:
@@ -37,11 +38,11 @@ func appendJSON(dst []byte, v ref.Val) ([]byte, error) {
 	case traits.Mapper:
 		return appendMap(dst, v)
 	case types.Bytes:
-		return appendString(dst, base64.StdEncoding.EncodeToString(v)), nil
+		return codec.AppendString(dst, base64.StdEncoding.EncodeToString(v)), nil
 	case types.Timestamp:
-		return appendString(dst, v.UTC().Format(time.RFC3339Nano)), nil
+		return codec.AppendString(dst, v.UTC().Format(time.RFC3339Nano)), nil
 	case types.Duration:
-		return appendString(dst, strconv.FormatFloat(v.Seconds(), 'f', -1, 64)+"s"), nil
+		return codec.AppendString(dst, strconv.FormatFloat(v.Seconds(), 'f', -1, 64)+"s"), nil
 	case *types.Optional:
 		if v.HasValue() {
 			return appendJSON(dst, v.GetValue())
@@ -57,7 +58,7 @@ func appendObject(dst []byte, o *object) (_ []byte, err error) {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(appendString(dst, m.name), ':')
+		dst = append(codec.AppendString(dst, m.name), ':')
 		if dst, err = appendJSON(dst, m.value); err != nil {
 			return nil, err
 		}
@@ -78,7 +79,7 @@ func appendMap(dst []byte, m traits.Mapper) (_ []byte, err error) {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(appendString(dst, string(name)), ':')
+		dst = append(codec.AppendString(dst, string(name)), ':')
 		if dst, err = appendJSON(dst, m.Get(key)); err != nil {
 			return nil, err
 		}
@@ -109,43 +110,4 @@ func appendDouble(dst []byte, f float64) ([]byte, error) {
 		return strconv.AppendFloat(dst, f, 'e', -1, 64), nil
 	}
 	return strconv.AppendFloat(dst, f, 'f', -1, 64), nil
-}
-
-// appendString escapes what JSON demands and nothing else. Invalid UTF-8, which no event has
-// but an expression may make, becomes U+FFFD.
-func appendString(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	start := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, size := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && size == 1 {
-				dst = append(append(dst, s[start:i]...), "\uFFFD"...)
-				start = i + 1
-			}
-			i += size
-			continue
-		}
-		if c >= 0x20 && c != '"' && c != '\\' {
-			i++
-			continue
-		}
-		dst = append(dst, s[start:i]...)
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', '0'+c>>4, "0123456789abcdef"[c&15])
-		}
-		i++
-		start = i
-	}
-	return append(append(dst, s[start:]...), '"')
 }
