@@ -19,6 +19,7 @@ const (
 	CodeWrongDimension    Code = "wrong_dimension"
 	CodeBadVector         Code = "bad_vector"
 	CodeOrderMismatch     Code = "order_mismatch"
+	CodeTooOld            Code = "too_old"
 	CodeEmbedFailed       Code = "embed_failed"
 	CodeNotFound          Code = "not_found"
 	CodeNoSuchMethod      Code = "method_not_allowed"

@@ -15,6 +15,9 @@ const (
 	// HeaderDefaultEvent marks an event of the default mapping, whatever mapping is configured:
 	// a delete through the API, a CloudEvent, a file.
 	HeaderDefaultEvent = "freshet.event"
+	// HeaderCommand marks a command of freshet to itself and names its kind: it alters what the
+	// events behind it mean, so it has its place among them. Sources don't pass it on.
+	HeaderCommand = "freshet.command"
 )
 
 // TraceBytes is the length of a W3C trace context; one of another length is left out.

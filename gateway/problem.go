@@ -25,6 +25,8 @@ func status(code freshet.Code) int {
 		return http.StatusRequestEntityTooLarge
 	case freshet.CodeForeignToken:
 		return http.StatusConflict
+	case freshet.CodeTooOld:
+		return http.StatusGone
 	case freshet.CodeNotReached:
 		return http.StatusGatewayTimeout
 	case freshet.CodeBacklogFull:

@@ -27,6 +27,7 @@ type folded struct {
 	content  [16]byte
 	points   [16]byte
 	digest   [16]byte
+	accepted int64 // ms
 }
 
 // foldState is the State of an audit: everything that the log gives, in memory.
@@ -35,6 +36,7 @@ type foldState struct {
 	seen     map[EventID]remembered
 	next     uint64
 	lastAt   int64
+	facts    Facts
 }
 
 // remembered is an event id in the dedupe window.
@@ -49,8 +51,15 @@ func (f *foldState) Latest(key freshet.Key) (*Entity, error) {
 	if !ok {
 		return nil, nil
 	}
-	return &Entity{PointsDigest: e.points, Change: freshet.Change{Key: key, Version: e.version, Revision: e.revision,
-		Op: e.op, Events: e.events, Content: e.content, Digest: e.digest}}, nil
+	c := e.change()
+	c.Key = key
+	return &Entity{PointsDigest: e.points, Change: *c}, nil
+}
+
+// change is what is known of the entity's state.
+func (e *folded) change() *freshet.Change {
+	return &freshet.Change{Version: e.version, Revision: e.revision, Op: e.op, Events: e.events,
+		Content: e.content, Digest: e.digest, AcceptedAt: e.accepted}
 }
 
 // Seen implements State.
@@ -65,15 +74,21 @@ func (f *foldState) NextID() uint64 { return f.next }
 // LastAt implements State.
 func (f *foldState) LastAt() int64 { return f.lastAt }
 
+// Facts implements State.
+func (f *foldState) Facts() Facts { return f.facts }
+
 func (f *foldState) take(d *Decided) {
 	for i := range d.Changes {
 		c := &d.Changes[i].Change
-		f.entities[c.Key] = folded{c.Version, c.Revision, c.Op, c.Events, c.Content, d.Changes[i].PointsDigest, c.Digest}
+		f.entities[c.Key] = folded{c.Version, c.Revision, c.Op, c.Events, c.Content, d.Changes[i].PointsDigest, c.Digest, c.AcceptedAt}
 	}
 	for _, s := range d.Seen {
 		f.seen[s.id] = remembered{f.next, s.at}
 		f.next++
 		f.lastAt = s.at
+	}
+	if d.Facts != nil {
+		f.facts = *d.Facts
 	}
 }
 
@@ -177,6 +192,9 @@ func compare(view *embedded.View, state *foldState, report *freshet.AuditReport)
 		}
 		want, ok := state.entities[key]
 		delete(state.entities, key)
+		if !ok && state.facts.Gone(&c) {
+			return nil // a tombstone that is yet to be swept
+		}
 		if kind, detail := judge(&c, want, ok); kind != "" {
 			report.Note(maxDifferences, difference(kind, key, detail))
 		}
@@ -185,6 +203,9 @@ func compare(view *embedded.View, state *foldState, report *freshet.AuditReport)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", freshet.TopicSync, err)
 	}
+	maps.DeleteFunc(state.entities, func(_ freshet.Key, e folded) bool {
+		return state.facts.Gone(e.change())
+	})
 	for _, key := range slices.SortedFunc(maps.Keys(state.entities), compareKeys) {
 		report.Note(maxDifferences, difference("missing", key, fmt.Sprintf("events.raw gives version %+v", state.entities[key].version)))
 	}

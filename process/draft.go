@@ -10,6 +10,7 @@ type Record struct {
 	Source     string // the system it came from
 	Trace      string // W3C traceparent, or ""
 	Default    bool   // an event of the default mapping, whatever mapping is configured
+	Command    string // the kind of command that it is; "" for an event
 	Value      []byte
 }
 

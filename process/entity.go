@@ -29,6 +29,8 @@ type State interface {
 	NextID() uint64
 	// LastAt is the time of the event id that was remembered last, 0 before the first.
 	LastAt() int64
+	// Facts is what commands have said.
+	Facts() Facts
 }
 
 // EventID is the digest of what identifies an event: source, entity and event id.

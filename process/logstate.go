@@ -6,12 +6,22 @@ import (
 	"github.com/freshet-io/freshet/wire"
 )
 
-// logState is the State that stands in the log: entities in vector.sync, event ids in a
-// state table. Only the committing goroutine uses it.
+// logState is the State that stands in the log: entities in vector.sync, event ids and facts
+// in a state table. Only the committing goroutine uses it.
 type logState struct {
 	*seenTable
+	*factTable
 	log *embedded.Log
 	key []byte
+}
+
+func openLogState(log *embedded.Log, w Window) (*logState, error) {
+	seen, err := openSeen(log, embedded.TableProcess, w)
+	if err != nil {
+		return nil, err
+	}
+	facts, err := openFacts(log, embedded.TableProcess)
+	return &logState{seenTable: seen, factTable: facts, log: log}, err
 }
 
 // Latest implements State.

@@ -61,6 +61,7 @@ type Processor struct {
 	state  *logState
 	member embedded.Member
 	next   int64
+	turn   chan struct{} // holds the one who may write to vector.sync
 	Stats  Stats
 
 	mu      sync.Mutex    // guards gate and failing, and orders writes of Stats.Paused
@@ -70,11 +71,11 @@ type Processor struct {
 
 // New prepares a processor at the position that its group has reached.
 func New(o Options) (*Processor, error) {
-	seen, err := openSeen(o.Log, o.Sequencer.Window)
+	state, err := openLogState(o.Log, o.Sequencer.Window)
 	if err != nil {
 		return nil, err
 	}
-	p := &Processor{opts: o, log: o.Log, state: &logState{seenTable: seen, log: o.Log}}
+	p := &Processor{opts: o, log: o.Log, state: state, turn: make(chan struct{}, 1)}
 	o.Sequencer.State = p.state
 	p.seq = NewSequencer(o.Sequencer)
 	if p.next, err = o.Log.Position(Group, freshet.TopicRaw, 0); err != nil {
@@ -109,7 +110,8 @@ func (p *Processor) Run(ctx context.Context) error {
 				return nil
 			}
 			n := min(len(raw), MaxBatchRecords)
-			if err := p.batch(ctx, records(raw[:n])); err != nil {
+			err := p.Between(ctx, func() error { return p.batch(ctx, records(raw[:n])) })
+			if err != nil {
 				if ctx.Err() != nil {
 					return nil
 				}
@@ -139,6 +141,18 @@ func (p *Processor) Resume() {
 		p.gate = nil
 		p.showPaused()
 	}
+}
+
+// Between calls f while no batch is being decided: vector.sync has one writer at a time. f
+// must be short, events wait for it. The error is f's, or says that ctx has ended.
+func (p *Processor) Between(ctx context.Context, f func() error) error {
+	select {
+	case p.turn <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-p.turn }()
+	return f()
 }
 
 // fail notes whether an error is being retried.
@@ -182,6 +196,8 @@ func records(raw []journal.Record) []Record {
 				out[i].Trace = string(h.Value)
 			case freshet.HeaderDefaultEvent:
 				out[i].Default = true
+			case freshet.HeaderCommand:
+				out[i].Command = string(h.Value)
 			}
 		}
 	}
@@ -227,8 +243,10 @@ func (p *Processor) commit(d *Decided, position int64) (next int64, err error) {
 	}
 	if err != nil {
 		*p.state.seenTable = before
+		return next, err
 	}
-	return next, err
+	p.state.take(d.Facts)
+	return next, nil
 }
 
 func (p *Processor) stage(tx *embedded.Txn, d *Decided, position int64) (next int64, err error) {
@@ -255,6 +273,9 @@ func (p *Processor) stage(tx *embedded.Txn, d *Decided, position int64) (next in
 		}
 	}
 	if err := p.state.stage(tx, d.Seen); err != nil {
+		return 0, err
+	}
+	if err := p.state.stageFacts(tx, d.Facts); err != nil {
 		return 0, err
 	}
 	return next, tx.Move(p.member, freshet.TopicRaw, 0, position)

@@ -34,15 +34,16 @@ func (w Window) covers(n uint64, at int64, next uint64, now int64) bool {
 // Numbers count the remembered ids. Only the committing goroutine uses it.
 type seenTable struct {
 	log    *embedded.Log
+	table  embedded.Table
 	window Window
 	next   uint64 // number of the next id
 	oldest uint64 // no id with a lower number is stored
 	lastAt int64  // time of the id with the highest number
 }
 
-func openSeen(log *embedded.Log, w Window) (*seenTable, error) {
-	t := &seenTable{log: log, window: w}
-	first, last, ok, err := log.TableBounds(embedded.TableSeen, []byte{'n'}, []byte{'n' + 1})
+func openSeen(log *embedded.Log, table embedded.Table, w Window) (*seenTable, error) {
+	t := &seenTable{log: log, table: table, window: w}
+	first, last, ok, err := log.TableBounds(table, []byte{'n'}, []byte{'n' + 1})
 	if err != nil {
 		return nil, fmt.Errorf("read event ids: %w", err)
 	}
@@ -56,7 +57,7 @@ func openSeen(log *embedded.Log, w Window) (*seenTable, error) {
 
 // readLast reads the time of the id that was remembered last.
 func (t *seenTable) readLast() error {
-	id, _, err := t.log.GetTable(embedded.TableSeen, numberKey(t.next-1))
+	id, _, err := t.log.GetTable(t.table, numberKey(t.next-1))
 	if err == nil && len(id) != len(EventID{}) {
 		err = fmt.Errorf("number %d stands for %d bytes: damaged", t.next-1, len(id))
 	}
@@ -75,7 +76,7 @@ func numberKey(n uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'n
 
 // Seen implements State.
 func (t *seenTable) Seen(id EventID) (number uint64, at int64, ok bool, err error) {
-	v, ok, err := t.log.GetTable(embedded.TableSeen, idKey(id))
+	v, ok, err := t.log.GetTable(t.table, idKey(id))
 	if err != nil || !ok {
 		return 0, 0, false, err
 	}
@@ -104,10 +105,10 @@ func (t *seenTable) stage(tx *embedded.Txn, ids []seenID) error {
 	for _, s := range ids {
 		v := binary.BigEndian.AppendUint64(nil, t.next)
 		v = binary.BigEndian.AppendUint64(v, uint64(s.at))
-		if err := tx.SetTable(embedded.TableSeen, idKey(s.id), v); err != nil {
+		if err := tx.SetTable(t.table, idKey(s.id), v); err != nil {
 			return err
 		}
-		if err := tx.SetTable(embedded.TableSeen, numberKey(t.next), s.id[:]); err != nil {
+		if err := tx.SetTable(t.table, numberKey(t.next), s.id[:]); err != nil {
 			return err
 		}
 		t.next++
@@ -120,12 +121,12 @@ func (t *seenTable) stage(tx *embedded.Txn, ids []seenID) error {
 // number of the next one.
 func (t *seenTable) sweep(tx *embedded.Txn, most int, next uint64, now int64) error {
 	for ; most > 0 && t.oldest < t.next; most-- {
-		id, ok, err := t.log.GetTable(embedded.TableSeen, numberKey(t.oldest))
+		id, ok, err := t.log.GetTable(t.table, numberKey(t.oldest))
 		if err != nil {
 			return err
 		}
 		if ok {
-			v, ok, err := t.log.GetTable(embedded.TableSeen, append([]byte{'i'}, id...))
+			v, ok, err := t.log.GetTable(t.table, append([]byte{'i'}, id...))
 			if err != nil {
 				return err
 			}
@@ -133,11 +134,11 @@ func (t *seenTable) sweep(tx *embedded.Txn, most int, next uint64, now int64) er
 				if t.window.covers(t.oldest, int64(binary.BigEndian.Uint64(v[8:])), next, now) {
 					return nil
 				}
-				if err := tx.DeleteTable(embedded.TableSeen, append([]byte{'i'}, id...)); err != nil {
+				if err := tx.DeleteTable(t.table, append([]byte{'i'}, id...)); err != nil {
 					return err
 				}
 			}
-			if err := tx.DeleteTable(embedded.TableSeen, numberKey(t.oldest)); err != nil {
+			if err := tx.DeleteTable(t.table, numberKey(t.oldest)); err != nil {
 				return err
 			}
 		}

@@ -11,7 +11,7 @@ import (
 // rows counts the entries of the table of event ids.
 func (b *bench) rows() (n int) {
 	b.t.Helper()
-	if err := b.log.ScanTable(embedded.TableSeen, func(_, _ []byte) error { n++; return nil }); err != nil {
+	if err := b.log.ScanTable(embedded.TableProcess, func(_, _ []byte) error { n++; return nil }); err != nil {
 		b.t.Fatal(err)
 	}
 	return n

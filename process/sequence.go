@@ -13,6 +13,9 @@ type mapped struct {
 	record Record
 	drafts []mappedDraft
 	err    error // the whole record can't be mapped
+
+	command Command // of a record that is one
+	broken  error   // the command can't be read: nothing behind it can be decided
 }
 
 type mappedDraft struct {
@@ -32,11 +35,12 @@ type Outcomes struct {
 
 // pending is an entity that the batch touches.
 type pending struct {
-	key     freshet.Key
-	stored  *Entity // before the batch; nil when it never had a state
-	head    freshet.Change
-	content spot // the draft that gave the current content
-	touched bool // a draft has changed it
+	key      freshet.Key
+	replaces *Entity // its record before the batch; nil when it has none
+	stored   *Entity // the same as far as it counts: nil when it never had a state, or that is gone
+	head     freshet.Change
+	content  spot // the draft that gave the current content
+	touched  bool // a draft has changed it
 }
 
 // plan is a sequenced batch: the new state of every touched entity, in order of first touch.
@@ -47,6 +51,8 @@ type plan struct {
 	inBatch  map[EventID]int // place in seen of the latest use
 	now      int64           // of the dedupe window, ms; see Window
 	dead     []freshet.DeadLetter
+	facts    Facts
+	told     bool // a command has altered the facts
 	outcomes Outcomes
 }
 
@@ -70,9 +76,16 @@ const epoch = 1
 // sequence decides every draft of a batch in order. Drafts in refused can't be embedded; those
 // that would have an effect become dead letters.
 func (s *Sequencer) sequence(batch []mapped, refused map[spot]error) (*plan, error) {
-	p := &plan{entities: make(map[freshet.Key]*pending, len(batch)), inBatch: map[EventID]int{}, now: s.state.LastAt()}
+	p := &plan{entities: make(map[freshet.Key]*pending, len(batch)), inBatch: map[EventID]int{}, now: s.state.LastAt(), facts: s.state.Facts()}
 	for i := range batch {
 		m := &batch[i]
+		if m.broken != nil {
+			return nil, m.broken
+		}
+		if m.command != nil {
+			m.command.say(p)
+			continue
+		}
 		if m.err != nil {
 			p.bury(m, 0, nil, stageOf(m.err), m.err)
 			continue
@@ -121,6 +134,10 @@ func (s *Sequencer) draft(p *plan, m *mapped, d *mappedDraft, at spot, refusal e
 		return err
 	}
 	version := freshet.Version{Order: d.Order, Epoch: epoch, Offset: m.record.Position.Offset}
+	p.forget(e)
+	if err := p.checkAge(e, version); err != nil {
+		return err
+	}
 	switch c := version.Compare(e.head.Version); {
 	case c == 0:
 		return twice(d)
@@ -200,7 +217,7 @@ func (s *Sequencer) entity(p *plan, key freshet.Key) (*pending, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &pending{key: key, stored: stored, head: freshet.Change{Key: key}}
+	e := &pending{key: key, replaces: stored, stored: stored, head: freshet.Change{Key: key}}
 	if stored != nil {
 		e.head = stored.Change
 	}

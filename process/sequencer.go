@@ -54,6 +54,7 @@ type Decided struct {
 	Changes  []Decision
 	Seen     []seenID
 	Dead     []freshet.DeadLetter
+	Facts    *Facts // what commands say now; nil when nothing was said
 	Outcomes Outcomes
 }
 
@@ -97,6 +98,10 @@ func (s *Sequencer) mapOne(m *mapped) {
 			m.err = staged("map", &freshet.Error{Code: freshet.CodeInternal, Message: fmt.Sprintf("the mapping panicked: %v\n%s", r, debug.Stack())})
 		}
 	}()
+	if m.record.Command != "" {
+		m.command, m.broken = decodeCommand(m.record)
+		return
+	}
 	mapper := s.mapper
 	if m.record.Default {
 		mapper = Default{}
@@ -157,7 +162,7 @@ func (s *Sequencer) Decide(ctx context.Context, records []Record, t *Timing) (*D
 		if err != nil {
 			return nil, err
 		}
-		return &Decided{Changes: decisions, Seen: p.seen, Dead: p.dead, Outcomes: p.outcomes}, nil
+		return &Decided{Changes: decisions, Seen: p.seen, Dead: p.dead, Facts: p.newFacts(), Outcomes: p.outcomes}, nil
 	}
 }
 
@@ -168,7 +173,7 @@ func decisions(p *plan, batch []mapped, m *made) ([]Decision, error) {
 		if !e.touched {
 			continue
 		}
-		d := Decision{Change: e.head, Replaces: e.stored}
+		d := Decision{Change: e.head, Replaces: e.replaces}
 		draft := &batch[e.content.record].drafts[e.content.draft]
 		switch {
 		case e.head.Op == freshet.OpDelete:

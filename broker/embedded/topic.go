@@ -16,7 +16,7 @@ const (
 	numberSync    = 0x10
 	numberDead    = 0x11
 	numberControl = 0x12
-	numberSeen    = 0x20
+	numberProcess = 0x20
 	numberFiles   = 0x21
 )
 
@@ -25,8 +25,8 @@ type Table byte
 
 // The state tables.
 const (
-	TableSeen  Table = numberSeen  // event ids within the dedupe window
-	TableFiles Table = numberFiles // what the files source has sent
+	TableProcess Table = numberProcess // event ids within the dedupe window, what commands have said
+	TableFiles   Table = numberFiles   // what the files source has sent
 )
 
 func topicNumbers() map[string]byte {

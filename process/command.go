@@ -1,0 +1,52 @@
+package process
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker/journal"
+)
+
+// Command is what freshet has written into events.raw for itself. Because it stands among the
+// events, and what it says holds for those behind it, every replay and every audit decides as
+// the first time.
+type Command interface {
+	kind() string
+	// say alters the plan of the batch that the command stands in.
+	say(p *plan)
+}
+
+// decodeCommand reads a command. An error is not the record's alone: it was written by a
+// newer version, and nothing behind it can be decided without it.
+func decodeCommand(r Record) (Command, error) {
+	var c Command
+	switch r.Command {
+	case (&Purge{}).kind():
+		c = &Purge{}
+	default:
+		return nil, fmt.Errorf("%s@%d is a command %q, which is not known to this version of freshet; use the one that wrote it",
+			r.Position.Topic, r.Position.Offset, r.Command)
+	}
+	if err := json.Unmarshal(r.Value, c); err != nil {
+		return nil, fmt.Errorf("command %s at %s@%d: %w", r.Command, r.Position.Topic, r.Position.Offset, err)
+	}
+	return c, nil
+}
+
+// AppendCommand puts a command into events.raw. It returns its offset when it is durable; it
+// has its effect when that offset is decided.
+func AppendCommand(ctx context.Context, log *embedded.Log, c Command) (offset int64, err error) {
+	value, err := json.Marshal(c)
+	if err != nil {
+		return 0, err
+	}
+	var b journal.Batch
+	b.Add(0, nil, value, journal.Header{Name: freshet.HeaderCommand, Value: []byte(c.kind())})
+	if offset, err = log.AppendRaw(ctx, &b); err != nil {
+		return 0, fmt.Errorf("write command %s: %w", c.kind(), err)
+	}
+	return offset, nil
+}

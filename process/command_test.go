@@ -1,0 +1,90 @@
+package process_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker/journal"
+	"github.com/freshet-io/freshet/process"
+)
+
+// command puts a command into the log and waits until it is decided.
+func (b *bench) command(c process.Command) {
+	b.t.Helper()
+	if _, err := process.AppendCommand(context.Background(), b.log, c); err != nil {
+		b.t.Fatal(err)
+	}
+	b.settle()
+}
+
+// A tombstone below the floor counts as if the entity had never been; one above does not. So it
+// is in the same batch, in another, after a restart, and in the audit.
+func TestPurge(t *testing.T) {
+	b := newBench(t)
+	b.send([]string{"a one", "-a", "b one", "-b"}, []string{"c one ^5 @other", "-c ^6 @other"})
+	b.command(&process.Purge{Floor: 2}) // the deletion of a, at 1, and not that of b, at 3
+	b.mustBeClean()
+	b.halt()
+	b.start()
+	b.send([]string{"a two", "b two"}, []string{"c two ^7 @other"})
+	for name, want := range map[string]uint64{"a": 1, "b": 3, "c@other": 3} {
+		if got := b.state()[name].Events; got != want {
+			t.Errorf("%s was changed by %d events, want %d", name, got, want)
+		}
+	}
+	b.send([]string{"-c ^8 @other"})
+	b.command(&process.Purge{Before: b.now + 1}) // a floor does not fall
+	b.send([]string{"d one", "-d", "d two", "c three ^2 @other"})
+	for name, want := range map[string]uint64{"d": 3, "c@other": 1} {
+		if got := b.state()[name].Events; got != want {
+			t.Errorf("%s was changed by %d events, want %d", name, got, want)
+		}
+	}
+	b.mustBeClean()
+	if got := b.dead(); len(got) > 0 {
+		t.Errorf("dead letters: %v", got)
+	}
+}
+
+// What counts as gone may still be stored, or not: neither is a difference.
+func TestPurgedTombstoneIsNoDifference(t *testing.T) {
+	b := newBench(t)
+	b.send([]string{"a one", "-a"})
+	b.command(&process.Purge{Floor: 2})
+	b.mustBeClean()
+	remove := func() error {
+		tx := b.log.Begin()
+		if err := tx.Remove(freshet.TopicSync, []byte("a")); err != nil {
+			return err
+		}
+		return tx.Commit()
+	}
+	if err := b.proc.Between(context.Background(), remove); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := b.state()["a"]; ok {
+		t.Fatal("the tombstone is still there")
+	}
+	b.mustBeClean()
+}
+
+// A command that this version does not know stops processing: what stands behind it can't be decided.
+func TestUnknownCommand(t *testing.T) {
+	for kind, value := range map[string]string{"no-such": `{}`, "purge": `{"floor":"x"}`} {
+		b := newBench(t)
+		var batch journal.Batch
+		batch.Add(0, nil, []byte(value), journal.Header{Name: freshet.HeaderCommand, Value: []byte(kind)})
+		if _, err := b.log.AppendRaw(context.Background(), &batch); err != nil {
+			t.Fatal(err)
+		}
+		b.append("a one")
+		for !b.proc.Stats.Paused.Load() {
+			time.Sleep(time.Millisecond)
+		}
+		if len(b.state()) > 0 {
+			t.Errorf("%s %s: an event behind it was decided", kind, value)
+		}
+	}
+}
