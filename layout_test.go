@@ -23,7 +23,7 @@ var edges = map[string]string{
 	"ann":                  "ann/internal/cluster ann/internal/kernel ann/internal/pq", // public, usable by itself
 	"broker/journal":       "disk",
 	"broker/embedded":      "broker/journal disk wire",
-	"control":              "broker/embedded disk",
+	"control":              "broker/embedded disk wire",
 	"embed":                "embed/static",
 	"embed/static":         "",
 	"embed/chunk":          "",

@@ -68,7 +68,7 @@ type Token struct {
 	Spans []Span // sorted by topic, then partition; at most one each
 }
 
-// LogID is the random identity of a log, made with it and kept for its life.
+// LogID is the random identity of a log in an epoch: it gets a new one where offsets start anew.
 type LogID [8]byte
 
 // Span is what a token holds of one partition. First is the lowest offset that the token

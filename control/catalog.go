@@ -56,7 +56,8 @@ type record struct {
 	Format int `json:"format"`
 	*Collection
 	*Revision
-	Index *indexRecord `json:"index,omitempty"`
+	Index  *indexRecord `json:"index,omitempty"`
+	Epochs []Epoch      `json:"epochs,omitempty"`
 }
 
 // Catalog is the current content of freshet.control. It is safe for concurrent use, and is
@@ -66,6 +67,7 @@ type Catalog struct {
 
 	current atomic.Pointer[map[string]Collection] // replaced as a whole, never altered
 	indexes atomic.Pointer[map[indexName]Index]   // likewise
+	epochs  atomic.Pointer[[]Epoch]               // likewise, oldest first
 
 	mu       sync.Mutex // held by writers
 	revision *Revision
@@ -86,6 +88,11 @@ func Open(log *embedded.Log) (*Catalog, error) {
 		switch key := string(r.Key); {
 		case rec.Index != nil && key == indexKey(rec.Index.Collection, rec.Index.Namespace):
 			indexes[indexName{rec.Index.Collection, rec.Index.Namespace}] = rec.Index.Index
+		case key == epochKey:
+			if err := checkEpochs(rec.Epochs); err != nil {
+				return fmt.Errorf("control record %q is damaged: %w", key, err)
+			}
+			c.epochs.Store(&rec.Epochs)
 		case key == "revision":
 			c.revision = rec.Revision
 		case key == "collection/"+rec.Collection.Name:

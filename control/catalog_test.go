@@ -211,7 +211,7 @@ func TestCatalogOutlivesACrash(t *testing.T) {
 // A record that this version can't know is not passed over.
 func TestUnknownRecordsAreRefused(t *testing.T) {
 	for name, c := range map[string]struct{ key, value, want string }{
-		"an unknown key":           {"epoch", `{"format":1}`, `"epoch" is not known`},
+		"an unknown key":           {"generation", `{"format":1}`, `"generation" is not known`},
 		"a newer collection":       {"collection/a", `{"format":2,"name":"a"}`, "format 2, this version reads 1"},
 		"a newer revision":         {"revision", `{"format":2}`, "format 2"},
 		"no format":                {"collection/a", `{"name":"a"}`, "format 0"},

@@ -6,5 +6,7 @@
 //	revision           → {"format":1,"number":1,"mapping":…,"splitter":…}
 //	collection/NAME    → {"format":1,"name":…,"model":…,"dim":…,"metric":…,"order":…,"origin":…,"since":…}
 //
-// Epochs, generations and switches get records of their own in the same topic.
+//	epoch              → {"format":1,"epochs":[{"epoch":1,"log":…,"since":0,"changes":0,"at":…,"reason":"created"},…]}
+//
+// Generations and switches get records of their own in the same topic.
 package control

@@ -106,7 +106,7 @@ func (s *Server) changesOf(r *http.Request) (q feed.Request, err error) {
 	if len(after) > 1 {
 		return q, invalid("after", "is given twice; changes are followed from one place")
 	}
-	q.After, err = after.merged()
+	q.After, err = s.merged(after)
 	return q, err
 }
 

@@ -61,7 +61,7 @@ func (p parameters) flag(name string, otherwise bool) (bool, error) {
 }
 
 // entityOf reads a request about one entity; allowed are the names of its query parameters.
-func entityOf(r *http.Request, allowed ...string) (e entityRequest, err error) {
+func (s *Server) entityOf(r *http.Request, allowed ...string) (e entityRequest, err error) {
 	values, err := parametersOf(r, allowed...)
 	if err != nil {
 		return e, err
@@ -75,7 +75,7 @@ func entityOf(r *http.Request, allowed ...string) (e entityRequest, err error) {
 	if err := checkID("entity_id", e.key.Entity); err != nil {
 		return e, err
 	}
-	if e.after, err = tokens(values["after"]).merged(); err != nil {
+	if e.after, err = s.merged(tokens(values["after"])); err != nil {
 		return e, err
 	}
 	if v := get("timeout_ms"); v != nil {
@@ -114,7 +114,7 @@ type entityResponse struct {
 }
 
 func (s *Server) getEntity(w http.ResponseWriter, r *http.Request) {
-	e, err := entityOf(r, "collection", "namespace", "after", "timeout_ms")
+	e, err := s.entityOf(r, "collection", "namespace", "after", "timeout_ms")
 	if err != nil {
 		s.fail(w, r, err, nil)
 		return
@@ -141,7 +141,7 @@ func timeString(ms int64) string {
 
 // deleteEntity turns a DELETE into the event that it stands for.
 func (s *Server) deleteEntity(w http.ResponseWriter, r *http.Request) {
-	e, err := entityOf(r, "collection", "namespace", "order", "event_id")
+	e, err := s.entityOf(r, "collection", "namespace", "order", "event_id")
 	if err != nil {
 		s.fail(w, r, err, nil)
 		return

@@ -60,13 +60,16 @@ func (t *tokens) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// merged is the token that waits for all of them.
-func (t tokens) merged() (freshet.Token, error) {
+// merged is the token that waits for all of them. One of an earlier epoch counts as one of the present, if it can.
+func (s *Server) merged(t tokens) (freshet.Token, error) {
 	var all freshet.Token
-	for _, s := range t {
-		one, err := wire.ParseToken(s)
+	for _, text := range t {
+		one, err := wire.ParseToken(text)
 		if err != nil {
 			return all, invalid("after", err.Error())
+		}
+		if one, err = s.opts.Catalog.Adopt(one); err != nil {
+			return all, err
 		}
 		if all, err = wire.MergeTokens(all, one); err != nil {
 			return all, &freshet.Error{Code: freshet.CodeForeignToken, Field: "after", Message: err.Error()}
@@ -107,7 +110,7 @@ func (s *Server) postSearch(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err, nil)
 		return
 	}
-	req, include, err := body.request()
+	req, include, err := s.requestOf(&body)
 	if err != nil {
 		s.fail(w, r, err, nil)
 		return
@@ -148,8 +151,8 @@ func hitOf(h *freshet.Hit, include []string, now time.Time) hit {
 	return out
 }
 
-// request checks the fields whose form HTTP decides; query checks the rest.
-func (b *searchRequest) request() (req query.Request, include []string, err error) {
+// requestOf checks the fields whose form HTTP decides; query checks the rest.
+func (s *Server) requestOf(b *searchRequest) (req query.Request, include []string, err error) {
 	req = query.Request{Text: b.Text, Vector: b.Vector, Entity: b.EntityID, Ef: b.Ef, Exact: b.Exact}
 	if req.Shard, err = shardOf(b.Collection, b.Namespace); err != nil {
 		return req, nil, err
@@ -178,7 +181,7 @@ func (b *searchRequest) request() (req query.Request, include []string, err erro
 			return req, nil, invalid("filter", err.Error())
 		}
 	}
-	if req.After, err = b.After.merged(); err != nil {
+	if req.After, err = s.merged(b.After); err != nil {
 		return req, nil, err
 	}
 	include = []string{includeMetadata}

@@ -147,6 +147,9 @@ func (n *Node) openCatalog(mapper process.Mapper) (err error) {
 	if n.catalog, err = control.Open(n.log); err != nil {
 		return err
 	}
+	if err := n.catalog.CheckEpoch(n.now()); err != nil {
+		return err
+	}
 	builtin, err := embed.NewBuiltin()
 	if err != nil {
 		return err
@@ -185,6 +188,14 @@ func (n *Node) checkModels() error {
 		}
 	}
 	return nil
+}
+
+// now is the time of the clock that appends are told by.
+func (n *Node) now() time.Time {
+	if n.opts.Now != nil {
+		return n.opts.Now()
+	}
+	return time.Now()
 }
 
 func newMapper(cfg config.Config) (process.Mapper, error) {

@@ -68,10 +68,9 @@ type Collections interface {
 	Get(name string) (control.Collection, bool)
 	SettleOrder(name string, order control.Order) error
 	CreateLike(name, like string, since int64) (control.Collection, error)
+	// EpochOf is the epoch of a record of events.raw.
+	EpochOf(offset int64) uint32
 }
-
-// epoch of offsets. It rises when offsets start anew, which the embedded log can't do yet.
-const epoch = 1
 
 // sequence decides every draft of a batch in order. Drafts in refused can't be embedded; those
 // that would have an effect become dead letters.
@@ -133,7 +132,7 @@ func (s *Sequencer) draft(p *plan, m *mapped, d *mappedDraft, at spot, refusal e
 	if err != nil {
 		return err
 	}
-	version := freshet.Version{Order: d.Order, Epoch: epoch, Offset: m.record.Position.Offset}
+	version := freshet.Version{Order: d.Order, Epoch: s.collections.EpochOf(m.record.Position.Offset), Offset: m.record.Position.Offset}
 	p.forget(e)
 	if err := p.checkAge(e, version); err != nil {
 		return err

@@ -173,23 +173,28 @@ func (s *Store) writePositions() error {
 	return dfs.Rename(path+temporary, path)
 }
 
-// readPositions returns the positions of snapshots, as far as they are known.
-func (s *Store) readPositions() map[snapshotID]int64 {
+// readPositions returns the positions of snapshots, as far as they are known; vector.sync ends at end.
+func (s *Store) readPositions(end int64) map[snapshotID]int64 {
 	known := map[snapshotID]int64{}
 	b, err := s.log.FS().ReadFile(s.log.FS().PathJoin(s.dir, positionsFile))
 	if err != nil {
 		return known
 	}
-	id := s.log.ID()
-	want := append(append([]byte(positionsMagic), positionsFormat, 0, 0, 0), id[:]...)
 	n := len(b) - 4
-	if n < positionsHead || (n-positionsHead)%positionsEntry != 0 || !bytes.Equal(b[:positionsHead], want) ||
-		crc32.Checksum(b[:n], castagnoli) != binary.LittleEndian.Uint32(b[n:]) {
+	damaged := n < positionsHead || (n-positionsHead)%positionsEntry != 0 ||
+		!bytes.HasPrefix(b, append([]byte(positionsMagic), positionsFormat, 0, 0, 0)) ||
+		crc32.Checksum(b[:n], castagnoli) != binary.LittleEndian.Uint32(b[n:])
+	if !damaged {
+		end, err = s.historyEnd(freshet.LogID(b[8:positionsHead]), end)
+	}
+	if damaged || err != nil {
 		s.logger.Warn("the file of snapshot positions is damaged; the start reads more of the log", "file", positionsFile)
 		return known
 	}
 	for e := b[positionsHead:n]; len(e) > 0; e = e[positionsEntry:] {
-		known[snapshotID{shardHash(e), binary.LittleEndian.Uint64(e[16:])}] = int64(binary.LittleEndian.Uint64(e[24:]))
+		if position := int64(binary.LittleEndian.Uint64(e[24:])); position <= end {
+			known[snapshotID{shardHash(e), binary.LittleEndian.Uint64(e[16:])}] = position
+		}
 	}
 	return known
 }

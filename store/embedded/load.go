@@ -82,7 +82,7 @@ func (s *Store) loadSnapshots(ctx context.Context, end int64) error {
 	if err != nil {
 		return err
 	}
-	positions := s.readPositions()
+	positions := s.readPositions(end)
 	var mu sync.Mutex // guards s.loaded and s.shards
 	all := tasks{limit: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	for h, numbers := range files {
@@ -105,7 +105,7 @@ func (s *Store) loadSnapshots(ctx context.Context, end int64) error {
 					bad = append(bad, number)
 					continue
 				}
-				if known, ok := positions[snapshotID{h, number}]; ok && known <= end {
+				if known, ok := positions[snapshotID{h, number}]; ok {
 					position = max(position, known)
 				}
 				sh.position = position

@@ -43,7 +43,11 @@ func (s *Store) readSnapshot(h shardHash, number uint64, end int64) (*shard, int
 		return nil, 0, err
 	}
 	defer f.file.Close()
-	if err := f.readHead(s.log.ID()); err != nil {
+	log, err := f.readHead()
+	if err != nil {
+		return nil, 0, err
+	}
+	if end, err = s.historyEnd(log, end); err != nil {
 		return nil, 0, err
 	}
 	if f.position > end {
@@ -53,39 +57,48 @@ func (s *Store) readSnapshot(h shardHash, number uint64, end int64) (*shard, int
 	return sh, f.position, err
 }
 
-func (f *snapshotFile) readHead(id [8]byte) error {
+// historyEnd is how far what bears the identity of a log may go in vector.sync, which ends at end: of an earlier epoch, up to
+// where that was cut off.
+func (s *Store) historyEnd(log freshet.LogID, end int64) (int64, error) {
+	_, changes, ok := s.catalog.Knows(log)
+	if !ok {
+		return 0, errors.New("it is of another log")
+	}
+	return min(end, changes), nil
+}
+
+// readHead reads header and footer, and returns the log that the snapshot is of.
+func (f *snapshotFile) readHead() (log freshet.LogID, err error) {
 	info, err := f.file.Stat()
 	if err != nil {
-		return err
+		return log, err
 	}
 	size := info.Size()
 	if size < snapshotHeader+snapshotFooter {
-		return fmt.Errorf("it is cut off: it has %d bytes", size)
+		return log, fmt.Errorf("it is cut off: it has %d bytes", size)
 	}
 	le := binary.LittleEndian
 	var head [snapshotHeader]byte
 	if _, err := f.file.ReadAt(head[:], 0); err != nil {
-		return fmt.Errorf("read header: %w", err)
+		return log, fmt.Errorf("read header: %w", err)
 	}
 	switch {
 	case string(head[:4]) != snapshotMagic:
-		return errors.New("it is no snapshot")
+		return log, errors.New("it is no snapshot")
 	case head[4] != snapshotFormat:
-		return fmt.Errorf("it has format %d, this version reads %d", head[4], snapshotFormat)
+		return log, fmt.Errorf("it has format %d, this version reads %d", head[4], snapshotFormat)
 	case crc32.Checksum(head[:60], castagnoli) != le.Uint32(head[60:]):
-		return errors.New("the checksum of its header is wrong")
-	case !bytes.Equal(head[8:16], id[:]):
-		return errors.New("it is of another log")
+		return log, errors.New("the checksum of its header is wrong")
 	case le.Uint32(head[24:]) != 0:
-		return errors.New("it is encrypted, which this version can't read")
+		return log, errors.New("it is encrypted, which this version can't read")
 	}
 	f.position = int64(le.Uint64(head[16:]))
 	count := le.Uint64(head[28:])
 	if f.position < 0 || count > math.MaxUint32 {
-		return errors.New("its header is malformed")
+		return log, errors.New("its header is malformed")
 	}
 	f.count = int(count)
-	return f.readFoot(size - snapshotFooter)
+	return freshet.LogID(head[8:16]), f.readFoot(size - snapshotFooter)
 }
 
 func (f *snapshotFile) readFoot(at int64) error {

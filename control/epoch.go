@@ -1,0 +1,158 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/wire"
+)
+
+// Epoch is a history of the log: from its first offset on, offsets were given out once. A restore begins a new one, as
+// offsets that the lost end of the history before had are given out again.
+type Epoch struct {
+	// Number stands in the versions that are made in it. It rises from epoch to epoch, and is at least the time at which the
+	// epoch began (s since 1970): so it lies above every one that a lost history had, which nothing else here knows of.
+	Number uint32 `json:"epoch"`
+	// Log is the identity that the log has had since: tokens name it.
+	Log string `json:"log"`
+	// Since is the first offset of events.raw in the epoch, Changes the first of vector.sync.
+	Since   int64  `json:"since"`
+	Changes int64  `json:"changes"`
+	At      int64  `json:"at"`     // ms
+	Reason  string `json:"reason"` // "created", "restored", "raised"
+}
+
+// Reasons of epochs.
+const (
+	EpochCreated  = "created"
+	EpochRestored = "restored"
+	EpochRaised   = "raised"
+)
+
+// firstEpoch is the number of the first epoch of a log.
+const firstEpoch = 1
+
+const epochKey = "epoch"
+
+// ErrEpoch means that the parts of a data folder are of different histories.
+var ErrEpoch = errors.New("the data folder is put together from different histories")
+
+// Epochs returns the epochs of the log, oldest first.
+func (c *Catalog) Epochs() []Epoch {
+	if p := c.epochs.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// EpochOf is the epoch of a record of events.raw: what its versions carry. It is a function of the offset.
+func (c *Catalog) EpochOf(offset int64) uint32 {
+	all := c.Epochs()
+	for i := len(all) - 1; i >= 0; i-- {
+		if all[i].Since <= offset {
+			return all[i].Number
+		}
+	}
+	return firstEpoch
+}
+
+// CheckEpoch records the first epoch of a log, and later refuses an identity that is not the newest epoch's: then state/ and
+// FORMAT of the data folder are not of the same history.
+func (c *Catalog) CheckEpoch(now time.Time) error {
+	id := wire.LogIDString(c.log.ID())
+	all := c.Epochs()
+	if len(all) == 0 {
+		return c.addEpoch(Epoch{Number: firstEpoch, Log: id, At: now.UnixMilli(), Reason: EpochCreated})
+	}
+	if newest := all[len(all)-1]; newest.Log != id {
+		return fmt.Errorf("%w: FORMAT names log %s, state/ belongs to log %s. "+
+			"Restore the folder whole, from a backup; or `freshet epoch raise` accepts what is there", ErrEpoch, id, newest.Log)
+	}
+	return nil
+}
+
+// RaiseEpoch begins a new epoch, under a new identity of the log: records of events.raw from offset since on, and of
+// vector.sync from offset changes on, are of it.
+func (c *Catalog) RaiseEpoch(id freshet.LogID, since, changes int64, now time.Time, reason string) (Epoch, error) {
+	e := Epoch{Number: uint32(min(max(0, now.Unix()), math.MaxUint32)), Log: wire.LogIDString(id), Since: since, Changes: changes, At: now.UnixMilli(), Reason: reason}
+	if all := c.Epochs(); len(all) > 0 {
+		newest := all[len(all)-1]
+		if newest.Number == math.MaxUint32 {
+			return e, fmt.Errorf("raise epoch: it is %d already, the highest there is", newest.Number)
+		}
+		e.Number = max(e.Number, newest.Number+1)
+	}
+	e.Number = max(e.Number, firstEpoch+1)
+	return e, c.addEpoch(e)
+}
+
+func (c *Catalog) addEpoch(e Epoch) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next := append(append([]Epoch(nil), c.Epochs()...), e)
+	if err := c.write(epochKey, record{Format: recordFormat, Epochs: next}); err != nil {
+		return fmt.Errorf("record epoch %d: %w", e.Number, err)
+	}
+	c.epochs.Store(&next)
+	return nil
+}
+
+// checkEpochs refuses a list of epochs that is none.
+func checkEpochs(all []Epoch) error {
+	if len(all) == 0 {
+		return errors.New("it names no epoch")
+	}
+	for i, e := range all {
+		if _, err := wire.ParseLogID(e.Log); err != nil {
+			return err
+		}
+		if e.Since < 0 || e.Changes < 0 || i > 0 && (e.Number <= all[i-1].Number || e.Since < all[i-1].Since || e.Changes < all[i-1].Changes) {
+			return fmt.Errorf("epoch %d is out of order", e.Number)
+		}
+	}
+	return nil
+}
+
+// Knows reports whether an identity is one that this log has or had, and up to which offsets (not included) what bears it is of
+// this log's history: of events.raw and of vector.sync. What lies beyond was lost, and the offsets were given out again.
+func (c *Catalog) Knows(id freshet.LogID) (raw, changes int64, ok bool) {
+	if id == c.log.ID() {
+		return math.MaxInt64, math.MaxInt64, true
+	}
+	all := c.Epochs()
+	name := wire.LogIDString(id)
+	for i := range all[:max(0, len(all)-1)] {
+		if all[i].Log == name {
+			return all[i+1].Since, all[i+1].Changes, true
+		}
+	}
+	return 0, 0, false
+}
+
+// Adopt returns a token that was given out in an earlier epoch as one of the present, if what it names is of this log's
+// history; a *freshet.Error if that was lost. A token of an unknown log is returned as it is: whoever it is for refuses it.
+func (c *Catalog) Adopt(t freshet.Token) (freshet.Token, error) {
+	if t.Log == c.log.ID() {
+		return t, nil
+	}
+	raw, changes, ok := c.Knows(t.Log)
+	if !ok {
+		return t, nil
+	}
+	for _, s := range t.Spans {
+		until := raw
+		if s.Topic == freshet.TopicSync {
+			until = changes
+		}
+		if s.Last >= until {
+			return t, &freshet.Error{Code: freshet.CodeForeignToken, Field: "after",
+				Message: fmt.Sprintf("the token names %s@%d of log %s, of which this log has what stands before offset %d: the rest was lost "+
+					"when it was restored from a backup. Send the events again; changes are followed from the beginning", s.Topic, s.Last, wire.LogIDString(t.Log), until)}
+		}
+	}
+	t.Log = c.log.ID()
+	return t, nil
+}
