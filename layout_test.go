@@ -18,6 +18,7 @@ var edges = map[string]string{
 	"wire":                 "",
 	"disk":                 "",
 	"codec":                "",
+	"codec/parquet":        "codec", // the library of Parquet stays behind it
 	"filter":               "",
 	"filter/cel":           "filter",
 	"ann":                  "ann/internal/cluster ann/internal/kernel ann/internal/pq", // public, usable by itself
@@ -41,6 +42,7 @@ var edges = map[string]string{
 	"gateway":              "broker/journal codec control feed filter filter/cel query source telemetry wire",
 	"config":               "codec embed/chunk process/mapping source",
 	"console":              "",
+	"transfer":             "codec codec/parquet wire", // a client: the HTTP API is all it needs of a server
 	"demo":                 "",
 	"bench":                "ann config node query",
 	"bench/annbench":       "ann bench/dataset bench/peers",

@@ -25,7 +25,8 @@ type CSV struct {
 	records csvRecords
 	flat    bool
 	columns []column // nil before the header
-	failed  error    // why the header can't be read; the end behind it
+	head    []byte
+	failed  error // why the header can't be read; the end behind it
 	raw     []byte
 	line    int64
 	cells   []cell
@@ -93,6 +94,21 @@ func (c *CSV) Next() ([]byte, error) {
 	return event, nil
 }
 
+// Columns are the names of the columns, nil before the first call of Next and when the header can't be used.
+func (c *CSV) Columns() []string {
+	if c.failed != nil {
+		return nil
+	}
+	var names []string
+	for _, col := range c.columns {
+		names = append(names, col.name)
+	}
+	return names
+}
+
+// Header is the record that names the columns, as it came.
+func (c *CSV) Header() []byte { return c.head }
+
 // Line is the line on which the record of the last Next begins, from 1.
 func (c *CSV) Line() int64 { return c.line }
 
@@ -140,6 +156,7 @@ func (c *CSV) header() error {
 	if err := c.record(); err != nil {
 		return err
 	}
+	c.head = bytes.Clone(c.raw)
 	refuse := func(format string, args ...any) error {
 		return c.AtLine(&freshet.Error{Code: freshet.CodeInvalidField, Field: "header", Message: fmt.Sprintf(format, args...)})
 	}

@@ -13,6 +13,8 @@ type Lines struct {
 	buf      []byte
 	at, have int
 	err      error
+	number   int64 // of the line returned last
+	offset   int64 // behind it
 }
 
 // lineBuffer is how much is read at a time.
@@ -38,6 +40,19 @@ func (l *Lines) Next() ([]byte, error) {
 	}
 }
 
+// Number is the number of the line that Next has returned or passed over last, from 1; blank ones count.
+func (l *Lines) Number() int64 { return l.number }
+
+// Offset is how many bytes the lines up to that one take, with their ends.
+func (l *Lines) Offset() int64 { return l.offset }
+
+// take counts a line, of which n bytes are still in the buffer, as read.
+func (l *Lines) take(n int) {
+	l.at += n
+	l.offset += int64(n)
+	l.number++
+}
+
 // Buffered reports whether a whole line can be had without reading.
 func (l *Lines) Buffered() bool {
 	return bytes.IndexByte(l.buf[l.at:l.have], '\n') >= 0
@@ -48,7 +63,7 @@ func (l *Lines) line() ([]byte, error) {
 	for {
 		if i := bytes.IndexByte(l.buf[l.at+searched:l.have], '\n'); i >= 0 {
 			line := l.buf[l.at : l.at+searched+i]
-			l.at += searched + i + 1
+			l.take(searched + i + 1)
 			if len(line) > l.most {
 				return nil, ErrLineTooLong
 			}
@@ -61,7 +76,7 @@ func (l *Lines) line() ([]byte, error) {
 		if l.err != nil {
 			if searched > 0 && l.err == io.EOF {
 				line := l.buf[l.at:l.have]
-				l.at = l.have
+				l.take(searched)
 				return line, nil
 			}
 			return nil, l.err
@@ -90,12 +105,14 @@ func (l *Lines) fill() {
 func (l *Lines) skipLine() error {
 	for {
 		if i := bytes.IndexByte(l.buf[l.at:l.have], '\n'); i >= 0 {
-			l.at += i + 1
+			l.take(i + 1)
 			return ErrLineTooLong
 		}
+		l.offset += int64(l.have - l.at)
 		l.at, l.have = 0, 0
 		if l.err != nil {
 			if l.err == io.EOF {
+				l.number++
 				return ErrLineTooLong
 			}
 			return l.err

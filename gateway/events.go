@@ -20,7 +20,8 @@ import (
 const (
 	// MaxArrayBytes is the largest body that is not newline-delimited, which has no limit.
 	MaxArrayBytes = 64 << 20
-	// maxRejected is how many rejected events an answer names.
+	// maxRejected is how many rejected events an answer names; as many close a chunk, so an answer that is a line per chunk
+	// names all of them.
 	maxRejected = 1000
 	// chunkBytes and chunkEvents close a chunk: what becomes durable at once.
 	chunkBytes  = 1 << 20
@@ -63,6 +64,8 @@ func (s *Server) eventsOf(w http.ResponseWriter, r *http.Request) (events, error
 	cloud := isCloud(r, kind)
 	if !cloud {
 		switch kind {
+		case defaultEvents:
+			return defaultLines{codec.NewLines(r.Body, s.opts.Intake.EventBytes())}, nil
 		case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines":
 			return lineEvents{codec.NewLines(r.Body, s.opts.Intake.EventBytes())}, nil
 		case "text/csv", "text/tab-separated-values":
@@ -104,6 +107,18 @@ func (l lineEvents) more() bool            { return l.Buffered() }
 
 func (lineEvents) add(b *source.Batch, raw []byte, headers []journal.Header) error {
 	return b.Add(raw, headers...)
+}
+
+// defaultEvents is the media type of lines of events of the default mapping, whatever mapping is configured.
+const defaultEvents = "application/vnd.freshet.events+x-ndjson"
+
+type defaultLines struct{ *codec.Lines }
+
+func (l defaultLines) next() ([]byte, error) { return l.Next() }
+func (l defaultLines) more() bool            { return l.Buffered() }
+
+func (defaultLines) add(b *source.Batch, raw []byte, headers []journal.Header) error {
+	return b.AddEvent(raw, headers...)
 }
 
 // csvEvents are records of comma-separated values. A refusal names the line, for records may span some.
@@ -200,7 +215,7 @@ func (s *Server) readChunks(ctx context.Context, ev events, headers []journal.He
 // fillChunk reads and checks the events of one chunk; end says that no more come.
 func (s *Server) fillChunk(ctx context.Context, c *chunk, ev events, headers []journal.Header, index *int64) (end bool) {
 	b := c.batch
-	for b.Bytes() < chunkBytes && b.Len() < chunkEvents {
+	for b.Bytes() < chunkBytes && b.Len() < chunkEvents && c.RejectedCount < maxRejected {
 		if (b.Len() > 0 || c.RejectedCount > 0) && !ev.more() {
 			return false
 		}

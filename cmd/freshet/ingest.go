@@ -1,244 +1,147 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/freshet-io/freshet/codec"
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/transfer"
 )
 
-// Limits of one request of `freshet ingest`.
-const (
-	ingestBytes   = 4 << 20
-	ingestLines   = 20_000
-	ingestLineMax = 32 << 20
-	ingestRetries = 60
-)
+// maxRejectedShown is how many rejected records are printed; all are counted.
+const maxRejectedShown = 100
+
+// transferFlags are the flags of commands that send a file.
+type transferFlags struct {
+	server, format, state, rejects string
+	quiet, fresh                   bool
+}
+
+func (f *transferFlags) add(cmd *cobra.Command) {
+	serverFlag(cmd, &f.server)
+	fs := cmd.Flags()
+	fs.StringVar(&f.format, "format", "", "`FORM` of the file: "+strings.Join(transfer.Forms(), ", ")+"; default what its name says")
+	fs.StringVar(&f.state, "state", "", "`FILE` that keeps how far it was sent; default a hidden one beside the file")
+	fs.BoolVar(&f.fresh, "no-resume", false, "send all of the file, and keep nothing to go on from")
+	fs.StringVar(&f.rejects, "rejects", "", "`FILE` that collects the records that were rejected")
+	fs.BoolVarP(&f.quiet, "quiet", "q", false, "no progress bar")
+}
+
+// run sends a file and says what became of it. The exit status is 1 if anything was rejected.
+func (f *transferFlags) run(cmd *cobra.Command, file string, send func(transfer.Options) (transfer.Result, error)) error {
+	errs := cmd.ErrOrStderr()
+	client := newClient(f.server)
+	p := &progress{w: errs, start: time.Now(), off: f.quiet}
+	o := transfer.Options{Server: &transfer.Server{URL: client.base, HTTP: client.http}, Form: f.format, Resume: f.state, Rejects: f.rejects}
+	if o.Resume == "" {
+		o.Resume = transfer.ResumePath(file)
+	}
+	if f.fresh {
+		o.Resume = ""
+	}
+	shown := 0
+	o.Rejected = func(line int64, e *freshet.Error) {
+		if shown++; shown <= maxRejectedShown {
+			fmt.Fprintf(errs, "\r%s:%d: rejected (%s): %s\n", file, line, e.Code, e.Error())
+		}
+	}
+	o.Note = func(format string, args ...any) { fmt.Fprintf(errs, "\r"+format+"\n", args...) }
+	o.Progress = p.show
+	r, err := send(o)
+	p.finish()
+	if more := shown - maxRejectedShown; more > 0 {
+		fmt.Fprintf(errs, "and %d more were rejected\n", more)
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%d accepted, %d rejected\n", r.Accepted, r.Rejected)
+	if r.Token != "" {
+		fmt.Fprintf(cmd.OutOrStdout(), "token of the last request: %s\n", r.Token)
+	}
+	if err == nil && r.Rejected > 0 {
+		return exitError(1)
+	}
+	if err != nil {
+		return fmt.Errorf("%d events were acknowledged, then: %w", r.Accepted, err)
+	}
+	return nil
+}
 
 func newIngest() *cobra.Command {
-	var server string
-	var quiet bool
+	var flags transferFlags
+	var shape transfer.Shape
+	var name string
 	cmd := &cobra.Command{
 		Use:   "ingest FILE|-",
-		Short: "Send events, a JSON object a line, to the server",
-		Long: "Sends newline-delimited JSON in bounded requests and waits for each to be durable. A server that\n" +
-			"asks to slow down is waited for. Rejected events are named; the exit status is then 1.",
+		Short: "Send a file of events to the server: NDJSON, JSON, CSV or Parquet",
+		Long: "Sends the records of a file as events, in order, and waits for each to be durable. A server that asks to\n" +
+			"slow down is waited for. Records that are rejected are named with their line, and the exit status is then 1.\n\n" +
+			"What was sent is kept in a small file beside it, so that the same command goes on after an interruption; and an\n" +
+			"event without an event_id gets one made of the file's path, the line and its bytes: sent again, it has no effect.\n" +
+			"Standard input does not resume, and its events get ids only if --name says what to make them of.\n\n" +
+			"In CSV and Parquet the columns entity_id, event_id, timestamp, op, order, vector, collection and namespace are fields\n" +
+			"of the event, all others its payload. Files may be packed: .gz, .zst.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in, size, err := openInput(args[0])
-			if err != nil {
-				return err
-			}
-			defer in.Close()
-			s := &sender{client: newClient(server), progress: newProgress(cmd.ErrOrStderr(), size, quiet), errors: cmd.ErrOrStderr()}
-			err = s.sendAll(cmd.Context(), in)
-			s.progress.finish()
-			fmt.Fprintf(cmd.OutOrStdout(), "%d accepted, %d rejected\n", s.accepted, s.rejected)
-			if s.token != "" {
-				fmt.Fprintf(cmd.OutOrStdout(), "token of the last request: %s\n", s.token)
-			}
-			if err == nil && s.rejected > 0 {
-				return exitError(1)
-			}
-			return err
+			return flags.run(cmd, args[0], func(o transfer.Options) (transfer.Result, error) {
+				return transfer.Ingest(cmd.Context(), args[0], name, shape, o)
+			})
 		},
 	}
-	serverFlag(cmd, &server)
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "no progress bar")
+	flags.add(cmd)
+	f := cmd.Flags()
+	f.StringVar(&name, "name", "", "`NAME` that ids of events are made of, instead of the file's path")
+	f.StringVar(&shape.EntityID, "entity-id", "", "`COLUMN` (or member of JSON objects) of the entity's id")
+	f.StringVar(&shape.EventID, "event-id", "", "`COLUMN` of the event's id")
+	f.StringVar(&shape.Timestamp, "timestamp", "", "`COLUMN` of the time: ms since 1970 or RFC 3339")
+	f.StringVar(&shape.Vector, "vector", "", "`COLUMN` of a ready vector")
+	f.StringSliceVar(&shape.Text, "text", nil, "`COLUMNS` that make the text, with commas between; several stay in the metadata too")
+	f.StringVar(&shape.Collection, "collection", "", "`NAME` for events that name none")
+	f.StringVar(&shape.Namespace, "namespace", "", "`NAME` for events that name none")
+	f.BoolVar(&shape.Flat, "flat", false, "send records as they are, for a server with a mapping or codec of its own")
 	return cmd
-}
-
-func openInput(name string) (io.ReadCloser, int64, error) {
-	if name == "-" {
-		return io.NopCloser(os.Stdin), 0, nil
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, 0, err
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return nil, 0, errors.Join(err, f.Close())
-	}
-	return f, info.Size(), nil
-}
-
-// sender sends lines in requests. The server takes the events of a request in order, so what
-// it accepted and rejected is always a beginning of what was sent.
-type sender struct {
-	client             *client
-	progress           *progress
-	errors             io.Writer
-	lines              int64 // sent so far
-	accepted, rejected int64
-	token              string
-}
-
-type ingestAnswer struct {
-	Accepted int64 `json:"accepted"`
-	Rejected []struct {
-		Index   int64  `json:"index"`
-		Code    string `json:"code"`
-		Message string `json:"message"`
-	} `json:"rejected"`
-	RejectedCount int64  `json:"rejected_count"`
-	Token         string `json:"token"`
-	Detail        string `json:"detail"` // of a problem document
-}
-
-func (s *sender) sendAll(ctx context.Context, in io.Reader) error {
-	lines := codec.NewLines(in, ingestLineMax)
-	var body bytes.Buffer
-	var ends []int // where each line of body ends
-	for {
-		line, err := lines.Next()
-		if err != nil && err != io.EOF {
-			return fmt.Errorf("read input behind line %d: %w", s.lines+int64(len(ends)), err)
-		}
-		if err == nil {
-			body.Write(line)
-			body.WriteByte('\n')
-			ends = append(ends, body.Len())
-		}
-		full := body.Len() >= ingestBytes || len(ends) >= ingestLines
-		if len(ends) > 0 && (full || err == io.EOF) {
-			if err := s.send(ctx, body.Bytes(), ends); err != nil {
-				return err
-			}
-			body.Reset()
-			ends = ends[:0]
-		}
-		if err == io.EOF {
-			return nil
-		}
-	}
-}
-
-// send sends one request's lines, again from where the server stopped if it asks to wait.
-func (s *sender) send(ctx context.Context, body []byte, ends []int) error {
-	done := 0 // lines answered for
-	for try := 0; ; try++ {
-		start := 0
-		if done > 0 {
-			start = ends[done-1]
-		}
-		var a ingestAnswer
-		status, wait, err := s.request(ctx, body[start:], &a)
-		if err != nil {
-			return fmt.Errorf("%d events were acknowledged, then: %w", s.accepted, err)
-		}
-		s.note(&a)
-		if n := int(a.Accepted + a.RejectedCount); n > 0 {
-			done, try = done+n, 0
-		}
-		s.progress.add(int64(ends[max(0, done-1)]-start), a.Accepted)
-		if done >= len(ends) {
-			return nil
-		}
-		if status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable && status != http.StatusInsufficientStorage ||
-			try == ingestRetries {
-			return fmt.Errorf("%d events were acknowledged, then the server answered with status %d: %s", s.accepted, status, a.Detail)
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
-func (s *sender) note(a *ingestAnswer) {
-	for _, r := range a.Rejected {
-		fmt.Fprintf(s.errors, "\rline %d rejected (%s): %s\n", s.lines+r.Index+1, r.Code, r.Message)
-	}
-	s.lines += a.Accepted + a.RejectedCount
-	s.accepted += a.Accepted
-	s.rejected += a.RejectedCount
-	if a.Token != "" && a.Accepted > 0 {
-		s.token = a.Token
-	}
-}
-
-// request sends lines. Answers that say what became of the events are no errors.
-func (s *sender) request(ctx context.Context, lines []byte, a *ingestAnswer) (status int, wait time.Duration, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.client.base+"/v1/events", bytes.NewReader(lines))
-	if err != nil {
-		return 0, 0, err
-	}
-	req.Header.Set("Content-Type", "application/x-ndjson")
-	res, err := s.client.http.Do(req)
-	if err != nil {
-		return 0, 0, fmt.Errorf("%w; is a server running there? name it with --server", err)
-	}
-	defer res.Body.Close()
-	raw, err := io.ReadAll(res.Body)
-	if err != nil {
-		return 0, 0, err
-	}
-	if err := json.Unmarshal(raw, a); err != nil {
-		return 0, 0, fmt.Errorf("answer with status %d: %s", res.StatusCode, clipText(raw))
-	}
-	wait = time.Second
-	if v := res.Header.Get("Retry-After"); v != "" {
-		if d, err := time.ParseDuration(v + "s"); err == nil {
-			wait = d
-		}
-	}
-	return res.StatusCode, wait, nil
 }
 
 // progress draws a bar with the rate while a file is sent.
 type progress struct {
-	w          io.Writer
-	size, sent int64
-	events     int64
-	start      time.Time
-	drawn      time.Time
-	off        bool
+	w     io.Writer
+	start time.Time
+	drawn time.Time
+	off   bool
+	begun bool
+	from  int64 // accepted by an earlier call, which has no part in the rate
+	draw  func()
 }
 
-func newProgress(w io.Writer, size int64, off bool) *progress {
-	return &progress{w: w, size: size, start: time.Now(), off: off}
-}
-
-func (p *progress) add(bytes, events int64) {
-	p.sent += bytes
-	p.events += events
+func (p *progress) show(in *transfer.Input, r transfer.Result) {
+	if p.off {
+		return
+	}
+	if !p.begun {
+		p.begun, p.start, p.from = true, time.Now(), r.Accepted
+	}
+	p.draw = func() {
+		rate := float64(r.Accepted-p.from) / max(time.Since(p.start).Seconds(), 1e-6)
+		if in.Size == 0 {
+			fmt.Fprintf(p.w, "\r%d events, %.0f/s ", r.Accepted, rate)
+			return
+		}
+		const width = 30
+		share := min(1, float64(in.Read())/float64(in.Size))
+		full := int(share * width)
+		fmt.Fprintf(p.w, "\r[%s%s] %3.0f %%  %d events, %.0f/s ", strings.Repeat("#", full), strings.Repeat("·", width-full), 100*share, r.Accepted, rate)
+	}
 	if now := time.Now(); now.Sub(p.drawn) > 100*time.Millisecond {
 		p.drawn = now
 		p.draw()
 	}
 }
 
-func (p *progress) draw() {
-	if p.off {
-		return
-	}
-	rate := float64(p.events) / max(time.Since(p.start).Seconds(), 1e-6)
-	if p.size == 0 {
-		fmt.Fprintf(p.w, "\r%d events, %.0f/s ", p.events, rate)
-		return
-	}
-	const width = 30
-	share := min(1, float64(p.sent)/float64(p.size))
-	full := int(share * width)
-	fmt.Fprintf(p.w, "\r[%s%s] %3.0f %%  %d events, %.0f/s ", strings.Repeat("#", full), strings.Repeat("·", width-full), 100*share, p.events, rate)
-}
-
 func (p *progress) finish() {
-	if p.off {
-		return
+	if p.draw != nil {
+		p.draw()
+		fmt.Fprintln(p.w)
 	}
-	p.draw()
-	fmt.Fprintln(p.w)
 }
