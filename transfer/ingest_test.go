@@ -110,7 +110,9 @@ type run struct {
 func ingest(f *fake, path string, shape transfer.Shape, set ...func(*transfer.Options)) *run {
 	r := &run{}
 	o := transfer.Options{Server: &transfer.Server{URL: f.URL, HTTP: f.Client()}, Resume: transfer.ResumePath(path),
-		Rejected: func(line int64, e *freshet.Error) { r.rejected = append(r.rejected, fmt.Sprintf("%d %s", line, e.Code)) },
+		Rejected: func(line int64, e *freshet.Error) {
+			r.rejected = append(r.rejected, fmt.Sprintf("%d %s", line, e.Code))
+		},
 		Note:     func(format string, args ...any) { r.notes = append(r.notes, fmt.Sprintf(format, args...)) },
 		Progress: func(*transfer.Input, transfer.Result) {}}
 	for _, s := range set {

@@ -28,7 +28,7 @@ type request struct {
 	body    bytes.Buffer
 	records []sent
 	marks   []mark
-	err     error  // why no more come; io.EOF at the end of the file
+	err     error // why no more come; io.EOF at the end of the file
 }
 
 // mark is a place in the file that can be gone on from.

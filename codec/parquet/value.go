@@ -35,7 +35,7 @@ func valueOf(t parquet.Type) func([]byte, parquet.Value) []byte {
 	case parquet.Double:
 		bare = func(dst []byte, v parquet.Value) []byte { return appendFloat(dst, v.Double(), 64) }
 	default:
-		bare = bytesValue(logical)
+		bare = bytesValue(t.Kind(), logical)
 	}
 	return func(dst []byte, v parquet.Value) []byte {
 		if v.IsNull() {
@@ -127,7 +127,7 @@ func appendDecimal(dst []byte, n *big.Int, scale int) []byte {
 	return append(append(append(dst, digits[:at]...), '.'), digits[at:]...)
 }
 
-func bytesValue(logical format.LogicalTypeValue) func([]byte, parquet.Value) []byte {
+func bytesValue(kind parquet.Kind, logical format.LogicalTypeValue) func([]byte, parquet.Value) []byte {
 	switch l := logical.(type) {
 	case *format.DecimalType:
 		return func(dst []byte, v parquet.Value) []byte {
@@ -148,14 +148,9 @@ func bytesValue(logical format.LogicalTypeValue) func([]byte, parquet.Value) []b
 			}
 			return appendBytes(dst, v.ByteArray())
 		}
-	case *format.Float16Type:
-		return func(dst []byte, v parquet.Value) []byte {
-			b := v.ByteArray()
-			if len(b) != 2 {
-				return appendBytes(dst, b)
-			}
-			return appendFloat(dst, half(uint16(b[0])|uint16(b[1])<<8), 32)
-		}
+	}
+	if kind == parquet.FixedLenByteArray {
+		return func(dst []byte, v parquet.Value) []byte { return appendBase64(dst, v.ByteArray()) }
 	}
 	return func(dst []byte, v parquet.Value) []byte { return appendBytes(dst, v.ByteArray()) }
 }
@@ -165,6 +160,10 @@ func appendBytes(dst, b []byte) []byte {
 	if utf8.Valid(b) {
 		return codec.AppendString(dst, string(b))
 	}
+	return appendBase64(dst, b)
+}
+
+func appendBase64(dst, b []byte) []byte {
 	dst = base64.StdEncoding.AppendEncode(append(dst, '"'), b)
 	return append(dst, '"')
 }
@@ -176,19 +175,4 @@ func bigEndian(b []byte) *big.Int {
 		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
 	}
 	return n
-}
-
-// half is a float of IEEE 754 with 16 bits.
-func half(h uint16) float64 {
-	sign, exponent, fraction := 1.0, int(h>>10&31), float64(h&1023)
-	if h>>15 != 0 {
-		sign = -1
-	}
-	switch exponent {
-	case 0:
-		return sign * math.Ldexp(fraction, -24)
-	case 31:
-		return math.NaN() // an infinity counts as none too
-	}
-	return sign * math.Ldexp(1024+fraction, exponent-25)
 }
