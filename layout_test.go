@@ -29,8 +29,9 @@ var edges = map[string]string{
 	"embed/static":         "",
 	"embed/chunk":          "",
 	"freshness":            "wire",
-	"process":              "broker/embedded broker/journal codec control embed/chunk wire", // state and positions are one transaction of the log
-	"process/mapping":      "codec process",
+	"codec/cdc":            "codec",
+	"process":              "broker/embedded broker/journal codec codec/cdc control embed/chunk wire", // state and positions are one transaction of the log
+	"process/mapping":      "codec codec/cdc process",
 	"vsync":                "",
 	"ann/quality":          "ann",
 	"store/embedded":       "ann ann/quality broker/embedded control disk filter wire", // its table is vector.sync itself
@@ -40,7 +41,7 @@ var edges = map[string]string{
 	"source/files":         "broker/embedded broker/journal codec disk source",
 	"telemetry":            "",
 	"gateway":              "broker/journal codec control feed filter filter/cel query source telemetry wire",
-	"config":               "codec embed/chunk process/mapping source",
+	"config":               "codec codec/cdc embed/chunk process/mapping source",
 	"console":              "",
 	"transfer":             "codec codec/parquet wire", // a client: the HTTP API is all it needs of a server
 	"demo":                 "",

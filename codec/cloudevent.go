@@ -92,10 +92,10 @@ func attributeValue(m Member) (value string, given bool, err error) {
 		value, _ = StringValue(m.Value)
 		return value, true, nil
 	case '{', '[':
-		return "", false, invalidAttribute(clip([]byte(m.Name)), "must be a string, a number or a boolean, is "+clip(m.Value)+"; your own data belongs into data")
+		return "", false, invalidAttribute(Clip([]byte(m.Name)), "must be a string, a number or a boolean, is "+Clip(m.Value)+"; your own data belongs into data")
 	}
 	if slices.Contains(textAttributes, m.Name) {
-		return "", false, invalidAttribute(m.Name, "must be a string, is "+clip(m.Value))
+		return "", false, invalidAttribute(m.Name, "must be a string, is "+Clip(m.Value))
 	}
 	return string(m.Value), true, nil
 }
@@ -116,14 +116,14 @@ func cloudEvent(attributes map[string]string, data cloudData) (CloudEvent, error
 	if v, ok := attributes["time"]; ok {
 		at, err := time.Parse(time.RFC3339, strings.ToUpper(v))
 		if err != nil || at.UnixMilli() < 0 {
-			return CloudEvent{}, invalidAttribute("time", "must be a time of RFC 3339 since 1970, is "+clip([]byte(v)))
+			return CloudEvent{}, invalidAttribute("time", "must be a time of RFC 3339 since 1970, is "+Clip([]byte(v)))
 		}
 		e["timestamp"] = at.UnixMilli()
 	}
 	if v, ok := attributes["order"]; ok {
 		n, err := strconv.ParseInt(v, 10, 64)
 		if err != nil || n < 1 {
-			return CloudEvent{}, invalidAttribute("order", "must be an integer >= 1, as a number or a string, is "+clip([]byte(v)))
+			return CloudEvent{}, invalidAttribute("order", "must be an integer >= 1, as a number or a string, is "+Clip([]byte(v)))
 		}
 		e["order"] = n
 	}
@@ -158,7 +158,7 @@ func checkAttributes(attributes map[string]string) error {
 		if v == "" {
 			return missingAttribute("specversion", `is missing; CloudEvents of version "1.0" are read`)
 		}
-		return invalidAttribute("specversion", `must be "1.0", is `+clip([]byte(v)))
+		return invalidAttribute("specversion", `must be "1.0", is `+Clip([]byte(v)))
 	}
 	for _, name := range []string{"id", "source", "type"} {
 		if attributes[name] == "" {
@@ -198,14 +198,14 @@ func payloadOf(contentType string, data cloudData) (json.RawMessage, error) {
 	case string(raw) == "null":
 		return nil, nil
 	case raw[0] != '{':
-		return nil, invalidAttribute("data", "must be a JSON object, or text with datacontenttype text/…, is "+clip(raw))
+		return nil, invalidAttribute("data", "must be a JSON object, or text with datacontenttype text/…, is "+Clip(raw))
 	}
 	return raw, nil
 }
 
 func textPayload(contentType string, text []byte) (json.RawMessage, error) {
 	if !strings.HasPrefix(mediaType(contentType), "text/") {
-		return nil, invalidAttribute("datacontenttype", "must be JSON or text, is "+clip([]byte(contentType))+"; other data can't be read here")
+		return nil, invalidAttribute("datacontenttype", "must be JSON or text, is "+Clip([]byte(contentType))+"; other data can't be read here")
 	}
 	if !utf8.Valid(text) {
 		return nil, &freshet.Error{Code: freshet.CodeInvalidUTF8, Field: "data", Message: "is not valid UTF-8"}

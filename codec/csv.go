@@ -182,7 +182,7 @@ func (c *CSV) header() error {
 		case col.name == "":
 			return refuse("column %d has no name; the first record names the columns", i+1)
 		case slices.Contains(names, col.name):
-			return refuse("two columns are named %q; rename one", clip([]byte(col.name)))
+			return refuse("two columns are named %q; rename one", Clip([]byte(col.name)))
 		}
 		names = append(names, col.name)
 		c.columns = append(c.columns, col)
@@ -283,7 +283,7 @@ func notOfKind(v cell, col column) error {
 	case asBoolean:
 		kind = "true or false"
 	}
-	return &freshet.Error{Code: freshet.CodeInvalidField, Field: col.name, Message: fmt.Sprintf("must be %s, is %s", kind, clip(v.text))}
+	return &freshet.Error{Code: freshet.CodeInvalidField, Field: col.name, Message: fmt.Sprintf("must be %s, is %s", kind, Clip(v.text))}
 }
 
 func isBoolean(v []byte) bool { return string(v) == "true" || string(v) == "false" }

@@ -95,7 +95,7 @@ func (p *eventParser) member(ev *freshet.Event, name []byte, escaped bool) error
 		return p.vector(ev)
 	}
 	_, err := p.skip(1)
-	p.refuse(freshet.CodeUnknownField, clip(name), "is not a field of an event (%s); your own data belongs into payload", eventFields)
+	p.refuse(freshet.CodeUnknownField, Clip(name), "is not a field of an event (%s); your own data belongs into payload", eventFields)
 	return err
 }
 
@@ -115,7 +115,7 @@ func (p *eventParser) id(dst *string, field string, bit uint) error {
 		return p.literal("null")
 	default:
 		v, err := p.skip(1)
-		p.refuse(freshet.CodeInvalidField, field, "must be a string, is %s", clip(v))
+		p.refuse(freshet.CodeInvalidField, field, "must be a string, is %s", Clip(v))
 		return err
 	}
 	content, escaped, err := p.string()
@@ -159,7 +159,7 @@ func (p *eventParser) integer(dst *int64, field string, bit uint, least int64, w
 	}
 	n, err := strconv.ParseInt(unsafe.String(unsafe.SliceData(v), len(v)), 10, 64)
 	if err != nil || n < least {
-		p.refuse(freshet.CodeInvalidField, field, "must be an integer >= %d (%s), is %s", least, what, clip(v))
+		p.refuse(freshet.CodeInvalidField, field, "must be an integer >= %d (%s), is %s", least, what, Clip(v))
 	}
 	*dst = n
 	return nil
@@ -179,7 +179,7 @@ func (p *eventParser) op(ev *freshet.Event) error {
 	case `"patch"`:
 		p.refuse(freshet.CodeUnsupportedOp, "op", `"patch" is not supported yet; send the whole payload as "upsert"`)
 	default:
-		p.refuse(freshet.CodeInvalidField, "op", `must be "upsert" or "delete", is %s`, clip(v))
+		p.refuse(freshet.CodeInvalidField, "op", `must be "upsert" or "delete", is %s`, Clip(v))
 	}
 	return nil
 }
@@ -192,7 +192,7 @@ func (p *eventParser) vector(ev *freshet.Event) error {
 		return p.literal("null")
 	default:
 		v, err := p.skip(1)
-		p.refuse(freshet.CodeInvalidField, "vector", "must be an array of numbers, is %s", clip(v))
+		p.refuse(freshet.CodeInvalidField, "vector", "must be an array of numbers, is %s", Clip(v))
 		return err
 	}
 	ev.Vector = []float32{}
@@ -203,15 +203,15 @@ func (p *eventParser) vector(ev *freshet.Event) error {
 		}
 		f, err := strconv.ParseFloat(unsafe.String(unsafe.SliceData(v), len(v)), 32)
 		if err != nil || math.IsInf(f, 0) || math.IsNaN(f) {
-			p.refuse(freshet.CodeBadVector, "vector", "element %d must be a finite float32, is %s", len(ev.Vector), clip(v))
+			p.refuse(freshet.CodeBadVector, "vector", "element %d must be a finite float32, is %s", len(ev.Vector), Clip(v))
 		}
 		ev.Vector = append(ev.Vector, float32(f))
 		return nil
 	})
 }
 
-// clip shortens a value for a message.
-func clip(v []byte) string {
+// Clip shortens a value for a message.
+func Clip(v []byte) string {
 	const most = 64
 	if len(v) <= most {
 		return string(v)
@@ -236,7 +236,7 @@ type Member struct {
 func Members(b []byte, dst []Member) ([]Member, error) {
 	s := scanner{b: b}
 	if s.peek() != '{' {
-		return dst, &freshet.Error{Code: freshet.CodeInvalidField, Message: "must be a JSON object, is " + clip(b)}
+		return dst, &freshet.Error{Code: freshet.CodeInvalidField, Message: "must be a JSON object, is " + Clip(b)}
 	}
 	err := s.object(0, func(name []byte, escaped bool) error {
 		start := s.nameAt

@@ -20,6 +20,7 @@ import (
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/codec"
+	"github.com/freshet-io/freshet/codec/cdc"
 	"github.com/freshet-io/freshet/embed/chunk"
 	"github.com/freshet-io/freshet/process/mapping"
 	"github.com/freshet-io/freshet/source"
@@ -41,6 +42,7 @@ type Config struct {
 	// "default". Default false: such events are rejected.
 	AutoCreate  bool                  `yaml:"auto_create,omitempty"`
 	Collections map[string]Collection `yaml:"collections,omitempty"`
+	Codec       *cdc.Options          `yaml:"codec,omitempty"`    // of events that are changes of rows; default: events are objects
 	Mapping     *mapping.Config       `yaml:"mapping,omitempty"`  // default: the default mapping
 	Splitter    chunk.Options         `yaml:"splitter,omitempty"` // of texts into points
 	Dedupe      Dedupe                `yaml:"dedupe,omitempty"`
@@ -267,6 +269,11 @@ func (c Config) Validate() error {
 	}
 	if c.Splitter.MaxChunks > maxPoints {
 		return fmt.Errorf("splitter.max_chunks: %d is out of range; an entity has at most %d points", c.Splitter.MaxChunks, maxPoints)
+	}
+	if c.Codec != nil {
+		if err := c.Codec.Validate(); err != nil {
+			return err
+		}
 	}
 	if c.Mapping != nil {
 		if err := c.Mapping.Validate(); err != nil {

@@ -219,14 +219,14 @@ func TestExample(t *testing.T) {
 	d := config.Defaults()
 	d.Collections["images"] = config.Collection{Dim: 512, Metric: "cosine", Index: config.Index{Kind: "ivf_flat"}}
 	d.Index.Precision = "float32"
-	d.Mapping, d.Sources = c.Mapping, c.Sources
+	d.Codec, d.Mapping, d.Sources = c.Codec, c.Mapping, c.Sources
 	d.Splitter = chunk.Options{MaxBytes: chunk.DefaultMaxBytes, MaxChunks: chunk.DefaultMaxChunks}
 	d.Index.M, d.Index.Ef = 16, 64
 	d.Limits = config.Limits{EventBytes: 4 << 20, BacklogBytes: 4 << 30, FreeDiskBytes: 512 << 20}
 	if !reflect.DeepEqual(c, d) {
 		t.Errorf("without its comments it is\n%+v\nwant\n%+v", c, d)
 	}
-	if _, err := mapping.New(*c.Mapping); err != nil {
+	if _, err := mapping.New(*c.Mapping, nil); err != nil {
 		t.Error("its mapping is refused:", err)
 	}
 	if c.Mapping.MaxCost != mapping.DefaultMaxCost {

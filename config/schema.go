@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"github.com/freshet-io/freshet/codec/cdc"
 )
 
 // Schema returns the JSON Schema of a configuration, for editors: every key with its type and what it means. What a key may
@@ -80,6 +82,7 @@ var choices = map[string][]string{
 	"collections.*.index.kind":      indexKinds,
 	"collections.*.index.precision": precisions,
 	"index.kind":                    indexKinds,
+	"codec.format":                  cdc.Formats,
 	"index.precision":               precisions,
 }
 
@@ -95,6 +98,14 @@ var descriptions = map[string]string{
 	"collections.*.dim":    "Components of the vectors that events bring, 2 to 4096.",
 	"collections.*.metric": "How vectors are compared: cosine (default), ip (inner product) or l2 (Euclidean).",
 	"collections.*.index":  "What differs from the settings of all indexes.",
+
+	"codec":        "The change data capture whose events come in. Without it events are objects.",
+	"codec.format": "debezium, canal or aliyun.",
+	"codec.key":    "Columns of the key, in its order; default: as the envelope, or the key of its record, says.",
+	"codec.key[]":  "A column.",
+	"codec.table":  "The one whose rows are read, as NAME, SCHEMA.NAME or DATABASE.SCHEMA.NAME; without it rows of all, whose ids then begin with their table.",
+	"codec.flat":   "true: rows as Debezium's ExtractNewRecordState makes them.",
+	"codec.order":  "true: the place in the source's log is the order of the events, where it is one.",
 
 	"mapping":                      "How an event of any JSON becomes changes of entities, in CEL. Without it events are those of the reference.",
 	"mapping.changes":              "The changes that an event makes, 1 at least.",

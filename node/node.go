@@ -19,6 +19,7 @@ import (
 
 	"github.com/freshet-io/freshet"
 	broker "github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/codec/cdc"
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/disk"
@@ -199,10 +200,20 @@ func (n *Node) now() time.Time {
 }
 
 func newMapper(cfg config.Config) (process.Mapper, error) {
-	if cfg.Mapping == nil {
-		return process.Default{}, nil
+	var rows *cdc.Decoder
+	if cfg.Codec != nil {
+		var err error
+		if rows, err = cdc.New(*cfg.Codec); err != nil {
+			return nil, err
+		}
 	}
-	return mapping.New(*cfg.Mapping)
+	switch {
+	case cfg.Mapping != nil:
+		return mapping.New(*cfg.Mapping, rows)
+	case rows != nil:
+		return process.Rows{Decoder: rows}, nil
+	}
+	return process.Default{}, nil
 }
 
 // indexOptions checks the settings of indexes, which each shard would only do when it is made. It
@@ -238,7 +249,7 @@ func (n *Node) openStages() (err error) {
 	}
 	n.goal = n.log.RawEnd()
 	n.tracker = freshness.NewTracker(n.log.ID(), freshet.TopicRaw, n.log.Partitions(), n.processor.Next()-1, n.log.RawEnd)
-	n.intake = source.NewIntake(source.Options{Log: n.log, Catalog: n.catalog, Mapped: cfg.Mapping != nil,
+	n.intake = source.NewIntake(source.Options{Log: n.log, Catalog: n.catalog, Mapped: cfg.Mapping != nil || cfg.Codec != nil, Nulls: cfg.Codec != nil,
 		AutoCreate: cfg.AutoCreate, Limits: source.Limits(cfg.Limits), Decided: n.tracker.Decided})
 	n.planner = &query.Planner{Store: n.store, Catalog: n.catalog, Embedders: n.sequencer.Embedders,
 		Tracker: n.tracker, DeadLetters: n.deadLettersOf}

@@ -90,20 +90,26 @@ func (d *Draft) payload(raw []byte) error {
 
 // joinStrings is the text of a payload that has no text field.
 func joinStrings(members []codec.Member) string {
-	type field struct{ name, value string }
-	var fields []field
+	var texts []namedText
 	for _, m := range members {
 		if s, ok := codec.StringValue(m.Value); ok && s != "" {
-			fields = append(fields, field{m.Name, s})
+			texts = append(texts, namedText{m.Name, s})
 		}
 	}
-	slices.SortStableFunc(fields, func(a, b field) int { return strings.Compare(a.name, b.name) })
+	return joinTexts(texts)
+}
+
+type namedText struct{ name, value string }
+
+// joinTexts joins texts in byte order of their names, one a line.
+func joinTexts(texts []namedText) string {
+	slices.SortStableFunc(texts, func(a, b namedText) int { return strings.Compare(a.name, b.name) })
 	var sb strings.Builder
-	for i, f := range fields {
+	for i, t := range texts {
 		if i > 0 {
 			sb.WriteByte('\n')
 		}
-		sb.WriteString(f.value)
+		sb.WriteString(t.value)
 	}
 	return sb.String()
 }

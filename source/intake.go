@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -63,6 +64,8 @@ type Options struct {
 	// Mapped says that events are any JSON objects, which a configured mapping reads; else
 	// they are events of the default mapping.
 	Mapped bool
+	// Nulls says that null is an event too: the tombstones of change data capture.
+	Nulls bool
 	// AutoCreate makes unknown collections as copies of the default one.
 	AutoCreate bool
 	Limits     Limits
@@ -161,7 +164,7 @@ func (b *Batch) Add(raw []byte, headers ...journal.Header) error {
 	if err := b.checkSize(raw); err != nil {
 		return err
 	}
-	if err := codec.CheckObject(raw); err != nil {
+	if err := codec.CheckObject(raw); err != nil && !(b.in.opts.Nulls && string(bytes.TrimSpace(raw)) == "null") {
 		return err
 	}
 	b.add(int32(xxh3.Hash(raw)%uint64(b.in.opts.Log.Partitions())), raw, headers)

@@ -25,7 +25,7 @@ const typicalEvent = `{"event_id":"e-3f2a90","type":"product","id":9007199254740
 	`"price":149.99,"category":"accessories","style":"backpack","current_stock":15,"image":"2e852905.jpg","ts":1700000000000}`
 
 func benchmark(b *testing.B, cfg mapping.Config, event string) {
-	m, err := mapping.New(cfg)
+	m, err := mapping.New(cfg, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

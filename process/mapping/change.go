@@ -129,6 +129,9 @@ func (c *change) elements(r *run) (traits.Lister, error) {
 // draft evaluates what is said per draft. On an error the draft holds what was known before.
 func (c *change) draft(r *run) (process.Draft, error) {
 	d := process.Draft{Op: freshet.OpUpsert, Key: freshet.Key{Collection: freshet.DefaultCollection, Namespace: freshet.DefaultNamespace}}
+	if r.row != nil {
+		d.Op, d.EventID, d.Timestamp, d.Order = process.RowOp(r.row), r.row.EventID, r.row.Timestamp, r.row.Order
+	}
 	if err := c.identify(r, &d); err != nil || d.Op == freshet.OpDelete {
 		return d, err
 	}

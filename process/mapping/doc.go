@@ -30,6 +30,12 @@
 // that may come as 10 and as 9.99. Of members with the same name the last one counts. Maps
 // are walked in byte order of their names, so an expression gives the same at every replay.
 //
+// Where the configuration has a codec, event is the row after a change, or of a deletion the row before as far as it is known, and
+// cdc says the rest: op (c, r, u, d), key and entity (see cdc.Row.Entity), database, schema and table, timestamp, event_id, order,
+// source (what the envelope says of it) and before (the row before an update); what is not known is absent, so write cdc.?table. A
+// deletion deletes, and event_id, timestamp and order are the row's, unless an expression says otherwise. The changes of all
+// rows of an event count, of one entity those of the last row that makes any.
+//
 // Functions: the standard library and the strings, math and lists extensions and optional
 // values of cel-go, at the versions pinned in env.go. There are no clocks, random numbers or
 // look-ups.

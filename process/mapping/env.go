@@ -18,11 +18,11 @@ const regexProgramSize = 1000
 
 // environments are the declarations that expressions are checked against.
 type environments struct {
-	event *cel.Env // event, source and accepted_at
+	event *cel.Env // event, source and accepted_at; and cdc where events are rows
 	item  *cel.Env // and item and index
 }
 
-func newEnvironments() (environments, error) {
+func newEnvironments(rows bool) (environments, error) {
 	event, err := cel.NewEnv(
 		cel.Variable("event", cel.DynType),
 		cel.Variable("source", cel.StringType),
@@ -38,6 +38,9 @@ func newEnvironments() (environments, error) {
 		cel.ParserExpressionSizeLimit(MaxExpressionBytes),
 		cel.RegexProgramSizeLimit(regexProgramSize),
 	)
+	if err == nil && rows {
+		event, err = event.Extend(cel.Variable("cdc", cel.DynType))
+	}
 	if err != nil {
 		return environments{}, err
 	}

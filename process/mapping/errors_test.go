@@ -45,7 +45,7 @@ func TestConfigErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := mapping.New(tt.cfg)
+			_, err := mapping.New(tt.cfg, nil)
 			c, e := code(t, err)
 			if c != freshet.CodeInvalidField || e.Field != tt.field {
 				t.Errorf("got %q of %q, want %q of %q: %v", c, e.Field, freshet.CodeInvalidField, tt.field, err)
@@ -60,7 +60,7 @@ func TestConfigErrors(t *testing.T) {
 }
 
 func TestAllConfigErrorsAtOnce(t *testing.T) {
-	_, err := mapping.New(mapping.Config{Changes: []mapping.Change{{Entity: `a`, Text: `b`}, {Entity: `"x"`, Order: `c`}}})
+	_, err := mapping.New(mapping.Config{Changes: []mapping.Change{{Entity: `a`, Text: `b`}, {Entity: `"x"`, Order: `c`}}}, nil)
 	for _, field := range []string{"mapping.changes[0].entity", "mapping.changes[0].text", "mapping.changes[1].order"} {
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%s is not in %v", field, err)
@@ -185,7 +185,7 @@ func TestLimits(t *testing.T) {
 	}
 
 	cubic := `string(event.n.map(a, event.n.map(b, event.n.filter(c, a + b > c).size()).size()).size())`
-	m, err := mapping.New(mapping.Config{MaxCost: 200_000, Changes: []mapping.Change{{Entity: `"e"`, Text: cubic}}})
+	m, err := mapping.New(mapping.Config{MaxCost: 200_000, Changes: []mapping.Change{{Entity: `"e"`, Text: cubic}}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestCostIsLimitedOverAllDrafts(t *testing.T) {
 	event := `{"n":[` + strings.TrimSuffix(strings.Repeat("1,", 300), ",") + `]}`
 	sum := `string(event.n.map(a, a + index).size())`
 	for max, want := range map[uint64]freshet.Code{100_000: freshet.CodeMappingFailed, 10_000_000: ""} {
-		m, err := mapping.New(mapping.Config{MaxCost: max, Changes: []mapping.Change{{ForEach: `event.n`, Entity: `index`, Text: sum}}})
+		m, err := mapping.New(mapping.Config{MaxCost: max, Changes: []mapping.Change{{ForEach: `event.n`, Entity: `index`, Text: sum}}}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

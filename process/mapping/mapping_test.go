@@ -18,7 +18,7 @@ import (
 
 func newMapper(t testing.TB, changes ...mapping.Change) *mapping.Mapper {
 	t.Helper()
-	m, err := mapping.New(mapping.Config{Changes: changes})
+	m, err := mapping.New(mapping.Config{Changes: changes}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +221,7 @@ func TestDescribe(t *testing.T) {
 	}
 	describe := func(c mapping.Config) string {
 		t.Helper()
-		m, err := mapping.New(c)
+		m, err := mapping.New(c, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -284,7 +284,7 @@ max_cost: 4000000
 	if err := yaml.NewDecoder(strings.NewReader(source), yaml.Strict()).Decode(&cfg); err != nil {
 		t.Fatal(err)
 	}
-	m, err := mapping.New(cfg)
+	m, err := mapping.New(cfg, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +320,7 @@ func TestLongEventsInBoundedTime(t *testing.T) {
 		`event.a.replace("", event.b)`, `string(size(event.tags.distinct()))`,
 		`string(size(event.tags.filter(x, event.tags.exists(y, y > x))))`,
 	} {
-		m, err := mapping.New(mapping.Config{MaxCost: 300_000, Changes: []mapping.Change{{Entity: `"e"`, Text: text}}})
+		m, err := mapping.New(mapping.Config{MaxCost: 300_000, Changes: []mapping.Change{{Entity: `"e"`, Text: text}}}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,19 +10,22 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 
 	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/codec/cdc"
 	"github.com/freshet-io/freshet/process"
 )
 
 // run is the work on one record.
 type run struct {
 	vars   variables
-	left   uint64 // what expressions may still cost
+	row    *cdc.Row // nil where the event is an object as it is
+	left   uint64   // what expressions may still cost
 	drafts []process.Draft
 }
 
 // variables is the cel.Activation of a run.
 type variables struct {
 	event      ref.Val
+	facts      ref.Val // of a row, under the name cdc; else nil
 	source     types.String
 	acceptedAt int64
 	item       ref.Val // nil outside for_each
@@ -36,6 +39,8 @@ func (v *variables) ResolveName(name string) (any, bool) {
 	switch name {
 	case "event":
 		return v.event, true
+	case "cdc":
+		return v.facts, v.facts != nil
 	case "source":
 		return v.source, true
 	case "accepted_at":
