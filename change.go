@@ -20,6 +20,10 @@ type Change struct {
 	Points   []Point
 	Text     string // byte for byte as it came
 	Metadata []byte // a JSON object, or nil
+	// OwnText says that the text was given as such although it is what the strings of Metadata
+	// joined give, which is where a text comes from that was not given: a patch must know.
+	OwnText bool
+	Base    *Base // of a state that a patch made
 
 	Events        uint64 // events that changed the entity so far, this one included, deletions too
 	Source        string
@@ -32,6 +36,16 @@ type Change struct {
 	Digest  [16]byte // digest of the whole state (op, text, metadata, points); the audit compares it
 }
 
+// Base is what the first patch since the last upsert of an entity was applied to. A state that
+// patches made carries it, so that an audit, which keeps no payloads, can apply them again.
+type Base struct {
+	Version  Version
+	Text     string
+	Metadata []byte
+	OwnText  bool
+	Ready    bool // its vector came ready from the producer
+}
+
 // Deleted reports whether the change is a tombstone.
 func (c *Change) Deleted() bool { return c.Op == OpDelete }
 
@@ -39,7 +53,7 @@ func (c *Change) Deleted() bool { return c.Op == OpDelete }
 type DeadLetter struct {
 	Position Position
 	Ordinal  int    // which change of the event, when a mapping yields several
-	Stage    string // "decode", "map", "validate", "sequence", "embed", "apply"
+	Stage    string // "decode", "map", "validate", "sequence", "patch", "embed", "apply"
 	Class    Code
 	Message  string
 	Attempts int

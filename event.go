@@ -3,8 +3,7 @@ package freshet
 // Op says what an event or a change does to its entity.
 type Op uint8
 
-// The operations. OpPatch is part of the formats; processing refuses it until patches are
-// supported.
+// The operations. A patch alters the stored payload; what it makes of its entity is an OpUpsert.
 const (
 	OpUpsert Op = 1
 	OpDelete Op = 2
@@ -34,5 +33,5 @@ type Event struct {
 	Op        Op
 	Order     int64     // source order, >= 1; 0 when absent
 	Vector    []float32 // a ready vector; nil when the text is to be embedded
-	Payload   []byte    // a JSON value; nil when absent
+	Payload   []byte    // a JSON value; nil when absent. Of a patch: a merge patch (RFC 7396)
 }

@@ -49,7 +49,7 @@ func TestParseEventRefuses(t *testing.T) {
 		{`{"entity_id":"a","entity_id":"b"}`, "invalid_field", "entity_id"},
 		{`{"entity_id":"a","timestamp":1.5}`, "invalid_field", "timestamp"},
 		{`{"entity_id":"a","order":0}`, "invalid_field", "order"},
-		{`{"entity_id":"a","op":"patch"}`, "unsupported_op", "op"},
+		{`{"entity_id":"a","order":1,"op":"patch"}`, "order_mismatch", "order"},
 		{`{"entity_id":"a","op":"erase"}`, "invalid_field", "op"},
 		{`{"entity_id":"a","vector":"x"}`, "invalid_field", "vector"},
 		{`{"entity_id":"a","vector":[1,"x"]}`, "bad_vector", "vector"},

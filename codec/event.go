@@ -48,7 +48,7 @@ func ParseEvent(raw []byte, depth Depth) (freshet.Event, error) {
 	if ev.Key.Entity == "" {
 		return ev, &freshet.Error{Code: freshet.CodeMissingField, Field: "entity_id", Message: "is missing; every event names its entity"}
 	}
-	return ev, nil
+	return ev, checkPatch(&ev)
 }
 
 // eventParser goes on after a wrong field, so that malformed JSON is reported as such
@@ -177,9 +177,9 @@ func (p *eventParser) op(ev *freshet.Event) error {
 	case `"delete"`:
 		ev.Op = freshet.OpDelete
 	case `"patch"`:
-		p.refuse(freshet.CodeUnsupportedOp, "op", `"patch" is not supported yet; send the whole payload as "upsert"`)
+		ev.Op = freshet.OpPatch
 	default:
-		p.refuse(freshet.CodeInvalidField, "op", `must be "upsert" or "delete", is %s`, Clip(v))
+		p.refuse(freshet.CodeInvalidField, "op", `must be "upsert", "patch" or "delete", is %s`, Clip(v))
 	}
 	return nil
 }

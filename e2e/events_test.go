@@ -30,7 +30,7 @@ func TestEventRefused(t *testing.T) {
 		{"unknown field", `{"entity_id":"a","payload":{"text":"x"},"txt":1}`, "unknown_field"},
 		{"unknown collection", `{"entity_id":"a","payload":{"text":"x"},"collection":"nowhere"}`, "unknown_collection"},
 		{"unknown op", `{"entity_id":"a","payload":{"text":"x"},"op":"insert"}`, "invalid_field"},
-		{"patch", `{"entity_id":"a","payload":{"text":"x"},"op":"patch"}`, "unsupported_op"},
+		{"patch with an order", `{"entity_id":"a","payload":{"text":"x"},"op":"patch","order":1}`, "order_mismatch"},
 		{"negative timestamp", `{"entity_id":"a","payload":{"text":"x"},"timestamp":-1}`, "invalid_field"},
 		{"timestamp with a fraction", `{"entity_id":"a","payload":{"text":"x"},"timestamp":1.5}`, "invalid_field"},
 		{"order 0", `{"entity_id":"a","payload":{"text":"x"},"order":0}`, "invalid_field"},

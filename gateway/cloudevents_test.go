@@ -80,7 +80,7 @@ func TestCloudEvents(t *testing.T) {
 				{"a batch as an event", asCloud, "[" + cloud("5", "a", "") + "]", "invalid_json", "", asCloudBatch},
 				{"another format", "application/cloudevents+avro", "x", "invalid_field", "Content-Type", asCloud},
 				{"no subject", asCloud, strings.Replace(cloud("5", "", ""), `,"subject":""`, "", 1), "missing_field", "", "subject"},
-				{"a patch", asCloud, cloud("5", "a", `,"op":"patch"`), "unsupported_op", "", "patch"},
+				{"a patch with an order", asCloud, cloud("5", "a", `,"op":"patch","order":1`), "order_mismatch", "", "patch"},
 				{"an unknown collection", asCloud, cloud("5", "a", `,"collection":"none"`), "unknown_collection", "", "none"},
 			} {
 				a.do("POST", "/v1/events", c.kind, c.body).mustFail(t, c.name, 400, c.code, c.field, c.detail)

@@ -49,7 +49,7 @@ func TestBodies(t *testing.T) {
 		{"records with tabs, in part", "text/tab-separated-values", "entity_id\ttext\na\tred\nb\n\tx\n" + strings.Repeat("x", 4<<20) + "\ty\nc\tblue", 2, "1 invalid_field, 2 missing_field, 3 too_large"},
 		{"invalid UTF-8 in one", asLines, one + "\n{\"entity_id\":\"a\",\"payload\":{\"text\":\"\xff\"}}", 1, "1 invalid_utf8"},
 		{"an unknown collection", asJSON, `[` + one + `,{"entity_id":"a","collection":"x","payload":{"text":"a"}}]`, 1, "1 unknown_collection"},
-		{"a patch", asJSON, `[` + one + `,{"entity_id":"a","op":"patch"}]`, 1, "1 unsupported_op"},
+		{"a patch", asJSON, `[` + one + `,{"entity_id":"a","op":"patch"},{"entity_id":"a","op":"patch","order":1}]`, 2, "2 order_mismatch"},
 	} {
 		in := must[ingested](t, a.do("POST", "/v1/events", c.kind, c.body))
 		var rejected []string

@@ -18,7 +18,7 @@ import (
 const maxDifferences = 100
 
 // folded is what the audit keeps of an entity: enough to sequence its next event, and to
-// compare it. It holds no text and no vectors.
+// compare it. It holds no vectors, and text and metadata only of a state that patches made.
 type folded struct {
 	version  freshet.Version
 	revision uint32
@@ -27,12 +27,16 @@ type folded struct {
 	content  [16]byte
 	points   [16]byte
 	digest   [16]byte
-	accepted int64 // ms
+	accepted int64         // ms
+	patched  *freshet.Base // nil unless patches made the state
+	base     [16]byte      // digest of what the first of those patches was applied to
+	blank    bool          // patches made the state, and nobody knows what of
 }
 
 // foldState is the State of an audit: everything that the log gives, in memory.
 type foldState struct {
 	entities map[freshet.Key]folded
+	view     *embedded.View
 	seen     map[EventID]remembered
 	next     uint64
 	lastAt   int64
@@ -51,15 +55,46 @@ func (f *foldState) Latest(key freshet.Key) (*Entity, error) {
 	if !ok {
 		return nil, nil
 	}
-	c := e.change()
-	c.Key = key
-	return &Entity{PointsDigest: e.points, Change: *c}, nil
+	out := &Entity{PointsDigest: e.points, Change: *e.change()}
+	out.Change.Key = key
+	base := e.patched
+	out.Ready = func() (bool, error) { return base != nil && base.Ready, nil }
+	out.Recall = func(c *freshet.Change) (known bool, err error) {
+		if base == nil && !e.blank {
+			if base, err = f.base(key, &e); err != nil {
+				return false, err
+			}
+		}
+		if base != nil {
+			c.Text, c.Metadata, c.OwnText = base.Text, base.Metadata, base.OwnText
+		}
+		return base != nil, nil
+	}
+	return out, nil
 }
 
 // change is what is known of the entity's state.
 func (e *folded) change() *freshet.Change {
 	return &freshet.Change{Version: e.version, Revision: e.revision, Op: e.op, Events: e.events,
 		Content: e.content, Digest: e.digest, AcceptedAt: e.accepted}
+}
+
+// base returns what the patches of an entity were applied to, if that is e: vector.sync has it with
+// what the patches gave, and its digest proves it. It is nil when later events have replaced that.
+func (f *foldState) base(key freshet.Key, e *folded) (*freshet.Base, error) {
+	r, ok, err := f.view.Latest(freshet.TopicSync, wire.AppendKey(nil, key))
+	if err != nil || !ok {
+		return nil, err
+	}
+	c, err := wire.DecodeChange(key, r.Value, wire.Head)
+	if err != nil || c.Base == nil || c.Base.Version != e.version {
+		return nil, nil // damage is found when the outcome is compared
+	}
+	was := freshet.Change{Op: e.op, Text: c.Base.Text, Metadata: c.Base.Metadata, OwnText: c.Base.OwnText}
+	if wire.StateDigest(&was, e.points) != e.digest {
+		return nil, nil
+	}
+	return c.Base, nil
 }
 
 // Seen implements State.
@@ -80,7 +115,16 @@ func (f *foldState) Facts() Facts { return f.facts }
 func (f *foldState) take(d *Decided) {
 	for i := range d.Changes {
 		c := &d.Changes[i].Change
-		f.entities[c.Key] = folded{c.Version, c.Revision, c.Op, c.Events, c.Content, d.Changes[i].PointsDigest, c.Digest, c.AcceptedAt}
+		e := folded{version: c.Version, revision: c.Revision, op: c.Op, events: c.Events, content: c.Content,
+			points: d.Changes[i].PointsDigest, digest: c.Digest, accepted: c.AcceptedAt, blank: d.Changes[i].blank}
+		if c.Base != nil {
+			old := f.entities[c.Key]
+			if e.base = wire.BaseDigest(c.Base); old.patched != nil && c.Base.Version == old.version {
+				e.base = old.base // that was no base, but a state that patches had made
+			}
+			e.patched = &freshet.Base{Version: c.Version, Text: c.Text, Metadata: bytes.Clone(c.Metadata), OwnText: c.OwnText, Ready: d.Changes[i].ready}
+		}
+		f.entities[c.Key] = e
 	}
 	for _, s := range d.Seen {
 		f.seen[s.id] = remembered{f.next, s.at}
@@ -104,10 +148,12 @@ func (settled) SettleOrder(name string, _ control.Order) error {
 // Audit folds events.raw anew, from its first record to the position that vector.sync has
 // reached, and compares the outcome with vector.sync as it was at exactly that position.
 // Traffic goes on meanwhile, and nothing is altered. It needs memory for every entity and
-// remembered event id.
+// remembered event id, and for text and metadata of the entities whose latest state patches made.
+// What their patches were applied to is taken from vector.sync, and proven by its digest.
 //
 // What an embedder refused is taken from the dead letters: which drafts of a batch were
-// embedded at all depends on how the log was cut into batches then.
+// embedded at all depends on how the log was cut into batches then. So are refused patches of
+// states that were replaced later, which nobody knows any more.
 func Audit(ctx context.Context, log *embedded.Log, o SequencerOptions, report *freshet.AuditReport) error {
 	view := log.View()
 	defer view.Close()
@@ -115,7 +161,7 @@ func Audit(ctx context.Context, log *embedded.Log, o SequencerOptions, report *f
 	if err != nil {
 		return err
 	}
-	state := &foldState{entities: map[freshet.Key]folded{}, seen: map[EventID]remembered{}}
+	state := &foldState{entities: map[freshet.Key]folded{}, view: view, seen: map[EventID]remembered{}}
 	o.State, o.Collections, o.AutoCreate = state, settled{o.Collections}, false
 	seq := NewSequencer(o)
 	if seq.recorded, err = refusals(view); err != nil {
@@ -128,7 +174,7 @@ func Audit(ctx context.Context, log *embedded.Log, o SequencerOptions, report *f
 	return compare(view, state, report)
 }
 
-// refusals reads which drafts were refused by their embedder.
+// refusals reads which drafts were refused by their embedder, or by the state that they patch.
 func refusals(view *embedded.View) (func(offset int64, ordinal int) bool, error) {
 	type place struct {
 		offset  int64
@@ -137,7 +183,7 @@ func refusals(view *embedded.View) (func(offset int64, ordinal int) bool, error)
 	all := map[place]bool{}
 	err := view.Scan(freshet.TopicDead, func(r embedded.Record) error {
 		l, err := wire.DecodeDeadLetter(r.Value)
-		if err == nil && l.Stage == "embed" {
+		if err == nil && (l.Stage == "embed" || l.Stage == "patch") {
 			all[place{l.Position.Offset, l.Ordinal}] = true
 		}
 		return err
@@ -222,6 +268,8 @@ func judge(c *freshet.Change, want folded, ok bool) (kind, detail string) {
 		return "extra", fmt.Sprintf("version %+v stands in vector.sync, events.raw gives none", c.Version)
 	case wire.StateDigest(c, points) != c.Digest:
 		return "damaged", "the record's content does not have the digest that it carries"
+	case want.blank || (c.Base != nil) != (want.patched != nil) || c.Base != nil && wire.BaseDigest(c.Base) != want.base:
+		return "damaged", "it was patched, and what the patches were applied to is not what events.raw gives"
 	case c.Version != want.version:
 		return "stale", fmt.Sprintf("version %+v stands in vector.sync, events.raw gives %+v", c.Version, want.version)
 	case c.Revision != want.revision:

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -12,7 +13,8 @@ import (
 // "payload", "op"?, "order"?, "vector"?, "collection"?, "namespace"?}. The text is
 // payload.text if that is a string, else the non-empty top-level strings of payload in byte
 // order of their names, joined by a line feed; an event with a vector has no text but
-// payload.text. The metadata is the payload without text.
+// payload.text. The metadata is the payload without text. The payload of a patch is merged into
+// the one that the entity has, and text and metadata are taken from what that gives.
 type Default struct{}
 
 // Describe names the mapping; the number rises when its rules change.
@@ -33,8 +35,11 @@ func (Default) Map(r Record) ([]Draft, error) {
 		return []Draft{d}, nil
 	}
 	d.Vector = ev.Vector
+	if d.Op == freshet.OpPatch {
+		return []Draft{d}, d.patch(ev.Payload)
+	}
 	if ev.Payload != nil && string(ev.Payload) != "null" {
-		if err := d.payload(ev.Payload); err != nil {
+		if err := d.payload(ev.Payload, d.Vector != nil); err != nil {
 			return []Draft{d}, err
 		}
 	}
@@ -46,14 +51,32 @@ func (Default) Map(r Record) ([]Draft, error) {
 	return []Draft{d}, nil
 }
 
-// payload takes text and metadata from the payload.
-func (d *Draft) payload(raw []byte) error {
+// patch takes the merge patch of the payload.
+func (d *Draft) patch(raw []byte) error {
+	d.Whole = true
+	if raw == nil || string(raw) == "null" {
+		return nil
+	}
+	d.Metadata = raw
 	var room [16]codec.Member
-	members, err := codec.Members(raw, room[:0])
+	_, err := payloadMembers(raw, room[:0])
+	return err
+}
+
+func payloadMembers(raw []byte, room []codec.Member) ([]codec.Member, error) {
+	members, err := codec.Members(raw, room)
+	if e, ok := err.(*freshet.Error); ok {
+		e.Field = "payload"
+	}
+	return members, err
+}
+
+// payload takes text and metadata from the payload of an entity; vector says that it has a ready
+// one.
+func (d *Draft) payload(raw []byte, vector bool) error {
+	var room [16]codec.Member
+	members, err := payloadMembers(raw, room[:0])
 	if err != nil {
-		if e, ok := err.(*freshet.Error); ok {
-			e.Field = "payload"
-		}
 		return err
 	}
 	text, hasText := "", false
@@ -82,10 +105,27 @@ func (d *Draft) payload(raw []byte) error {
 	switch {
 	case hasText:
 		d.Text = text
-	case d.Vector == nil:
+		others := slices.DeleteFunc(members, func(m codec.Member) bool { return m.Name == "text" })
+		d.OwnText = text != "" && joins(others, text)
+	case !vector:
 		d.Text = joinStrings(members)
 	}
 	return nil
+}
+
+// joins reports whether joinStrings gives text. It says no at once where lengths differ.
+func joins(members []codec.Member, text string) bool {
+	size, found := 0, false
+	for _, m := range members {
+		switch {
+		case m.Value[0] != '"' || len(m.Value) == 2:
+		case bytes.IndexByte(m.Value, '\\') >= 0:
+			return joinStrings(members) == text // its length is not known from its bytes
+		default:
+			size, found = size+len(m.Value)-1, true
+		}
+	}
+	return found && size-1 == len(text) && joinStrings(members) == text
 }
 
 // joinStrings is the text of a payload that has no text field.

@@ -25,6 +25,12 @@ type Draft struct {
 	Embed     string    // what is embedded when Vector is nil; often the same as Text
 	Vector    []float32 // a ready vector, or nil
 	Metadata  []byte    // a JSON object, or nil
+	OwnText   bool      // see [freshet.Change]
+
+	// Of a patch Metadata is a merge patch (RFC 7396): of the payload where Whole is set, from which
+	// text and metadata are then taken anew by the rules of the default mapping; else of the
+	// metadata, and Text and Embed replace what is stored where SetsText and SetsEmbed are set.
+	Whole, SetsText, SetsEmbed bool
 }
 
 // Mapper turns a record into the drafts it stands for: none when the record is dropped. It

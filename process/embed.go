@@ -14,38 +14,51 @@ import (
 // made is what embedding has made of the drafts of a batch so far. It outlives a pass of
 // sequencing, so that no draft is embedded twice.
 type made struct {
-	points  map[spot][]freshet.Point
-	refused map[spot]error // drafts that can't be embedded; always a *freshet.Error, staged
+	points  map[named][]freshet.Point
+	refused map[named]error // contents that can't be embedded; always a *freshet.Error, staged
+	decided map[spot]error  // in an audit: drafts that became dead letters when they were decided
 }
 
 // begin is the state of embedding before the first pass.
 func (s *Sequencer) begin(batch []mapped) *made {
-	m := &made{points: map[spot][]freshet.Point{}, refused: map[spot]error{}}
+	m := &made{points: map[named][]freshet.Point{}, refused: map[named]error{}, decided: map[spot]error{}}
 	if s.recorded == nil {
 		return m
 	}
 	for i := range batch {
 		for k := range batch[i].drafts {
 			if s.recorded(batch[i].record.Position.Offset, k) {
-				m.refused[spot{i, k}] = staged("embed", &freshet.Error{Code: freshet.CodeEmbedFailed, Message: "was refused when it was decided"})
+				m.decided[spot{i, k}] = staged("embed", &freshet.Error{Code: freshet.CodeEmbedFailed, Message: "was refused when it was decided"})
 			}
 		}
 	}
 	return m
 }
 
-// embed makes the points of the final content of every touched entity. again says that some
-// of it was refused, so that the batch must be sequenced anew; then the other drafts of the
-// entities at fault have been embedded as well, and the next pass knows all it needs, however
+// embed makes the points of the final content of every touched entity, and of what patches were
+// applied to: what a patch meets must not depend on how the log is cut into batches. again says
+// that some of it was refused, so that the batch must be sequenced anew; then the other upserts of
+// the entities at fault have been embedded as well, and the next pass knows all it needs, however
 // many of them are refused.
 func (s *Sequencer) embed(ctx context.Context, p *plan, batch []mapped, m *made) (again bool, err error) {
-	var wanted []spot
-	for _, e := range p.order {
-		if _, ok := m.points[e.content]; !ok && e.touched && e.needsPoints(batch) {
-			wanted = append(wanted, e.content)
+	var wanted []content
+	want := func(e *pending, c content) {
+		if _, ok := m.points[c.name()]; !ok && e.needs(c.mappedDraft) {
+			m.points[c.name()] = nil // once
+			wanted = append(wanted, c)
 		}
 	}
-	faulty, err := s.embedDrafts(ctx, batch, wanted, m)
+	for _, e := range p.order {
+		if s.recorded == nil { // else it is known which were refused
+			for _, c := range e.bases {
+				want(e, c)
+			}
+		}
+		if e.content.mappedDraft != nil && !e.blank {
+			want(e, e.content)
+		}
+	}
+	faulty, err := s.embedDrafts(ctx, wanted, m)
 	if err != nil || len(faulty) == 0 {
 		return false, err
 	}
@@ -53,21 +66,13 @@ func (s *Sequencer) embed(ctx context.Context, p *plan, batch []mapped, m *made)
 	for i := range batch {
 		for k := range batch[i].drafts {
 			at, d := spot{i, k}, &batch[i].drafts[k]
-			if !faulty[d.Key] || d.err != nil && !errors.Is(d.err, errUnknown) || m.refused[at] != nil {
-				continue
-			}
-			if _, ok := m.points[at]; !ok && p.entities[d.Key].needs(d) {
-				wanted = append(wanted, at)
+			if faulty[d.Key] && (d.err == nil || errors.Is(d.err, errUnknown)) {
+				want(p.entities[d.Key], content{at, d})
 			}
 		}
 	}
-	_, err = s.embedDrafts(ctx, batch, wanted, m)
+	_, err = s.embedDrafts(ctx, wanted, m)
 	return true, err
-}
-
-// needsPoints reports whether the entity's final content must be embedded.
-func (e *pending) needsPoints(batch []mapped) bool {
-	return e.needs(&batch[e.content.record].drafts[e.content.draft])
 }
 
 // needs reports whether a draft of the entity must be embedded, should it be the final one.
@@ -82,17 +87,16 @@ func (e *pending) keeps(content [16]byte) bool {
 
 // embedDrafts embeds drafts, one call a model, and returns the entities of which one was
 // refused. The error is one of a whole call.
-func (s *Sequencer) embedDrafts(ctx context.Context, batch []mapped, wanted []spot, m *made) (faulty map[freshet.Key]bool, err error) {
+func (s *Sequencer) embedDrafts(ctx context.Context, wanted []content, m *made) (faulty map[freshet.Key]bool, err error) {
 	jobs := map[string]*embedJob{}
-	for _, at := range wanted {
-		d := &batch[at.record].drafts[at.draft]
+	for _, d := range wanted {
 		col, _ := s.collections.Get(d.Key.Collection)
 		job := jobs[col.Model]
 		if job == nil {
 			job = &embedJob{}
 			jobs[col.Model] = job
 		}
-		job.add(embedOwner{spot: at, col: col, aside: d.Embed != d.Text}, d.Embed, chunk.Split(d.Embed, s.splitter))
+		job.add(embedOwner{content: d, col: col, aside: d.Embed != d.Text}, d.Embed, chunk.Split(d.Embed, s.splitter))
 	}
 	faulty = map[freshet.Key]bool{}
 	for model, job := range jobs {
@@ -104,8 +108,8 @@ func (s *Sequencer) embedDrafts(ctx context.Context, batch []mapped, wanted []sp
 			return nil, fmt.Errorf("embed with %s: %w", model, err)
 		}
 		for _, o := range job.owners {
-			if m.refused[o.spot] != nil {
-				faulty[batch[o.record].drafts[o.draft].Key] = true
+			if m.refused[o.name()] != nil {
+				faulty[o.Key] = true
 			}
 		}
 	}
@@ -119,7 +123,7 @@ type embedJob struct {
 }
 
 type embedOwner struct {
-	spot
+	content
 	col        control.Collection
 	aside      bool // what is embedded is not the entity's text, so no point stands for a part of that
 	start, end int
@@ -154,15 +158,13 @@ func (j *embedJob) run(ctx context.Context, e freshet.Embedder, m *made, keep bo
 		if err == nil {
 			err = checkMade(out[i].Vector, o.col)
 		}
-		points := m.points[o.spot]
+		points := m.points[o.name()]
 		switch {
 		case err == nil:
-			m.points[o.spot] = append(points, freshet.Point{Model: model, Slot: strconv.Itoa(len(points)),
+			m.points[o.name()] = append(points, freshet.Point{Model: model, Slot: strconv.Itoa(len(points)),
 				Vector: out[i].Vector, Start: o.start, End: o.end})
-		case keep:
-			m.points[o.spot] = points
-		default:
-			m.refused[o.spot] = staged("embed", coded(freshet.CodeEmbedFailed, err))
+		case !keep:
+			m.refused[o.name()] = staged("embed", coded(freshet.CodeEmbedFailed, err))
 		}
 	}
 	return nil

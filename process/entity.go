@@ -16,6 +16,11 @@ type Entity struct {
 	PointsDigest [16]byte
 	Offset       int64 // of its record in vector.sync
 	Points       func() ([]freshet.Point, error)
+	// Ready reports whether its vector came ready from the producer.
+	Ready func() (bool, error)
+	// Recall is nil where Change has text and metadata. In an audit it adds them, if they are known:
+	// of what an entity was before its last upsert they need not be.
+	Recall func(*freshet.Change) (known bool, err error)
 }
 
 // State is what the sequencer knows from before the batch.

@@ -136,7 +136,7 @@ func (scripted) Map(r process.Record) ([]process.Draft, error) {
 // words may be #ID for an event id, ^N for an order, @NAME for a collection and %SECONDS for
 // the time at which the event is accepted. Raw JSON stands for itself.
 func event(short string) (raw string, at int64) {
-	if strings.HasPrefix(short, "{") || strings.HasPrefix(short, "[") {
+	if strings.HasPrefix(short, "{") || strings.HasPrefix(short, "default ") || strings.HasPrefix(short, "[") {
 		return short, 0
 	}
 	e := map[string]any{}
@@ -267,6 +267,11 @@ func (b *bench) append(events ...string) {
 		raw, at := event(short)
 		if at != 0 {
 			b.now = at
+		}
+		raw, marked := strings.CutPrefix(raw, "default ")
+		if marked {
+			batch.Add(0, nil, []byte(raw), journal.Header{Name: freshet.HeaderDefaultEvent, Value: []byte{1}})
+			continue
 		}
 		batch.Add(0, nil, []byte(raw))
 	}

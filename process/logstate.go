@@ -35,8 +35,12 @@ func (s *logState) Latest(key freshet.Key) (*Entity, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Entity{Change: head, Offset: r.Offset, Points: func() ([]freshet.Point, error) {
+	points := func() ([]freshet.Point, error) {
 		whole, err := wire.DecodeChange(key, r.Value, wire.Points)
 		return whole.Points, err
+	}
+	return &Entity{Change: head, Offset: r.Offset, Points: points, Ready: func() (bool, error) {
+		p, err := points()
+		return len(p) > 0 && p[0].Model == "", err
 	}}, nil
 }

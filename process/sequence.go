@@ -39,8 +39,40 @@ type pending struct {
 	replaces *Entity // its record before the batch; nil when it has none
 	stored   *Entity // the same as far as it counts: nil when it never had a state, or that is gone
 	head     freshet.Change
-	content  spot // the draft that gave the current content
-	touched  bool // a draft has changed it
+	content  content   // what the current content came with; none while it is the stored one
+	bases    []content // that patches were applied to, and that must be embeddable as well
+	touched  bool      // a draft has changed it
+	blank    bool      // in an audit: nobody knows what patches have made of it
+}
+
+// content is the content of an entity: of a draft, or of what a draft, a patch, makes of it.
+type content struct {
+	at           spot
+	*mappedDraft // nil: none
+}
+
+// name tells contents apart: what a patch gives depends on the drafts before it.
+func (c *content) name() named { return named{c.at, c.mappedDraft.content} }
+
+type named struct {
+	spot
+	content [16]byte
+}
+
+// recall completes the current state with text and metadata where it has none yet.
+func (e *pending) recall() (known bool, err error) {
+	if e.blank || e.touched || e.stored.Recall == nil {
+		return !e.blank, nil
+	}
+	return e.stored.Recall(&e.head)
+}
+
+// ready reports whether the current vector came ready from the producer.
+func (e *pending) ready() (bool, error) {
+	if e.content.mappedDraft != nil {
+		return e.content.Vector != nil, nil
+	}
+	return e.stored.Ready()
 }
 
 // plan is a sequenced batch: the new state of every touched entity, in order of first touch.
@@ -72,9 +104,9 @@ type Collections interface {
 	EpochOf(offset int64) uint32
 }
 
-// sequence decides every draft of a batch in order. Drafts in refused can't be embedded; those
-// that would have an effect become dead letters.
-func (s *Sequencer) sequence(batch []mapped, refused map[spot]error) (*plan, error) {
+// sequence decides every draft of a batch in order. Those that would have an effect with content
+// that can't be embedded become dead letters.
+func (s *Sequencer) sequence(batch []mapped, known *made) (*plan, error) {
 	p := &plan{entities: make(map[freshet.Key]*pending, len(batch)), inBatch: map[EventID]int{}, now: s.state.LastAt(), facts: s.state.Facts()}
 	for i := range batch {
 		m := &batch[i]
@@ -99,7 +131,7 @@ func (s *Sequencer) sequence(batch []mapped, refused map[spot]error) (*plan, err
 				err = staged("validate", s.admit(d, m.record.Position.Offset))
 			}
 			if err == nil {
-				err = s.draft(p, m, d, spot{i, k}, refused[spot{i, k}])
+				err = s.draft(p, m, d, spot{i, k}, known)
 			}
 			var refusal *freshet.Error
 			if errors.As(err, &refusal) {
@@ -112,10 +144,10 @@ func (s *Sequencer) sequence(batch []mapped, refused map[spot]error) (*plan, err
 	return p, nil
 }
 
-// draft applies one draft to the plan. refusal says why its content can't be embedded, if so.
+// draft applies one draft to the plan. known says which contents can't be embedded.
 // A *freshet.Error makes the draft a dead letter, any other error is one of the log and stops
 // the batch.
-func (s *Sequencer) draft(p *plan, m *mapped, d *mappedDraft, at spot, refusal error) error {
+func (s *Sequencer) draft(p *plan, m *mapped, d *mappedDraft, at spot, known *made) error {
 	now := max(p.now, m.record.AcceptedAt)
 	repeated, err := s.repeated(p, d, at, now)
 	if err != nil {
@@ -125,15 +157,15 @@ func (s *Sequencer) draft(p *plan, m *mapped, d *mappedDraft, at spot, refusal e
 		p.outcomes.Repeated++
 		return nil
 	}
-	if err := s.checkOrder(d); err != nil {
-		return err
-	}
 	e, err := s.entity(p, d.Key)
 	if err != nil {
 		return err
 	}
 	version := freshet.Version{Order: d.Order, Epoch: s.collections.EpochOf(m.record.Position.Offset), Offset: m.record.Position.Offset}
 	p.forget(e)
+	if err := s.checkOrder(d, e); err != nil {
+		return err
+	}
 	if err := p.checkAge(e, version); err != nil {
 		return err
 	}
@@ -142,18 +174,56 @@ func (s *Sequencer) draft(p *plan, m *mapped, d *mappedDraft, at spot, refusal e
 		return twice(d)
 	case c < 0:
 		p.outcomes.Superseded++
-	case refusal != nil:
-		return refusal
 	default:
-		p.count(e, d)
-		e.head = s.apply(e.head, m, d, version)
-		e.content, e.touched = at, true
+		if err := s.effect(p, e, m, content{at, d}, version, known); err != nil {
+			return err
+		}
 	}
 	if d.EventID != "" {
 		p.inBatch[d.id] = len(p.seen)
 		p.seen = append(p.seen, seenID{d.id, now, at.record})
 		p.now = now
 	}
+	return nil
+}
+
+// effect makes the draft in c the newest of its entity.
+func (s *Sequencer) effect(p *plan, e *pending, m *mapped, c content, v freshet.Version, known *made) error {
+	if err := known.decided[c.at]; err != nil {
+		return err
+	}
+	d, keeps, bases := c.mappedDraft, false, []content(nil)
+	if d.Op == freshet.OpPatch {
+		var err error
+		if c.mappedDraft, keeps, err = s.patch(e, d); err != nil {
+			return err
+		}
+		if c.mappedDraft == nil {
+			e.head, e.blank, e.touched = s.apply(e.head, m, d, v), true, true
+			e.head.Op = freshet.OpUpsert
+			return nil
+		}
+		if bases = e.bases; e.content.mappedDraft != nil {
+			bases = append(bases, e.content)
+		}
+	}
+	if err := known.refused[c.name()]; err != nil {
+		return err
+	}
+	p.count(e, c.mappedDraft)
+	old := e.head
+	e.head = s.apply(old, m, c.mappedDraft, v)
+	if d.Op == freshet.OpPatch {
+		ready, err := e.ready()
+		if err != nil {
+			return err
+		}
+		follow(&e.head, &old, ready)
+	}
+	if !keeps {
+		e.content = c
+	}
+	e.bases, e.touched, e.blank = bases, true, false
 	return nil
 }
 
@@ -183,7 +253,7 @@ func twice(d *mappedDraft) error {
 
 // checkOrder holds a collection to its first event: all of its events carry an order of
 // their source, or none does.
-func (s *Sequencer) checkOrder(d *mappedDraft) error {
+func (s *Sequencer) checkOrder(d *mappedDraft, e *pending) error {
 	col, ok := s.collections.Get(d.Key.Collection)
 	if !ok {
 		return fmt.Errorf("collection %q is gone", d.Key.Collection)
@@ -192,19 +262,22 @@ func (s *Sequencer) checkOrder(d *mappedDraft) error {
 	if d.Order > 0 {
 		order = control.OrderSource
 	}
+	if d.Op == freshet.OpPatch { // it settles nothing
+		return checkPatchOrder(d, e, col)
+	}
 	if col.Order == order {
 		return nil
 	}
 	if col.Order == control.OrderUndecided {
 		return s.collections.SettleOrder(col.Name, order)
 	}
-	e := &freshet.Error{Code: freshet.CodeOrderMismatch, Field: "order"}
+	problem := &freshet.Error{Code: freshet.CodeOrderMismatch, Field: "order"}
 	if order == control.OrderNone {
-		e.Message = fmt.Sprintf("is missing; collection %q is ordered by its source since its first event, every event needs an order", col.Name)
+		problem.Message = fmt.Sprintf("is missing; collection %q is ordered by its source since its first event, every event needs an order", col.Name)
 	} else {
-		e.Message = fmt.Sprintf("is %d; collection %q uses the order of the log since its first event, send no order", d.Order, col.Name)
+		problem.Message = fmt.Sprintf("is %d; collection %q uses the order of the log since its first event, send no order", d.Order, col.Name)
 	}
-	return staged("sequence", e)
+	return staged("sequence", problem)
 }
 
 // entity returns the pending state of an entity, from the stored one at first touch.
@@ -235,7 +308,7 @@ func (s *Sequencer) apply(old freshet.Change, m *mapped, d *mappedDraft, v fresh
 		c.SourceEventID = fmt.Sprintf("%s/%d@%d", at.Topic, at.Partition, at.Offset)
 	}
 	if d.Op == freshet.OpUpsert {
-		c.Text, c.Metadata, c.Content = d.Text, d.Metadata, d.content
+		c.Text, c.Metadata, c.OwnText, c.Content = d.Text, d.Metadata, d.OwnText, d.content
 	}
 	return c
 }

@@ -38,8 +38,9 @@ type Sequencer struct {
 	window      Window
 	autoCreate  bool
 	state       State
-	// recorded says, in an audit, which drafts were refused by their embedder when they were
-	// decided: no embedder is asked again whether it refuses. nil when deciding for the first time.
+	// recorded says, in an audit, which drafts were refused by their embedder, or by the state that
+	// they patch, when they were decided: no embedder is asked again whether it refuses. nil when
+	// deciding for the first time.
 	recorded func(offset int64, ordinal int) bool
 }
 
@@ -63,6 +64,8 @@ type Decision struct {
 	Change       freshet.Change
 	PointsDigest [16]byte
 	Replaces     *Entity // the stored state, nil when there was none
+	ready        bool    // of a state that patches made: its vector came ready from the producer
+	blank        bool    // in an audit: what patches have made of it is not known
 }
 
 // mapAll maps records on all cores.
@@ -144,7 +147,7 @@ func (s *Sequencer) Decide(ctx context.Context, records []Record, t *Timing) (*D
 	t.lap(&t.Map)
 	m := s.begin(batch)
 	for {
-		p, err := s.sequence(batch, m.refused)
+		p, err := s.sequence(batch, m)
 		t.lap(&t.Sequence)
 		if err != nil {
 			return nil, err
@@ -157,7 +160,7 @@ func (s *Sequencer) Decide(ctx context.Context, records []Record, t *Timing) (*D
 			t.lap(&t.Embed)
 			continue // without the drafts that can't be embedded
 		}
-		decisions, err := decisions(p, batch, m)
+		decisions, err := decisions(p, m)
 		t.lap(&t.Embed)
 		if err != nil {
 			return nil, err
@@ -167,24 +170,29 @@ func (s *Sequencer) Decide(ctx context.Context, records []Record, t *Timing) (*D
 }
 
 // decisions gives every touched entity its points and digests.
-func decisions(p *plan, batch []mapped, m *made) ([]Decision, error) {
+func decisions(p *plan, m *made) ([]Decision, error) {
 	out := make([]Decision, 0, len(p.order))
 	for _, e := range p.order {
 		if !e.touched {
 			continue
 		}
-		d := Decision{Change: e.head, Replaces: e.replaces}
-		draft := &batch[e.content.record].drafts[e.content.draft]
+		d := Decision{Change: e.head, Replaces: e.replaces, blank: e.blank}
 		switch {
-		case e.head.Op == freshet.OpDelete:
+		case e.head.Op == freshet.OpDelete || e.blank:
 		case e.keeps(e.head.Content):
 			if err := reuse(&d, e.stored); err != nil {
 				return nil, err
 			}
-		case draft.Vector != nil:
-			d.Change.Points = []freshet.Point{{Slot: "0", Vector: draft.Vector}}
+		case e.content.Vector != nil:
+			d.Change.Points = []freshet.Point{{Slot: "0", Vector: e.content.Vector}}
 		default:
-			d.Change.Points = m.points[e.content]
+			d.Change.Points = m.points[e.content.name()]
+		}
+		if e.head.Base != nil {
+			var err error
+			if d.ready, err = e.ready(); err != nil {
+				return nil, err
+			}
 		}
 		if len(d.Change.Points) > 0 {
 			d.PointsDigest = wire.PointsDigest(d.Change.Points)

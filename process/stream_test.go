@@ -39,7 +39,14 @@ func randomEvent(r *rand.Rand) string {
 			order = fmt.Sprintf(` ^%d`, 1+r.IntN(30))
 		}
 	}
-	switch k := r.IntN(20); {
+	switch k := r.IntN(24); {
+	case k >= 20:
+		field := "collection"
+		if where == "" {
+			field = "namespace"
+		}
+		return fmt.Sprintf(`{"entity_id":%q,"op":"patch",%q:%q,"payload":{%s}}`, entity, field, map[string]string{"collection": "other", "namespace": "default"}[field],
+			[]string{`"n":2`, `"n":null`, `"text":"text 3"`, `"text":null`, `"title":"text 4","text":null`, `"title":null`}[r.IntN(6)])
 	case k < 10:
 		return fmt.Sprintf("%s text %d%s%s%s", entity, r.IntN(3), id, order, where)
 	case k < 14:

@@ -52,7 +52,7 @@ func (s *Sequencer) validate(d *mappedDraft, offset int64) error {
 		return nil
 	}
 	if d.Vector == nil {
-		if col.Model == "" {
+		if col.Model == "" && d.Op == freshet.OpUpsert { // what is patched has one
 			return &freshet.Error{Code: freshet.CodeNoContent, Field: "vector",
 				Message: fmt.Sprintf("is missing; collection %q has no model, its events bring vectors of %d dimensions", col.Name, col.Dim)}
 		}

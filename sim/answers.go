@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 
 	"github.com/freshet-io/freshet"
@@ -55,8 +56,10 @@ func (e *entity) compare(c *freshet.Change, partition int32) error {
 		return fmt.Errorf("it comes from submission %s, events.raw gives %s", c.Trace, e.mark)
 	case c.SourceEventID != e.sourceID(partition) || c.EventTime != e.time:
 		return fmt.Errorf("its event is %q of %d, events.raw gives %q of %d", c.SourceEventID, c.EventTime, e.sourceID(partition), e.time)
-	case c.Op != e.op || c.Text != e.text || string(c.Metadata) != e.metadata:
-		return fmt.Errorf("it says %v %q %.60s, events.raw gives %v %q %.60s", c.Op, c.Text, c.Metadata, e.op, e.text, e.metadata)
+	case c.Deleted() == e.alive || c.Text != e.text || !reflect.DeepEqual(decoded(c.Metadata), e.metadata):
+		return fmt.Errorf("it says %v %q %.60s, events.raw gives %v %q %v", c.Op, c.Text, c.Metadata, e.alive, e.text, e.metadata)
+	case e.op == freshet.OpUpsert && string(c.Metadata) != e.submission.metadata:
+		return fmt.Errorf("its metadata are %.60s, as they came %.60s", c.Metadata, e.submission.metadata)
 	}
 	return nil
 }
@@ -124,7 +127,7 @@ func (l *life) checkSearches(ctx context.Context, st *state) error {
 		}
 		want := map[freshet.Key]freshet.Version{}
 		for _, e := range members {
-			if e.live() && (color == "" || e.color == color) {
+			if e.live() && (color == "" || e.color() == color) {
 				want[e.key] = e.version
 			}
 		}

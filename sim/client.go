@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/broker/journal"
@@ -37,8 +38,20 @@ func (w *writer) run(ctx context.Context) error {
 	return nil
 }
 
-// compose makes up the events of a batch, or sends a lost one again.
+// compose makes up the events of a batch, or sends a lost one again. It leaves out patches where
+// they are refused at once.
 func (w *writer) compose() []*event {
+	events := slices.DeleteFunc(w.gather(), func(e *event) bool {
+		col, _ := w.node.Planner().Catalog.Get(e.key.Collection)
+		return e.op == freshet.OpPatch && col.Order != control.OrderNone
+	})
+	if len(events) == 0 {
+		events = append(events, w.author.rewrite(w.author.write()))
+	}
+	return events
+}
+
+func (w *writer) gather() []*event {
 	if len(w.retry) > 0 {
 		b := w.retry[0]
 		w.retry = w.retry[1:]
@@ -132,7 +145,7 @@ func (w *writer) readBack(ctx context.Context, b *batch) error {
 		return err
 	}
 	w.seen(s.key, c.Version)
-	if s.dead != "" || s.again {
+	if s.dead != "" || s.again || s.op == freshet.OpPatch {
 		return nil // of no effect, perhaps
 	}
 	order := control.OrderNone

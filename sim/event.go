@@ -29,8 +29,8 @@ type event struct {
 	time     int64
 	text     string
 	metadata string // "" when there is none
-	color    string // in the metadata
 	vector   []float32
+	patch    map[string]any // of a patch: what it says of the payload
 	// dead says why it can't be applied, whatever came before; "" when it can.
 	dead freshet.Code
 	// huge says that its vector holds a number that no float32 can.
@@ -73,7 +73,9 @@ func (a *author) write() *event {
 		if last, ok := a.texts[e.key]; ok { // the metadata alone changes
 			e.text = last
 		}
-	case p < 90:
+	case p < 82:
+		e.op, e.order, e.patch = freshet.OpPatch, 0, a.patch()
+	case p < 92:
 		e.op = freshet.OpDelete
 		if a.rng.IntN(2) == 0 && !strings.HasPrefix(e.key.Collection, autoPrefix) {
 			e.time = 0 // through the API, which takes none
@@ -83,7 +85,7 @@ func (a *author) write() *event {
 		a.content(e)
 		a.spoil(e)
 	}
-	if e.text != "" && e.dead == "" {
+	if e.text != "" && e.dead == "" && e.op == freshet.OpUpsert {
 		a.texts[e.key] = e.text
 	}
 	e.raw = e.encode()
@@ -126,13 +128,13 @@ func (a *author) blank() *event {
 
 // content fills in what an upsert says.
 func (a *author) content(e *event) {
-	e.color = colors[a.rng.IntN(len(colors))]
-	e.metadata = fmt.Sprintf(`{"n":%d,"color":%q}`, a.rng.IntN(5), e.color)
+	color := colors[a.rng.IntN(len(colors))]
+	e.metadata = fmt.Sprintf(`{"n":%d,"color":%q}`, a.rng.IntN(5), color)
 	if a.rng.IntN(12) == 0 { // longer than a block of the disk
-		e.metadata = fmt.Sprintf(`{"color":%q,"pad":%q}`, e.color, strings.Repeat("x", a.rng.IntN(9000)))
+		e.metadata = fmt.Sprintf(`{"color":%q,"pad":%q}`, color, strings.Repeat("x", a.rng.IntN(9000)))
 	}
 	if a.rng.IntN(20) == 0 {
-		e.metadata, e.color = "", ""
+		e.metadata = ""
 	}
 	if hasModel(e.key.Collection) {
 		e.text = a.sentence()
@@ -146,6 +148,25 @@ func (a *author) content(e *event) {
 	if a.rng.IntN(2) == 0 {
 		e.text = a.sentence()
 	}
+}
+
+// patch makes up what a patch says of the payload.
+func (a *author) patch() map[string]any {
+	p := map[string]any{}
+	if a.rng.IntN(3) == 0 {
+		p["text"] = a.sentence()
+	}
+	for _, name := range []string{"n", "color", "more"} {
+		switch a.rng.IntN(5) {
+		case 0:
+			p[name] = nil
+		case 1:
+			p[name] = colors[a.rng.IntN(len(colors))]
+		case 2:
+			p[name] = map[string]any{"x": a.rng.IntN(3), "y": nil}
+		}
+	}
+	return p
 }
 
 // sentence is often one that was said before, and now and then so long that it is split.
@@ -165,7 +186,7 @@ func (a *author) sentence() string {
 func (a *author) spoil(e *event) {
 	switch {
 	case hasModel(e.key.Collection) && a.rng.IntN(2) == 0:
-		e.text, e.metadata, e.color, e.dead = "", "", "", freshet.CodeNoContent
+		e.text, e.metadata, e.dead = "", "", freshet.CodeNoContent
 	case hasModel(e.key.Collection):
 		e.vector, e.dead = []float32{1, 2, 3}, freshet.CodeWrongDimension
 	case a.rng.IntN(3) == 0:
@@ -197,6 +218,10 @@ func (e *event) encode() []byte {
 	}
 	if e.op == freshet.OpDelete {
 		field("op", quote("delete"))
+	}
+	if e.op == freshet.OpPatch {
+		field("op", quote("patch"))
+		field("payload", must(json.Marshal(e.patch)))
 	}
 	if e.order > 0 {
 		field("order", strconv.AppendInt(nil, e.order, 10))

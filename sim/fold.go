@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/control"
@@ -16,14 +18,25 @@ type state struct {
 	repeated int
 }
 
-// entity is what is true of an entity: the submission that won, and how many had an effect.
+// entity is what is true of an entity: the submission that won, how many had an effect, and what
+// they say together.
 type entity struct {
 	*submission
-	version freshet.Version
-	events  uint64
+	version  freshet.Version
+	events   uint64
+	alive    bool
+	text     string
+	vector   []float32
+	metadata map[string]any
 }
 
-func (e *entity) live() bool { return e.op == freshet.OpUpsert }
+func (e *entity) live() bool { return e.alive }
+
+// color is what a filter finds it by, "" without one.
+func (e *entity) color() string {
+	s, _ := e.metadata["color"].(string)
+	return s
+}
 
 // sourceID is what an answer names as the event behind the entity.
 func (e *entity) sourceID(partition int32) string {
@@ -62,8 +75,8 @@ func fold(log []*submission, maxIDs uint64) *state {
 			st.repeated++
 			continue
 		}
-		if !st.settle(s) {
-			st.dead = append(st.dead, deadLetter{s, freshet.CodeOrderMismatch})
+		if class := st.refuse(s); class != "" {
+			st.dead = append(st.dead, deadLetter{s, class})
 			continue
 		}
 		if s.id != "" {
@@ -73,6 +86,20 @@ func fold(log []*submission, maxIDs uint64) *state {
 		st.apply(s)
 	}
 	return st
+}
+
+// refuse says why an event can't be applied after those before it.
+func (st *state) refuse(s *submission) freshet.Code {
+	e := st.entities[s.key]
+	switch {
+	case s.op != freshet.OpPatch && !st.settle(s):
+		return freshet.CodeOrderMismatch
+	case s.op == freshet.OpPatch && e != nil && e.version.Order > 0:
+		return freshet.CodeOrderMismatch
+	case s.op == freshet.OpPatch && (e == nil || !e.alive):
+		return freshet.CodeNotFound
+	}
+	return ""
 }
 
 // settle holds a collection to what its first event says about order.
@@ -100,6 +127,58 @@ func (st *state) apply(s *submission) {
 	e.submission, e.version = s, version
 	e.events++
 	st.changed = append(st.changed, s.offset)
+	switch s.op {
+	case freshet.OpUpsert:
+		e.alive, e.text, e.vector, e.metadata = true, s.text, s.vector, nil
+		if s.metadata != "" {
+			e.metadata = decoded([]byte(s.metadata))
+		}
+	case freshet.OpDelete:
+		e.alive, e.text, e.vector, e.metadata = false, "", nil, nil
+	case freshet.OpPatch:
+		e.patched(s.patch)
+	}
+}
+
+// patched applies a merge patch, whose objects go one level down, to what the entity says.
+func (e *entity) patched(patch map[string]any) {
+	merged := map[string]any{}
+	maps.Copy(merged, e.metadata)
+	for name, v := range patch {
+		object, isObject := v.(map[string]any)
+		switch {
+		case name == "text":
+			e.text = v.(string)
+		case v == nil:
+			delete(merged, name)
+		case isObject:
+			inner := map[string]any{}
+			if old, ok := merged[name].(map[string]any); ok {
+				maps.Copy(inner, old)
+			}
+			for k, v := range object {
+				if v == nil {
+					delete(inner, k)
+				} else {
+					inner[k] = float64(v.(int))
+				}
+			}
+			merged[name] = inner
+		default:
+			merged[name] = v
+		}
+	}
+	if e.metadata = merged; len(merged) == 0 {
+		e.metadata = nil
+	}
+}
+
+// decoded is a JSON object, nil where there is none.
+func decoded(b []byte) (object map[string]any) {
+	if len(b) > 0 && json.Unmarshal(b, &object) != nil {
+		panic("metadata that are no object")
+	}
+	return object
 }
 
 // lastChange is the last offset up to through whose event changed an entity, -1 if none.

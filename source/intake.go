@@ -211,10 +211,15 @@ func (b *Batch) partition(raw []byte) (int32, error) {
 	if err != nil {
 		return 0, err
 	}
-	if _, ok := b.in.opts.Catalog.Get(ev.Key.Collection); !ok {
+	col, ok := b.in.opts.Catalog.Get(ev.Key.Collection)
+	if !ok {
 		if err := b.in.unknown(string([]byte(ev.Key.Collection))); err != nil {
 			return 0, err
 		}
+	}
+	if ev.Op == freshet.OpPatch && col.Order == control.OrderSource {
+		return 0, &freshet.Error{Code: freshet.CodeOrderMismatch, Field: "op",
+			Message: fmt.Sprintf("is \"patch\"; collection %q is ordered by its source, and a patch can't have an order: send the whole payload as \"upsert\"", col.Name)}
 	}
 	return wire.Partition(ev.Key, b.in.opts.Log.Partitions()), nil
 }

@@ -146,7 +146,7 @@ func TestRefusedEvents(t *testing.T) {
 		{`{"payload":{}}`, freshet.CodeMissingField, "entity_id"},
 		{`{"entity_id":""}`, freshet.CodeInvalidField, "entity_id"},
 		{`{"entity_id":"a","collection":"nowhere"}`, freshet.CodeUnknownCollection, "collection"},
-		{`{"entity_id":"a","op":"patch"}`, freshet.CodeUnsupportedOp, "op"},
+		{`{"entity_id":"a","op":"patch","order":1}`, freshet.CodeOrderMismatch, "order"},
 		{`{"entity_id":"a","x":1}`, freshet.CodeUnknownField, "x"},
 	} {
 		d.refuses(c.raw, b.Add([]byte(c.raw)), c.code, c.field)

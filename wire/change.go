@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,8 +15,19 @@ import (
 const changeFormat = 1
 
 // Extensions of a change, by tag. A decoder skips the even ones that it does not know and
-// refuses the odd ones. None is written yet; the room is for expiry (2), the state of an
-// aggregate (3) and skipped offsets (5).
+// refuses the odd ones. There is room for expiry (2), the state of an aggregate (3) and skipped
+// offsets (5).
+const (
+	tagOwnText = 4 // empty: Change.OwnText
+	tagBase    = 6 // Change.Base
+)
+
+// Flags of a base.
+const (
+	baseOwnText  = 1
+	baseReady    = 2
+	baseSameText = 4 // its text is that of the change, and not written again
+)
 
 // AppendChange appends the bytes of a change; its key is not among them.
 func AppendChange(b []byte, c *freshet.Change) []byte {
@@ -33,12 +45,49 @@ func AppendChange(b []byte, c *freshet.Change) []byte {
 	b = appendString(b, c.Trace)
 	b = appendBytes(b, c.Metadata)
 	b = appendString(b, c.Text)
-	b = binary.AppendUvarint(b, 0) // extensions
+	b = appendExtensions(b, c)
 	b = binary.AppendUvarint(b, uint64(len(c.Points)))
 	for i := range c.Points {
 		b = appendPoint(b, &c.Points[i])
 	}
 	return b
+}
+
+func appendExtensions(b []byte, c *freshet.Change) []byte {
+	n := uint64(0)
+	if c.OwnText {
+		n++
+	}
+	if c.Base != nil {
+		n++
+	}
+	b = binary.AppendUvarint(b, n)
+	if c.OwnText {
+		b = binary.AppendUvarint(b, tagOwnText)
+		b = appendBytes(b, nil)
+	}
+	if c.Base != nil {
+		b = binary.AppendUvarint(b, tagBase)
+		b = appendBytes(b, appendBase(nil, c))
+	}
+	return b
+}
+
+func appendBase(b []byte, c *freshet.Change) []byte {
+	flags, text := byte(0), c.Base.Text
+	if c.Base.OwnText {
+		flags |= baseOwnText
+	}
+	if c.Base.Ready {
+		flags |= baseReady
+	}
+	if text == c.Text {
+		flags, text = flags|baseSameText, ""
+	}
+	b = AppendVersion(b, c.Base.Version)
+	b = append(b, flags)
+	b = appendBytes(b, c.Base.Metadata)
+	return appendString(b, text)
 }
 
 func appendPoint(b []byte, p *freshet.Point) []byte {
@@ -96,7 +145,7 @@ func DecodeChange(key freshet.Key, b []byte, parts Parts) (freshet.Change, error
 		c.Metadata = nil
 	}
 	c.Text = d.String()
-	if err := d.extensions(); err != nil {
+	if err := d.extensions(&c); err != nil {
 		return c, fmt.Errorf("change of %q: %w", key.Entity, err)
 	}
 	if parts == Points {
@@ -111,15 +160,40 @@ func DecodeChange(key freshet.Key, b []byte, parts Parts) (freshet.Change, error
 
 var errMalformed = errors.New("the bytes are malformed")
 
-func (d *Decoder) extensions() error {
+func (d *Decoder) extensions(c *freshet.Change) error {
 	for n := d.Uvarint(); n > 0 && !d.bad; n-- {
-		tag := d.Uvarint()
-		d.Bytes()
-		if tag%2 == 1 && !d.bad {
+		tag, value := d.Uvarint(), Decoder{rest: d.Bytes()}
+		switch {
+		case d.bad:
+		case tag == tagOwnText:
+			c.OwnText = true
+		case tag == tagBase:
+			c.Base = value.base(c.Text)
+		case tag%2 == 1:
 			return fmt.Errorf("extension %d is not known to this version, and can't be left out", tag)
+		default:
+			continue
 		}
+		d.bad = d.bad || value.bad || !value.Done()
 	}
 	return nil
+}
+
+// base reads what a change was before its patches; text is what the change says now.
+func (d *Decoder) base(text string) *freshet.Base {
+	v := &freshet.Base{Version: d.Version()}
+	flags := d.Byte()
+	v.OwnText, v.Ready = flags&baseOwnText != 0, flags&baseReady != 0
+	v.Metadata, v.Text = bytes.Clone(d.Bytes()), d.String()
+	if len(v.Metadata) == 0 {
+		v.Metadata = nil
+	}
+	if flags&baseSameText != 0 {
+		d.bad = d.bad || v.Text != ""
+		v.Text = text
+	}
+	d.bad = d.bad || flags >= 2*baseSameText
+	return v
 }
 
 // minPointBytes is the size of a point whose fields are all empty.
@@ -167,13 +241,22 @@ func PointsDigest(points []freshet.Point) [16]byte {
 	return xxh3.Hash128(buf).Bytes()
 }
 
+// BaseDigest is the digest of what patches were applied to.
+func BaseDigest(v *freshet.Base) [16]byte {
+	return xxh3.Hash128(appendBase(nil, &freshet.Change{Base: v})).Bytes()
+}
+
 // StateDigest is the digest of what a change says of its entity: operation, text, metadata
-// and points, the latter by their own digest. Equal digests mean the same state.
+// and points, the latter by their own digest, and what it says beyond that, where it does.
+// Equal digests mean the same state.
 func StateDigest(c *freshet.Change, points [16]byte) [16]byte {
 	buf := make([]byte, 0, 64+len(c.Text)+len(c.Metadata))
 	buf = append(buf, byte(c.Op))
 	buf = append(buf, points[:]...)
 	buf = appendString(buf, c.Text)
 	buf = appendBytes(buf, c.Metadata)
+	if c.OwnText {
+		buf = append(buf, tagOwnText)
+	}
 	return xxh3.Hash128(buf).Bytes()
 }

@@ -51,6 +51,13 @@ func randomChange(r *rand.Rand) freshet.Change {
 	if r.IntN(2) == 0 {
 		c.Metadata = []byte(`{"n":1}`)
 	}
+	c.OwnText = r.IntN(4) == 0
+	if r.IntN(3) == 0 {
+		c.Base = &freshet.Base{Version: randomVersion(r), Text: []string{"", c.Text, words(r, 50)}[r.IntN(3)], OwnText: r.IntN(2) == 0, Ready: r.IntN(2) == 0}
+		if r.IntN(2) == 0 {
+			c.Base.Metadata = []byte(`{"n":2}`)
+		}
+	}
 	for range r.IntN(4) {
 		p := freshet.Point{Model: words(r, 9), Slot: words(r, 2), Start: r.IntN(300), Vector: make([]float32, r.IntN(40))}
 		p.End = p.Start + r.IntN(300)

@@ -81,12 +81,16 @@ type Record struct {
 
 // Latest returns the latest record of a key. buf, which may be nil, is used for the value.
 func (l *Log) Latest(topic string, key, buf []byte) (r Record, ok bool, err error) {
+	return latest(l.db, topic, key, buf)
+}
+
+func latest(from pebble.Reader, topic string, key, buf []byte) (r Record, ok bool, err error) {
 	number, err := topicNumber(topic)
 	if err != nil {
 		return r, false, err
 	}
 	var kb [128]byte
-	v, closer, err := l.db.Get(append(append(kb[:0], number, 'k'), key...))
+	v, closer, err := from.Get(append(append(kb[:0], number, 'k'), key...))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return r, false, nil
 	}

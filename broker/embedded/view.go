@@ -33,6 +33,11 @@ func (v *View) Position(group, topic string, partition int32) (int64, error) {
 	return int64(binary.BigEndian.Uint64(value)), nil
 }
 
+// Latest returns the latest record of a key.
+func (v *View) Latest(topic string, key []byte) (r Record, ok bool, err error) {
+	return latest(v.snap, topic, key, nil)
+}
+
 // Scan calls yield for the latest record of each key of a topic, in order of key; Key and
 // Value are valid during the call only.
 func (v *View) Scan(topic string, yield func(Record) error) error {

@@ -135,11 +135,13 @@ func (c *change) draft(r *run) (process.Draft, error) {
 	if err := c.identify(r, &d); err != nil || d.Op == freshet.OpDelete {
 		return d, err
 	}
-	if _, err := read(r, c.text, &d.Text, toText); err != nil {
+	text, err := read(r, c.text, &d.Text, toText)
+	if err != nil {
 		return d, err
 	}
 	d.Embed = d.Text
-	if _, err := read(r, c.embed, &d.Embed, toText); err != nil {
+	embed, err := read(r, c.embed, &d.Embed, toText)
+	if err != nil {
 		return d, err
 	}
 	if _, err := read(r, c.vector, &d.Vector, toVector); err != nil {
@@ -151,6 +153,11 @@ func (c *change) draft(r *run) (process.Draft, error) {
 	if !r.spend(uint64(len(d.Metadata)) / unitBytes) {
 		return d, c.metadata.failed(errCost)
 	}
+	if d.Op == freshet.OpPatch {
+		d.SetsText, d.SetsEmbed = text, embed
+		return d, nil
+	}
+	d.OwnText = text && process.IsJoined(d.Text, d.Metadata)
 	if d.Vector == nil && strings.TrimSpace(d.Embed) == "" {
 		return d, &freshet.Error{Code: freshet.CodeNoContent, Field: c.contentField(),
 			Message: "is empty or absent, and there is no vector; an entity needs one to be found by (leave such events out with when, or delete the entity)"}

@@ -158,9 +158,9 @@ func toOp(v ref.Val) (freshet.Op, *freshet.Error) {
 	case "delete":
 		return freshet.OpDelete, nil
 	case "patch":
-		return 0, wrong(freshet.CodeUnsupportedOp, `"patch" is not supported yet; give the whole state as "upsert"`)
+		return freshet.OpPatch, nil
 	}
-	return 0, wrong(freshet.CodeInvalidField, `is %q, but must be "upsert" or "delete"`, clip(name))
+	return 0, wrong(freshet.CodeInvalidField, `is %q, but must be "upsert", "patch" or "delete"`, clip(name))
 }
 
 func toVector(v ref.Val) ([]float32, *freshet.Error) {

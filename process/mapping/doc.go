@@ -12,7 +12,7 @@
 //	      namespace: event.?tenant               # absent in the event: the default namespace
 //	      entity: item.sku                       # the only one that must be given
 //	      event_id: event.id
-//	      delete: item.discontinued              # bool; or op: '"upsert"' or '"delete"'
+//	      delete: item.discontinued              # bool; or op: '"upsert"', '"patch"' or '"delete"'
 //	      text: item.title + "\n" + item.body    # stored, and embedded unless embed says what
 //	      embed: item.title
 //	      vector: item.embedding                 # numbers; then the text is not embedded
@@ -45,7 +45,9 @@
 // A field whose value is null or optional.none() counts as absent: event.?title is the title
 // if there is one, where event.title is an error if there is none. when is decided once per
 // event, before for_each; to choose among elements write event.items.filter(i, i.price > 0.0).
-// For a deletion text, embed, vector and metadata are not evaluated. Ints given for
+// For a deletion text, embed, vector and metadata are not evaluated. A patch merges its metadata
+// into the stored ones (RFC 7396: null removes), and text, embed and vector replace what is stored
+// where they give a value; it has no order. Ints given for
 // collection, namespace, entity and event_id become decimal text. Metadata is written as JSON
 // with sorted names, doubles in their shortest form.
 //
