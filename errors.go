@@ -13,6 +13,7 @@ const (
 	CodeMissingField      Code = "missing_field"
 	CodeTooLarge          Code = "too_large"
 	CodeUnknownCollection Code = "unknown_collection"
+	CodeUnsupportedOp     Code = "unsupported_op"
 	CodeMappingFailed     Code = "mapping_failed"
 	CodeNoContent         Code = "no_content"
 	CodeWrongDimension    Code = "wrong_dimension"

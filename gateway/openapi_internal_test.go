@@ -111,7 +111,7 @@ func fields(t reflect.Type) (names []string) {
 func TestStatusOfEachCode(t *testing.T) {
 	want := map[freshet.Code]int{
 		freshet.CodeInvalidJSON: 400, freshet.CodeInvalidUTF8: 400, freshet.CodeInvalidField: 400, freshet.CodeUnknownField: 400,
-		freshet.CodeMissingField: 400, freshet.CodeTooLarge: 413, freshet.CodeUnknownCollection: 404,
+		freshet.CodeMissingField: 400, freshet.CodeTooLarge: 413, freshet.CodeUnknownCollection: 404, freshet.CodeUnsupportedOp: 400,
 		freshet.CodeMappingFailed: 400, freshet.CodeNoContent: 400, freshet.CodeWrongDimension: 400, freshet.CodeBadVector: 400,
 		freshet.CodeOrderMismatch: 400, freshet.CodeEmbedFailed: 502, freshet.CodeNotFound: 404, freshet.CodeNoSuchMethod: 405,
 		freshet.CodeForeignToken: 409, freshet.CodeNotReached: 504, freshet.CodeBacklogFull: 429, freshet.CodeDiskFull: 507,

@@ -226,7 +226,7 @@ func TestAuditOfPatchesInSeveralBatches(t *testing.T) {
 // In a configured mapping a patch merges the metadata, and text and embed replace what is stored.
 func TestPatchOfAMapping(t *testing.T) {
 	m, err := mapping.New(mapping.Config{Changes: []mapping.Change{{Entity: "event.id", Op: `event.?op.orValue("upsert")`, Text: `event.?title`,
-		Embed: `event.?said`, Metadata: `{?"n": event.?n, ?"title": event.?title}`, Vector: "event.?v"}}})
+		Embed: `event.?said`, Metadata: `{?"n": event.?n, ?"title": event.?title}`, Vector: "event.?v"}}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
