@@ -17,6 +17,7 @@ const module = "github.com/freshet-io/freshet"
 var edges = map[string]string{
 	"wire":                 "",
 	"disk":                 "",
+	"backup":               "disk",
 	"codec":                "",
 	"codec/parquet":        "codec", // the library of Parquet stays behind it
 	"filter":               "",
@@ -40,7 +41,7 @@ var edges = map[string]string{
 	"source":               "broker/embedded broker/journal codec control wire",
 	"source/files":         "broker/embedded broker/journal codec disk source",
 	"telemetry":            "",
-	"gateway":              "broker/journal codec control feed filter filter/cel query source telemetry wire",
+	"gateway":              "backup broker/journal codec control feed filter filter/cel query source telemetry wire",
 	"config":               "codec codec/cdc embed/chunk process/mapping source",
 	"console":              "",
 	"transfer":             "codec codec/parquet wire", // a client: the HTTP API is all it needs of a server

@@ -31,12 +31,17 @@ const (
 	SnapshotDir     Site = "snapshot.dir"      // its name, before the older one is removed
 	SourceFilesDone Site = "source.files.done" // what the files source has sent
 	FeedState       Site = "feed.state"        // the tables, before others are told of a change
+	RestoreFile     Site = "restore.file"      // the bytes of a file that is restored from a backup
+	RestoreDir      Site = "restore.dir"       // its entry, and those of the folders that are moved to their place
+	BackupFile      Site = "backup.file"       // the bytes of a backup, before it gets its name
+	BackupDir       Site = "backup.dir"        // its name
 )
 
 // Sites lists every site, for tests that take each out in turn.
 func Sites() []Site {
 	return []Site{JournalFrame, JournalDir, FolderFormat, FolderDir, ControlRecord,
-		StateSnapshot, SnapshotFile, SnapshotDir, SourceFilesDone, FeedState}
+		StateSnapshot, SnapshotFile, SnapshotDir, SourceFilesDone, FeedState,
+		RestoreFile, RestoreDir, BackupFile, BackupDir}
 }
 
 // FS is a file system whose durable steps are named. The zero value is not usable; use [OS]

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
 	"unicode/utf8"
 
 	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/backup"
 )
 
 // Admin is what the admin routes can do. The server is put together elsewhere.
@@ -22,6 +24,7 @@ type Admin struct {
 	Resume      func()
 	Live        func() Live
 	Index       IndexAdmin
+	Backup      func(ctx context.Context, w io.Writer, o backup.Options) (*backup.Manifest, error)
 }
 
 // ShardStat is the size of one namespace of one collection.
@@ -91,6 +94,7 @@ func (s *Server) adminRoutes() {
 	})
 	s.route("GET /v1/admin/stats", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.live()) })
 	s.mux.HandleFunc("GET /v1/admin/live", s.getLive)
+	s.mux.HandleFunc("POST /v1/admin/backup", s.postBackup) // not timed: it takes as long as the peer reads
 }
 
 // AuditDocument is an audit report as the API gives it.

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/backup"
 )
 
 // document is the part of openapi.json that the tests look at.
@@ -83,7 +84,7 @@ func TestOpenAPIHasTheFields(t *testing.T) {
 	schemas := readDocument(t).Components.Schemas
 	for name, v := range map[string]any{"SearchRequest": searchRequest{}, "SearchResponse": searchResponse{}, "Hit": hit{},
 		"Entity": entityResponse{}, "Change": change{}, "ChangePoint": changePoint{}, "IngestResult": ingestResult{}, "Rejected": rejected{}, "Problem": problem{}, "DeadLetter": deadLetter{},
-		"Audit": AuditDocument{}, "AuditDifference": AuditDifference{}, "Shard": ShardStat{}, "Index": IndexStat{}, "IndexRecall": IndexRecall{}, "IndexRebuild": IndexRebuild{}, "RebuildRequest": RebuildRequest{}, "Stats": Live{}, "Quantiles": Quantiles{}} {
+		"Audit": AuditDocument{}, "AuditDifference": AuditDifference{}, "Shard": ShardStat{}, "Index": IndexStat{}, "IndexRecall": IndexRecall{}, "IndexRebuild": IndexRebuild{}, "RebuildRequest": RebuildRequest{}, "BackupRequest": BackupRequest{}, "BackupFile": backup.File{}, "Stats": Live{}, "Quantiles": Quantiles{}} {
 		want := fields(reflect.TypeOf(v))
 		got := slices.Sorted(maps.Keys(schemas[name].Properties))
 		slices.Sort(want)

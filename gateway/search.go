@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/freshet-io/freshet"
@@ -271,7 +272,8 @@ func checkNames(object []byte, request reflect.Type) error {
 	}
 	seen := map[string]bool{}
 	for i := range request.NumField() {
-		seen[request.Field(i).Tag.Get("json")] = false
+		name, _, _ := strings.Cut(request.Field(i).Tag.Get("json"), ",")
+		seen[name] = false
 	}
 	for _, m := range members {
 		twice, known := seen[m.Name]

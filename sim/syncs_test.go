@@ -39,6 +39,10 @@ func TestEverySyncIsNeeded(t *testing.T) {
 // elsewhere are the sites that a simulated node does not reach, and where they are proved.
 var elsewhere = map[disk.Site]string{
 	disk.SourceFilesDone: "the files source reads a real folder; source/files has such a test of its own",
+	disk.RestoreFile:     "nothing is restored in a simulation; package node has such a test of its own",
+	disk.RestoreDir:      "likewise",
+	disk.BackupFile:      "backups are written elsewhere; package backup has such a test of its own",
+	disk.BackupDir:       "likewise",
 	disk.FeedState:       "nobody follows the changes of a simulated node; package feed has such a test of its own",
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/disk"
@@ -41,37 +42,78 @@ func lockFolder(dfs disk.FS, dir string) (io.Closer, error) {
 	return lock, nil
 }
 
-// identify reads the folder's identity, and gives it one if it is empty.
-func identify(dfs disk.FS, dir string, partitions int) (id freshet.LogID, err error) {
-	path := dfs.PathJoin(dir, "FORMAT")
-	raw, err := dfs.ReadFile(path)
+// identify reads the folder's identity and number of partitions, and gives it both if it is empty. partitions may be 0:
+// those that it has.
+func identify(dfs disk.FS, dir string, partitions int) (id freshet.LogID, has int, err error) {
+	f, err := readFormat(dfs, dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return newFolder(dfs, dir, path, partitions)
+		if partitions == 0 {
+			partitions = DefaultPartitions
+		}
+		id, err = newFolder(dfs, dir, partitions)
+		return id, partitions, err
 	}
 	if err != nil {
-		return id, fmt.Errorf("read %s: %w", path, err)
+		return id, 0, err
 	}
-	var f folderFile
-	if err := json.Unmarshal(raw, &f); err != nil {
-		return id, fmt.Errorf("%s is damaged (%w); restore it from a backup", path, err)
-	}
-	if f.Format != FolderFormat {
-		return id, fmt.Errorf("%s: the data folder has format %d, this version reads format %d; "+
-			"use the version of freshet that wrote it, or a newer one", dir, f.Format, FolderFormat)
-	}
-	if f.Partitions != partitions {
-		return id, fmt.Errorf("partitions: the data folder %s was made with %d, the configuration says %d; "+
+	if partitions != 0 && f.Partitions != partitions {
+		return id, 0, fmt.Errorf("partitions: the data folder %s was made with %d, the configuration says %d; "+
 			"the number can't change, set it back", dir, f.Partitions, partitions)
 	}
-	return wire.ParseLogID(f.Log)
+	id, err = wire.ParseLogID(f.Log)
+	return id, f.Partitions, err
+}
+
+// readFormat reads FORMAT. The error is fs.ErrNotExist where there is none.
+func readFormat(dfs disk.FS, dir string) (f folderFile, err error) {
+	path := dfs.PathJoin(dir, "FORMAT")
+	raw, err := dfs.ReadFile(path)
+	if err != nil {
+		return f, fmt.Errorf("read %s: %w", path, err)
+	}
+	if err := json.Unmarshal(raw, &f); err != nil {
+		return f, fmt.Errorf("%s is damaged (%w); restore it from a backup", path, err)
+	}
+	if f.Format != FolderFormat {
+		return f, fmt.Errorf("%s: the data folder has format %d, this version reads format %d; "+
+			"use the version of freshet that wrote it, or a newer one", dir, f.Format, FolderFormat)
+	}
+	return f, nil
+}
+
+// NewID returns a random identity of a log.
+func NewID() (id freshet.LogID, err error) {
+	if _, err = rand.Read(id[:]); err != nil {
+		return id, fmt.Errorf("make log id: %w", err)
+	}
+	return id, nil
+}
+
+// Rename gives the data folder of a log that is not open another identity. Who does it records an epoch first.
+func Rename(dfs disk.FS, dir string, id freshet.LogID) error {
+	f, err := readFormat(dfs, dir)
+	if err != nil {
+		return err
+	}
+	f.Log = wire.LogIDString(id)
+	return writeFormat(dfs, dir, f)
+}
+
+func writeFormat(dfs disk.FS, dir string, f folderFile) error {
+	return dfs.Replace(dfs.PathJoin(dir, "FORMAT"), disk.FolderFormat, disk.FolderDir, func(w io.Writer) error {
+		return json.NewEncoder(w).Encode(f)
+	})
 }
 
 // newFolder gives an empty folder its identity. A folder with other things in it is refused:
 // most likely --data names the wrong place, or FORMAT was lost.
-func newFolder(dfs disk.FS, dir, path string, partitions int) (id freshet.LogID, err error) {
+func newFolder(dfs disk.FS, dir string, partitions int) (id freshet.LogID, err error) {
 	names, err := dfs.List(dir)
 	if err != nil {
 		return id, fmt.Errorf("list data folder: %w", err)
+	}
+	if slices.Contains(names, Restoring) {
+		return id, fmt.Errorf("%s holds a restore that was interrupted; run `freshet restore` again, or name another folder", dir)
 	}
 	for _, name := range names {
 		if name != "LOCK" && name != "FORMAT.tmp" {
@@ -79,11 +121,8 @@ func newFolder(dfs disk.FS, dir, path string, partitions int) (id freshet.LogID,
 				"name an empty or new folder", dir, name)
 		}
 	}
-	if _, err := rand.Read(id[:]); err != nil {
-		return id, fmt.Errorf("make log id: %w", err)
+	if id, err = NewID(); err != nil {
+		return id, err
 	}
-	err = dfs.Replace(path, disk.FolderFormat, disk.FolderDir, func(w io.Writer) error {
-		return json.NewEncoder(w).Encode(folderFile{Format: FolderFormat, Log: wire.LogIDString(id), Partitions: partitions})
-	})
-	return id, err
+	return id, writeFormat(dfs, dir, folderFile{Format: FolderFormat, Log: wire.LogIDString(id), Partitions: partitions})
 }

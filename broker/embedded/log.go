@@ -22,7 +22,7 @@ import (
 type Options struct {
 	// FS is the file system. Default disk.OS().
 	FS disk.FS
-	// Partitions of events.raw. Default 16. It is fixed when the folder is made.
+	// Partitions of events.raw, fixed when the folder is made. 0 means those of the folder, 16 for a new one.
 	Partitions int
 	// CacheBytes is the size of Pebble's block cache. Default 256 MiB.
 	CacheBytes int64
@@ -38,9 +38,6 @@ const DefaultPartitions = 16
 func (o Options) withDefaults() Options {
 	if o.FS.FS == nil {
 		o.FS = disk.OS()
-	}
-	if o.Partitions == 0 {
-		o.Partitions = DefaultPartitions
 	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = 256 << 20
@@ -76,7 +73,8 @@ type Log struct {
 	members map[string]uint64
 	closed  bool
 
-	syncs sync.WaitGroup // under way; commits go on meanwhile
+	syncs  sync.WaitGroup // under way; commits go on meanwhile
+	pinned atomic.Bool    // a Pin is held
 }
 
 // Open opens the log in dir and makes it if the folder is empty. It fails if another process
@@ -98,7 +96,10 @@ func (l *Log) open() (err error) {
 	if l.lock, err = lockFolder(fs, l.dir); err != nil {
 		return err
 	}
-	if l.id, err = identify(fs, l.dir, l.opts.Partitions); err != nil {
+	if l.id, l.opts.Partitions, err = identify(fs, l.dir, l.opts.Partitions); err != nil {
+		return err
+	}
+	if err := errors.Join(l.sweep(pinFolder), l.sweep(Restoring)); err != nil {
 		return err
 	}
 	l.journal, l.torn, err = journal.Open(fs, fs.PathJoin(l.dir, "journal"), 0,

@@ -53,6 +53,7 @@ func TestFoldersThatAreRefused(t *testing.T) {
 		"newer format":    {write("FORMAT", `{"format":2,"log":"0011223344556677","partitions":16}`), "format 2, this version reads format 1"},
 		"damaged FORMAT":  {write("FORMAT", `{"form`), "damaged"},
 		"bad identity":    {write("FORMAT", `{"format":1,"log":"xx","partitions":16}`), "hexadecimal"},
+		"half a restore":  {func(dir string) error { return os.Mkdir(filepath.Join(dir, embedded.Restoring), 0o755) }, "freshet restore"},
 		"foreign files":   {write("thesis.doc", "…"), "no data folder of freshet"},
 		"more partitions": {write("FORMAT", `{"format":1,"log":"0011223344556677","partitions":4}`), "made with 4"},
 	} {
@@ -60,7 +61,7 @@ func TestFoldersThatAreRefused(t *testing.T) {
 		if err := c.prepare(dir); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := embedded.Open(dir, embedded.Options{}); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := embedded.Open(dir, embedded.Options{Partitions: 16}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v does not say %q", name, err, c.want)
 		}
 	}

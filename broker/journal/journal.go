@@ -161,6 +161,7 @@ func (j *Journal) Append(ctx context.Context, b *Batch) (first int64, err error)
 func (j *Journal) publish(end int64) {
 	j.mu.Lock()
 	j.end.Store(end)
+	j.seg.bytes = j.pos
 	close(j.grown)
 	j.grown = make(chan struct{})
 	j.mu.Unlock()

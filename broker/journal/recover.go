@@ -50,6 +50,7 @@ func (s *segment) recoverEnd(fs disk.FS) (end, torn int64, err error) {
 		}
 		s.note(h.first, pos)
 		end = h.end()
+		s.bytes = pos + h.size()
 	}
 	// After a kill the last frame may be whole in the page cache and not on disk. It is about
 	// to be read and to be followed by a segment that relies on it, so it must not vanish.

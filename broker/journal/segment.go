@@ -21,6 +21,8 @@ const (
 type segment struct {
 	base int64
 	path string
+	// bytes is where the last durable frame of the newest segment ends; guarded by Journal.mu.
+	bytes int64
 
 	mu    sync.Mutex // guards index
 	index []place    // ascending, sparse; the first is always {base, 0}

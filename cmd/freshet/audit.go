@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -80,8 +81,8 @@ func auditFolder(ctx context.Context, flags nodeFlags) (a gateway.AuditDocument,
 	if err != nil {
 		return a, err
 	}
-	if _, err := os.Stat(cfg.Data); err != nil {
-		return a, fmt.Errorf("data folder: %w", err)
+	if _, err := os.Stat(filepath.Join(cfg.Data, "FORMAT")); err != nil {
+		return a, fmt.Errorf("%s is no data folder: %w", cfg.Data, err)
 	}
 	n, err := node.Open(ctx, node.Options{Config: cfg, NoSources: true, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	if err != nil {

@@ -52,11 +52,14 @@ type Store struct {
 	shards map[freshet.Shard]*shard
 }
 
+// indexFolder is the store's part of the data folder.
+const indexFolder = "index"
+
 // Open brings the indexes up to what vector.sync holds: snapshots first, then the records
 // that they don't have. It returns when all of it can be searched.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{log: o.Log, catalog: o.Catalog, index: o.Index, collections: o.Collections, logger: o.Logger,
-		dir: o.Log.FS().PathJoin(o.Log.Dir(), "index"), unusable: map[shardHash][]uint64{}, shards: map[freshet.Shard]*shard{}}
+		dir: o.Log.FS().PathJoin(o.Log.Dir(), indexFolder), unusable: map[shardHash][]uint64{}, shards: map[freshet.Shard]*shard{}}
 	if err := o.Log.FS().MakeDir(s.dir, disk.SnapshotDir); err != nil {
 		return nil, fmt.Errorf("open store: make snapshot folder: %w", err)
 	}
