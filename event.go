@@ -34,4 +34,5 @@ type Event struct {
 	Order     int64     // source order, >= 1; 0 when absent
 	Vector    []float32 // a ready vector; nil when the text is to be embedded
 	Payload   []byte    // a JSON value; nil when absent. Of a patch: a merge patch (RFC 7396)
+	State     []byte    // a JSON value: the state as an export gives it, instead of Payload and Vector; nil when absent
 }

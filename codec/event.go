@@ -20,7 +20,7 @@ const (
 )
 
 // fields of an event in the default mapping, for the message about an unknown one.
-const eventFields = "event_id, entity_id, timestamp, payload, op, order, vector, collection, namespace"
+const eventFields = "event_id, entity_id, timestamp, payload, op, order, vector, state, collection, namespace"
 
 // ParseEvent reads an event of the default mapping. Strings and the payload alias raw unless
 // they held escapes. The error is a *freshet.Error that names the field.
@@ -44,6 +44,12 @@ func ParseEvent(raw []byte, depth Depth) (freshet.Event, error) {
 	}
 	if p.wrong != nil {
 		return ev, p.wrong
+	}
+	if ev.State != nil && ev.Op == freshet.OpPatch {
+		return ev, &freshet.Error{Code: freshet.CodeInvalidField, Field: "state", Message: "is that of a patch, which has a payload; send it as an upsert"}
+	}
+	if ev.State != nil && (ev.Vector != nil || ev.Payload != nil && string(ev.Payload) != "null") {
+		return ev, &freshet.Error{Code: freshet.CodeInvalidField, Field: "state", Message: "stands beside a payload or a vector; it is there instead of them"}
 	}
 	if ev.Key.Entity == "" {
 		return ev, &freshet.Error{Code: freshet.CodeMissingField, Field: "entity_id", Message: "is missing; every event names its entity"}
@@ -93,6 +99,13 @@ func (p *eventParser) member(ev *freshet.Event, name []byte, escaped bool) error
 		return err
 	case "vector":
 		return p.vector(ev)
+	case "state":
+		p.once(9, "state")
+		v, err := p.skip(1)
+		if string(v) != "null" {
+			ev.State = v
+		}
+		return err
 	}
 	_, err := p.skip(1)
 	p.refuse(freshet.CodeUnknownField, Clip(name), "is not a field of an event (%s); your own data belongs into payload", eventFields)

@@ -19,14 +19,16 @@ const changesIdle = 15 * time.Second
 
 // change is a line of the stream of changes. One that has a token only is a place and no change.
 type change struct {
-	Token         string          `json:"token"`
+	Token         string          `json:"token,omitempty"`
 	Op            string          `json:"op,omitempty"`
 	Collection    string          `json:"collection,omitempty"`
 	Namespace     string          `json:"namespace,omitempty"`
 	EntityID      string          `json:"entity_id,omitempty"`
 	Version       string          `json:"version,omitempty"`
+	Order         int64           `json:"order,omitempty"`
 	Revision      uint32          `json:"revision,omitempty"`
 	Text          string          `json:"text,omitempty"`
+	OwnText       bool            `json:"own_text,omitempty"`
 	Metadata      json.RawMessage `json:"metadata,omitempty"`
 	Source        string          `json:"source,omitempty"`
 	SourceEventID string          `json:"source_event_id,omitempty"`
@@ -38,6 +40,8 @@ type change struct {
 
 type changePoint struct {
 	Slot   string    `json:"slot"`
+	Start  int       `json:"start,omitempty"`
+	End    int       `json:"end,omitempty"`
 	Model  string    `json:"model"`
 	Vector []float32 `json:"vector"`
 }
@@ -78,16 +82,9 @@ func (s *Server) changesOf(r *http.Request) (q feed.Request, err error) {
 	if err != nil {
 		return q, err
 	}
-	shard, err := shardOf(values.get("collection"), values.get("namespace"))
-	if err != nil {
+	q.Idle = changesIdle
+	if q.Collection, q.Namespace, err = s.collectionOf(values); err != nil {
 		return q, err
-	}
-	if _, ok := s.opts.Catalog.Get(shard.Collection); !ok {
-		return q, &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection", Message: fmt.Sprintf("%q does not exist", shard.Collection)}
-	}
-	q = feed.Request{Collection: shard.Collection, Idle: changesIdle}
-	if values.get("namespace") != nil {
-		q.Namespace = shard.Namespace
 	}
 	if q.Follow, err = values.flag("follow", true); err != nil {
 		return q, err
@@ -110,6 +107,21 @@ func (s *Server) changesOf(r *http.Request) (q feed.Request, err error) {
 	return q, err
 }
 
+// collectionOf returns the collection and the namespace that a request is about; "" stands for all namespaces.
+func (s *Server) collectionOf(values parameters) (collection, namespace string, err error) {
+	shard, err := shardOf(values.get("collection"), values.get("namespace"))
+	if err != nil {
+		return "", "", err
+	}
+	if _, ok := s.opts.Catalog.Get(shard.Collection); !ok {
+		return "", "", &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection", Message: fmt.Sprintf("%q does not exist", shard.Collection)}
+	}
+	if values.get("namespace") == nil {
+		return shard.Collection, "", nil
+	}
+	return shard.Collection, shard.Namespace, nil
+}
+
 // changeStream writes changes as lines of JSON, or as server-sent events.
 type changeStream struct {
 	w      http.ResponseWriter
@@ -130,7 +142,8 @@ func (c *changeStream) send(b feed.Batch) error {
 		c.w.Header().Set("Cache-Control", "no-store")
 	}
 	for i := range b.Items {
-		line := changeOf(&b.Items[i])
+		line := changeOf(&b.Items[i].Change)
+		line.Token = wire.TokenString(b.Items[i].Token)
 		if err := c.line("change", line.Token, line); err != nil {
 			return err
 		}
@@ -168,12 +181,12 @@ func (c *changeStream) line(event, id string, v any) error {
 	return err
 }
 
-func changeOf(item *feed.Item) change {
-	c := change{Token: wire.TokenString(item.Token), Op: item.Op.String(), Collection: item.Key.Collection, Namespace: item.Key.Namespace,
-		EntityID: item.Key.Entity, Version: wire.VersionString(item.Version), Revision: item.Revision, Text: item.Text, Metadata: item.Metadata,
+func changeOf(item *freshet.Change) change {
+	c := change{Op: item.Op.String(), Collection: item.Key.Collection, Namespace: item.Key.Namespace,
+		EntityID: item.Key.Entity, Version: wire.VersionString(item.Version), Order: item.Version.Order, Revision: item.Revision, Text: item.Text, OwnText: item.OwnText, Metadata: item.Metadata,
 		Source: item.Source, SourceEventID: item.SourceEventID, Timestamp: item.EventTime, UpdatedAt: timeString(item.AcceptedAt), Events: item.Events}
 	for _, p := range item.Points {
-		c.Points = append(c.Points, changePoint{p.Slot, p.Model, p.Vector})
+		c.Points = append(c.Points, changePoint{p.Slot, p.Start, p.End, p.Model, p.Vector})
 	}
 	return c
 }

@@ -66,7 +66,8 @@ func New(o Options) *Server {
 	s.route("GET /v1/entities/{id...}", s.getEntity)
 	s.route("DELETE /v1/entities/{id...}", s.deleteEntity)
 	s.route("GET /v1/collections", s.getCollections)
-	s.mux.HandleFunc("GET /v1/changes", s.getChanges) // not timed: it ends when the peer wants
+	s.mux.HandleFunc("GET /v1/changes", s.getChanges)     // not timed: it ends when the peer wants
+	s.mux.HandleFunc("GET /v1/admin/export", s.getExport) // not timed: it ends when the peer has read it
 	s.adminRoutes()
 	s.indexRoutes()
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]string{"status": "ok"}) })

@@ -15,6 +15,7 @@ import (
 // order of their names, joined by a line feed; an event with a vector has no text but
 // payload.text. The metadata is the payload without text. The payload of a patch is merged into
 // the one that the entity has, and text and metadata are taken from what that gives.
+// With a state instead of payload and vector they are as that says.
 type Default struct{}
 
 // Describe names the mapping; the number rises when its rules change.
@@ -38,12 +39,20 @@ func (Default) Map(r Record) ([]Draft, error) {
 	if d.Op == freshet.OpPatch {
 		return []Draft{d}, d.patch(ev.Payload)
 	}
+	if ev.State != nil {
+		state, err := codec.ParseState(ev.State)
+		if err != nil {
+			return []Draft{d}, err
+		}
+		d.Text, d.Metadata, d.Points = state.Text, state.Metadata, state.Points
+		d.OwnText = state.OwnText && IsJoined(d.Text, d.Metadata)
+	}
 	if ev.Payload != nil && string(ev.Payload) != "null" {
 		if err := d.payload(ev.Payload, d.Vector != nil); err != nil {
 			return []Draft{d}, err
 		}
 	}
-	if d.Vector == nil && strings.TrimSpace(d.Text) == "" {
+	if !d.vectors() && strings.TrimSpace(d.Text) == "" {
 		return []Draft{d}, &freshet.Error{Code: freshet.CodeNoContent, Field: "payload",
 			Message: "has neither text nor any non-empty string, and the event has no vector; an entity needs one to be found by"}
 	}

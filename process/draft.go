@@ -26,12 +26,23 @@ type Draft struct {
 	Vector    []float32 // a ready vector, or nil
 	Metadata  []byte    // a JSON object, or nil
 	OwnText   bool      // see [freshet.Change]
+	// Points are vectors with all that belongs to them, instead of Vector; nil when the text is to be embedded.
+	Points []freshet.Point
 
 	// Of a patch Metadata is a merge patch (RFC 7396): of the payload where Whole is set, from which
 	// text and metadata are then taken anew by the rules of the default mapping; else of the
 	// metadata, and Text and Embed replace what is stored where SetsText and SetsEmbed are set.
 	Whole, SetsText, SetsEmbed bool
 }
+
+// vectors reports whether the draft brings its vectors.
+func (d *Draft) vectors() bool { return d.Vector != nil || d.Points != nil }
+
+// ready reports whether they are the producer's own, and not what a model once made of the text.
+func (d *Draft) ready() bool { return d.Vector != nil || isReady(d.Points) }
+
+// isReady is ready for the points of an entity.
+func isReady(points []freshet.Point) bool { return len(points) > 0 && points[0].Model == "" }
 
 // Mapper turns a record into the drafts it stands for: none when the record is dropped. It
 // is safe for concurrent use. A *freshet.Error says why the record can't be mapped; the

@@ -77,7 +77,7 @@ func (s *Sequencer) embed(ctx context.Context, p *plan, batch []mapped, m *made)
 
 // needs reports whether a draft of the entity must be embedded, should it be the final one.
 func (e *pending) needs(d *mappedDraft) bool {
-	return d.Op == freshet.OpUpsert && d.Vector == nil && !e.keeps(d.content)
+	return d.Op == freshet.OpUpsert && !d.vectors() && !e.keeps(d.content)
 }
 
 // keeps reports whether the stored points are made of the same content.

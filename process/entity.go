@@ -7,6 +7,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/wire"
 )
 
 // Entity is the latest state of an entity as the sequencer knows it. Change has no points;
@@ -53,6 +54,11 @@ func eventID(source string, key freshet.Key, id string) EventID {
 
 // contentDigest is the digest of what the points of a draft are made of.
 func contentDigest(d *Draft) [16]byte {
+	if d.Points != nil {
+		digest := wire.PointsDigest(d.Points)
+		digest[7] ^= 8
+		return digest
+	}
 	if d.Vector == nil {
 		h := xxh3.HashString128(d.Embed)
 		h.Hi ^= 1

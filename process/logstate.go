@@ -41,6 +41,6 @@ func (s *logState) Latest(key freshet.Key) (*Entity, error) {
 	}
 	return &Entity{Change: head, Offset: r.Offset, Points: points, Ready: func() (bool, error) {
 		p, err := points()
-		return len(p) > 0 && p[0].Model == "", err
+		return isReady(p), err
 	}}, nil
 }

@@ -70,7 +70,7 @@ func (e *pending) recall() (known bool, err error) {
 // ready reports whether the current vector came ready from the producer.
 func (e *pending) ready() (bool, error) {
 	if e.content.mappedDraft != nil {
-		return e.content.Vector != nil, nil
+		return e.content.ready(), nil
 	}
 	return e.stored.Ready()
 }

@@ -185,6 +185,8 @@ func decisions(p *plan, m *made) ([]Decision, error) {
 			}
 		case e.content.Vector != nil:
 			d.Change.Points = []freshet.Point{{Slot: "0", Vector: e.content.Vector}}
+		case e.content.Points != nil:
+			d.Change.Points = e.content.Points
 		default:
 			d.Change.Points = m.points[e.content.name()]
 		}

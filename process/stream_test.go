@@ -39,7 +39,13 @@ func randomEvent(r *rand.Rand) string {
 			order = fmt.Sprintf(` ^%d`, 1+r.IntN(30))
 		}
 	}
-	switch k := r.IntN(24); {
+	switch k := r.IntN(27); {
+	case k >= 24:
+		return fmt.Sprintf(`{"entity_id":%q,"state":{"text":"text %d","own_text":%v,"metadata":%s%s}}`, entity, r.IntN(3), r.IntN(2) == 0,
+			[]string{`{}`, `{"n":1}`, `{"title":"text 1"}`}[r.IntN(3)],
+			[]string{``, `,"points":[{"model":"fake","vector":[1,2,3,4],"end":6}]`, `,"points":[{"vector":[1,2,3,4]}]`,
+				`,"points":[{"model":"fake","vector":[1,2,3,4],"end":2},{"slot":"b","model":"fake","vector":[4,3,2,1],"start":3,"end":6}]`,
+				`,"points":[{"model":"another","vector":[1,2,3,4]}]`}[r.IntN(5)])
 	case k >= 20:
 		field := "collection"
 		if where == "" {

@@ -51,6 +51,9 @@ func (s *Sequencer) validate(d *mappedDraft, offset int64) error {
 	if d.Op == freshet.OpDelete {
 		return nil
 	}
+	if d.Points != nil {
+		return checkPoints(d, col)
+	}
 	if d.Vector == nil {
 		if col.Model == "" && d.Op == freshet.OpUpsert { // what is patched has one
 			return &freshet.Error{Code: freshet.CodeNoContent, Field: "vector",
@@ -59,6 +62,31 @@ func (s *Sequencer) validate(d *mappedDraft, offset int64) error {
 		return nil
 	}
 	return checkVector(d.Vector, col)
+}
+
+// checkPoints reports, as a *freshet.Error, why a collection can't take the points of a draft. A point that names no model is the
+// producer's own, as a ready vector is.
+func checkPoints(d *mappedDraft, col control.Collection) error {
+	for i := range d.Points {
+		p := &d.Points[i]
+		field := fmt.Sprintf("state.points[%d]", i)
+		if p.Model != "" && p.Model != col.Model {
+			has := "takes ready vectors: leave the model out if these are of the kind that its others are"
+			if col.Model != "" {
+				has = fmt.Sprintf("has model %q, and vectors of different models can't be compared: leave the points out to have the text embedded", col.Model)
+			}
+			return &freshet.Error{Code: freshet.CodeInvalidField, Field: field + ".model", Message: fmt.Sprintf("is %q, collection %q %s", clip(p.Model), col.Name, has)}
+		}
+		if p.End > len(d.Text) {
+			return &freshet.Error{Code: freshet.CodeInvalidField, Field: field + ".end", Message: fmt.Sprintf("is %d, the text has %d bytes", p.End, len(d.Text))}
+		}
+		if err := checkVector(p.Vector, col); err != nil {
+			e := *err.(*freshet.Error)
+			e.Field = field + ".vector"
+			return &e
+		}
+	}
+	return nil
 }
 
 // checkVector reports, as a *freshet.Error, why a collection can't take a vector.

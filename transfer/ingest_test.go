@@ -203,7 +203,7 @@ func TestForms(t *testing.T) {
 		{"rows", "f.parquet", parquetOf(t, item{SKU: "s", Title: "x", Price: &price, Tags: []string{"a", "b"}, Size: map[string]int32{"w": 3}, Vec: []float32{0.1, -1e-9},
 			Parts: []struct{ A int }{{1}, {2}}}, item{SKU: "t"}, item{SKU: "u", Vec: []float32{1}}),
 			transfer.Shape{EntityID: "sku", Text: []string{"title"}, Vector: "vec"},
-			[]string{`{"entity_id":"s","payload":{"price":2.5,"tags":["a","b"],"size":{"w":3},"parts":[{"A":1},{"A":2}],"text":"x"},"vector":[0.1,-1e-09]}`,
+			[]string{`{"entity_id":"s","payload":{"price":2.5,"tags":["a","b"],"size":{"w":3},"parts":[{"A":1},{"A":2}],"text":"x"},"vector":[0.1,-1e-9]}`,
 				`{"entity_id":"t","payload":{"tags":[],"size":{},"parts":[]},"vector":[]}`, `{"entity_id":"u","payload":{"tags":[],"size":{},"parts":[]},"vector":[1]}`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

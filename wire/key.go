@@ -60,6 +60,19 @@ func ShardRange(s freshet.Shard) (lower, upper []byte) {
 	return lower, append(appendShard(nil, s), 0xff) // no UTF-8 text begins with 0xff
 }
 
+// CollectionRanges returns the bounds [lower, upper) of the keys of one collection: all of its namespaces.
+func CollectionRanges(collection string) [][2][]byte {
+	lower := appendString([]byte{keyMark}, collection)
+	upper := bytes.Clone(lower)
+	upper[len(upper)-1]++ // UTF-8 has no 0xff; the length of the namespace behind it may begin with one
+	ranges := [][2][]byte{{lower, upper}}
+	if collection == freshet.DefaultCollection {
+		lower, upper := ShardRange(freshet.Shard{Collection: collection, Namespace: freshet.DefaultNamespace})
+		ranges = append(ranges, [2][]byte{lower, upper})
+	}
+	return ranges
+}
+
 // Partition is freshet's own choice of the partition of an entity, of n.
 func Partition(k freshet.Key, n int) int32 {
 	var buf [256]byte

@@ -111,7 +111,7 @@ func (l *Log) open() (err error) {
 		return err
 	}
 	for topic, number := range topicNumbers() {
-		last, err := l.lastOffset(number)
+		last, err := lastOffset(l.db, number)
 		if err != nil {
 			return fmt.Errorf("read end of %s: %w", topic, err)
 		}

@@ -191,7 +191,7 @@ func (l *Log) End(topic string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	last, err := l.lastOffset(number)
+	last, err := lastOffset(l.db, number)
 	return last + 1, err
 }
 
@@ -239,8 +239,8 @@ func iterate(r pebble.Reader, lower, upper []byte, yield func(k, v []byte) error
 }
 
 // lastOffset is the highest offset of a compacted topic, -1 when it is empty.
-func (l *Log) lastOffset(number byte) (last int64, err error) {
-	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: []byte{number, 's'}, UpperBound: []byte{number, 's' + 1}})
+func lastOffset(r pebble.Reader, number byte) (last int64, err error) {
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: []byte{number, 's'}, UpperBound: []byte{number, 's' + 1}})
 	if err != nil {
 		return 0, err
 	}

@@ -41,17 +41,36 @@ func (v *View) Latest(topic string, key []byte) (r Record, ok bool, err error) {
 // Scan calls yield for the latest record of each key of a topic, in order of key; Key and
 // Value are valid during the call only.
 func (v *View) Scan(topic string, yield func(Record) error) error {
+	return v.Range(topic, nil, nil, yield)
+}
+
+// Range is Scan for the keys in [lower, upper); nil bounds are open.
+func (v *View) Range(topic string, lower, upper []byte, yield func(Record) error) error {
 	number, err := topicNumber(topic)
 	if err != nil {
 		return err
 	}
-	return iterate(v.snap, latestKey(number, nil), []byte{number, 'k' + 1}, func(k, value []byte) error {
+	end := []byte{number, 'k' + 1}
+	if upper != nil {
+		end = latestKey(number, upper)
+	}
+	return iterate(v.snap, latestKey(number, lower), end, func(k, value []byte) error {
 		r, err := parseRecord(k[2:], value)
 		if err != nil {
 			return fmt.Errorf("%s: %w", topic, err)
 		}
 		return yield(r)
 	})
+}
+
+// End is the offset behind the last record of a compacted topic.
+func (v *View) End(topic string) (int64, error) {
+	number, err := topicNumber(topic)
+	if err != nil {
+		return 0, err
+	}
+	last, err := lastOffset(v.snap, number)
+	return last + 1, err
 }
 
 // Close releases the view.

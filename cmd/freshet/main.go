@@ -45,6 +45,6 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newRun(), newIngest(), newAudit(), newDLQ(), newChanges(), newBench(), newDemo(), newIndex(), newConfig(), newService(), newBackup(), newRestore())
+	root.AddCommand(newRun(), newIngest(), newExport(), newImport(), newAudit(), newDLQ(), newChanges(), newBench(), newDemo(), newIndex(), newConfig(), newService(), newBackup(), newRestore())
 	return root
 }

@@ -47,7 +47,7 @@ func TestFilesOfOthers(t *testing.T) {
 			`{"i":1,"u":18446744073709551615,"u32":4294967295,"b":true,"f":0.1,"d":1e+300,"s":"é\"\n","raw":"/wA=","dec":-0.05,"big":12345678901234567890.123,` +
 				`"day":"1969-12-31","ms":"2026-01-02T03:04:05.678Z","us":"1960-01-02T03:04:05.000006Z","clock":"01:02:03.5",` +
 				`"strs":["a",null,""],"nested":[[1,2],[],null,[3]],"rec":{"x":1,"y":{"z":["q"]}},"recs":[{"a":1,"b":null},{"a":null,"b":[true,false]}],` +
-				`"m":{"k":1,"l":null},"im":{"7":[1]},"fixed":"YWI=","dictv":"red","vec":[0.25,-1e-09]}`,
+				`"m":{"k":1,"l":null},"im":{"7":[1]},"fixed":"YWI=","dictv":"red","vec":[0.25,-1e-9]}`,
 			`{"i":null,"u":null,"u32":null,"b":null,"f":null,"d":null,"s":null,"raw":null,"dec":null,"big":null,"day":null,"ms":null,"us":null,"clock":null,` +
 				`"strs":null,"nested":null,"rec":null,"recs":null,"m":null,"im":null,"fixed":null,"dictv":null,"vec":null}`,
 			`{"i":-9223372036854775808,"u":null,"u32":null,"b":false,"f":null,"d":null,"s":null,"raw":null,"dec":null,"big":null,"day":null,"ms":null,"us":null,"clock":null,` +
