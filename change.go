@@ -32,6 +32,10 @@ type Change struct {
 	AcceptedAt    int64 // ms, when the event became durable in the log
 	Trace         string
 
+	// Anew says that what the entity was before counts no more: the change is applied to a tombstone whatever its version.
+	// It is not written down, for vector.sync holds nothing but the change then.
+	Anew bool
+
 	Content [16]byte // digest of what the points were made of: equal means no embedding is needed
 	Digest  [16]byte // digest of the whole state (op, text, metadata, points); the audit compares it
 }

@@ -33,7 +33,7 @@ type Embedding struct {
 // All methods are safe for concurrent use.
 type Store interface {
 	// Apply makes changes visible to searches, each if its version is newer than the stored
-	// one. It is idempotent; the results stand in the order of the changes. An error means
+	// one, or if it is Anew and the stored one a tombstone. It is idempotent; the results stand in the order of the changes. An error means
 	// that nothing is known of the batch and it is to be applied again.
 	Apply(ctx context.Context, changes []Change) ([]Applied, error)
 	// Get returns the latest change of an entity, tombstones included; ok is false when the

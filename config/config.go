@@ -48,6 +48,7 @@ type Config struct {
 	Dedupe      Dedupe                `yaml:"dedupe,omitempty"`
 	Index       Index                 `yaml:"index,omitempty"`
 	Snapshot    Snapshot              `yaml:"snapshot,omitempty"`
+	Retention   Retention             `yaml:"retention,omitempty"`
 	Limits      Limits                `yaml:"limits,omitempty"`
 	CacheBytes  int64                 `yaml:"cache_bytes,omitempty"` // of the table's block cache; default 256 MiB
 	Sources     Sources               `yaml:"sources,omitempty"`
@@ -103,6 +104,16 @@ func (i Index) validate(field string) error {
 type Snapshot struct {
 	Interval Duration `yaml:"interval,omitempty"` // default 5m; also at a clean stop
 	Changes  int64    `yaml:"changes,omitempty"`  // entities changed after which it does not wait for that; default 100,000
+}
+
+// Retention says how long events.raw, and with it what is deleted, is kept. What is current is kept for ever.
+type Retention struct {
+	Age       Duration `yaml:"age,omitempty"`        // of an event; default 168h
+	Bytes     int64    `yaml:"bytes,omitempty"`      // of events.raw; default: only DiskShare counts
+	DiskShare float64  `yaml:"disk_share,omitempty"` // of the disk of the data folder that events.raw may take; default 0.2
+	// TombstoneTTL is how long deletions are kept in collections with an order of their source; default for ever.
+	TombstoneTTL Duration `yaml:"tombstone_ttl,omitempty"`
+	Interval     Duration `yaml:"interval,omitempty"` // how often it is looked at; default 30s
 }
 
 // Limits bound what is taken in; see source.Limits.
@@ -161,6 +172,9 @@ func (c *Config) fill() {
 	setDefault(&c.Index.TargetRecall, 0.95)
 	setDefault(&c.Snapshot.Interval, Duration(5*time.Minute))
 	setDefault(&c.Snapshot.Changes, 100_000)
+	setDefault(&c.Retention.Age, Duration(7*24*time.Hour))
+	setDefault(&c.Retention.DiskShare, 0.2)
+	setDefault(&c.Retention.Interval, Duration(30*time.Second))
 	setDefault(&c.CacheBytes, 256<<20)
 	all := map[string]Collection{freshet.DefaultCollection: {Model: BuiltinModel}}
 	maps.Copy(all, c.Collections)
@@ -285,6 +299,12 @@ func (c Config) Validate() error {
 	}
 	if c.Snapshot.Changes < 0 {
 		return fmt.Errorf("snapshot.changes: %d is negative; leave it out for 100000", c.Snapshot.Changes)
+	}
+	if c.Retention.Bytes < 0 {
+		return fmt.Errorf("retention.bytes: %d is negative; leave it out where only disk_share is to count", c.Retention.Bytes)
+	}
+	if share := c.Retention.DiskShare; share < 0 || share > 1 {
+		return fmt.Errorf("retention.disk_share: %v is out of range; give a share of the disk such as 0.2, or 1", share)
 	}
 	watched := map[[3]string]int{}
 	for i, f := range c.Sources.Files {

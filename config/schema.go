@@ -141,6 +141,13 @@ var descriptions = map[string]string{
 	"snapshot.interval": "Default 5m.",
 	"snapshot.changes":  "Entities changed, after which it does not wait for the interval; default 100000.",
 
+	"retention":               "How long events are kept, and with them what is deleted; what is current is kept for ever.",
+	"retention.age":           "Of an event; default 168h.",
+	"retention.bytes":         "Of all events; default: only disk_share counts.",
+	"retention.disk_share":    "Of the disk of the data folder that events may take, up to 1; default 0.2.",
+	"retention.tombstone_ttl": "How long deletions are kept where events have an order; default for ever.",
+	"retention.interval":      "How often it is looked at; default 30s.",
+
 	"limits":                 "What is taken in.",
 	"limits.event_bytes":     "Of one event, at most 33554432; default 4194304.",
 	"limits.backlog_bytes":   "Of events not processed yet; then 429 with Retry-After. Default 4294967296.",

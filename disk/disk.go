@@ -35,13 +35,14 @@ const (
 	RestoreDir      Site = "restore.dir"       // its entry, and those of the folders that are moved to their place
 	BackupFile      Site = "backup.file"       // the bytes of a backup, before it gets its name
 	BackupDir       Site = "backup.dir"        // its name
+	RetentionState  Site = "retention.state"   // the tables, before the events that they were derived from are cut off
 )
 
 // Sites lists every site, for tests that take each out in turn.
 func Sites() []Site {
 	return []Site{JournalFrame, JournalDir, FolderFormat, FolderDir, ControlRecord,
 		StateSnapshot, SnapshotFile, SnapshotDir, SourceFilesDone, FeedState,
-		RestoreFile, RestoreDir, BackupFile, BackupDir}
+		RestoreFile, RestoreDir, BackupFile, BackupDir, RetentionState}
 }
 
 // FS is a file system whose durable steps are named. The zero value is not usable; use [OS]

@@ -169,6 +169,9 @@ func (f *Feed) wait(ctx context.Context, decided int64, idle time.Duration, boun
 
 // step reads from an offset on. It returns where to go on, and whether there may be more at once.
 func (f *Feed) step(r Request, from int64) (b Batch, next int64, more bool, err error) {
+	if err := f.retained(r, from); err != nil {
+		return Batch{}, from, false, err
+	}
 	end, err := f.log.End(freshet.TopicSync)
 	if err != nil || from >= end {
 		return Batch{}, from, false, err
@@ -206,3 +209,20 @@ func (f *Feed) step(r Request, from int64) (b Batch, next int64, more bool, err 
 }
 
 var errEnough = errors.New("enough for now")
+
+// retained refuses a place from which deletions can't be told any more: they are forgotten. Who begins has none to miss.
+func (f *Feed) retained(r Request, from int64) error {
+	if from == 0 {
+		return nil
+	}
+	scope := "" // of all
+	if r.Namespace != "" {
+		scope = broker.PurgeScope(freshet.Shard{Collection: r.Collection, Namespace: r.Namespace})
+	}
+	p, err := f.log.Purged(freshet.TopicSync, scope)
+	if err != nil || from >= p.Through {
+		return err
+	}
+	return &freshet.Error{Code: freshet.CodeTooOld, Field: "after", Message: fmt.Sprintf("the token names %s@%d, and deletions up to %d are forgotten: "+
+		"some would be missed; leave it out to begin with everything", freshet.TopicSync, from-1, p.Through-1)}
+}

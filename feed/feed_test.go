@@ -288,3 +288,47 @@ func TestToldChangesAreDurable(t *testing.T) {
 		}
 	}
 }
+
+// Who was away while deletions were forgotten begins anew; who begins has nothing to miss.
+func TestForgottenDeletionsAreNotMissed(t *testing.T) {
+	b := newBench(t)
+	a, other := in("c", "n", "a"), in("c", "m", "b")
+	b.put("1", a, other)
+	_, before := b.all(feed.Request{Collection: "c"})
+	b.put("", a)
+	b.put("2", other)
+	_, behind := b.all(feed.Request{Collection: "c"})
+	r, _, err := b.log.Latest(freshet.TopicSync, wire.AppendKey(nil, a), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx := b.log.Begin()
+	if err := errors.Join(tx.Purge(freshet.TopicSync, broker.PurgeScope(a.Shard()), []broker.Record{r}), tx.Commit()); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		request feed.Request
+		want    string // "" for a refusal
+	}{
+		{feed.Request{Collection: "c"}, "b=2"},
+		{feed.Request{Collection: "c", After: before}, ""},
+		{feed.Request{Collection: "c", Namespace: "n", After: before}, ""},
+		{feed.Request{Collection: "c", Namespace: "m", After: before}, "b=2"},
+		{feed.Request{Collection: "c", After: behind}, "nothing"},
+	} {
+		got, err := []string{}, error(nil)
+		err = b.feed.Follow(context.Background(), c.request, func(batch feed.Batch) error {
+			for _, item := range batch.Items {
+				got = append(got, item.Key.Entity+"="+item.Text)
+			}
+			return nil
+		})
+		var refusal *freshet.Error
+		switch text := strings.Join(got, " "); {
+		case c.want == "" && (!errors.As(err, &refusal) || refusal.Code != freshet.CodeTooOld):
+			t.Errorf("%+v: %q, %v; want a refusal", c.request, text, err)
+		case c.want != "" && (err != nil || text != strings.TrimPrefix(c.want, "nothing")):
+			t.Errorf("%+v: %q, %v; want %s", c.request, text, err, c.want)
+		}
+	}
+}

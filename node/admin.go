@@ -113,6 +113,12 @@ func (n *Node) register() {
 	}
 	counter("freshet_journal_written_bytes_total", "Bytes written to events.raw since start.", nil,
 		func() float64 { return float64(n.log.RawWritten()) })
+	counter("freshet_journal_cut_bytes_total", "Bytes of events.raw that were let go since start.", nil,
+		func() float64 { return float64(n.retention.cutBytes.Load()) })
+	gauge("freshet_journal_bytes", "Bytes of events.raw that are kept.", func() float64 { return float64(n.log.RawBytesFrom(n.log.RawFirst())) })
+	counter("freshet_tombstones_purged_total", "Deletions that were forgotten since start.", nil,
+		func() float64 { return float64(n.processor.Stats.Purged.Load()) })
+	gauge("freshet_purge_floor", "The offset of events.raw below which deletions are forgotten.", func() float64 { return float64(n.retention.floor.Load()) })
 	gauge("freshet_lag_records", "Records of events.raw that are not decided.", func() float64 { return float64(n.live().LagRecords) })
 	gauge("freshet_entities", "Entities that can be searched.", func() float64 { return float64(n.live().Entities) })
 	gauge("freshet_points", "Vectors that can be searched.", func() float64 { return float64(n.live().Points) })

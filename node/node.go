@@ -5,6 +5,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,7 +72,9 @@ type Node struct {
 	goal      int64 // offset that must be decided to be ready
 	ready     atomic.Bool
 
-	rebuilds rebuilds
+	rebuilds  rebuilds
+	retention retention
+	retaining sync.Mutex // one Retain at a time
 
 	ctx      context.Context // of the stages
 	stop     context.CancelCauseFunc
@@ -110,7 +113,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return err
 	}
 	n.log, err = broker.Open(cfg.Data, broker.Options{FS: n.opts.FS, Partitions: cfg.Partitions,
-		CacheBytes: cfg.CacheBytes, SegmentBytes: n.opts.SegmentBytes, Now: n.opts.Now})
+		CacheBytes: cfg.CacheBytes, SegmentBytes: cmp.Or(n.opts.SegmentBytes, segmentBytes(cfg.Retention.Bytes)), Now: n.opts.Now})
 	if err != nil {
 		return err
 	}
@@ -247,6 +250,9 @@ func (n *Node) openStages() (err error) {
 	if err != nil {
 		return err
 	}
+	if err := n.openRetention(); err != nil {
+		return err
+	}
 	n.goal = n.log.RawEnd()
 	n.tracker = freshness.NewTracker(n.log.ID(), freshet.TopicRaw, n.log.Partitions(), n.processor.Next()-1, n.log.RawEnd)
 	n.intake = source.NewIntake(source.Options{Log: n.log, Catalog: n.catalog, Mapped: cfg.Mapping != nil || cfg.Codec != nil, Nulls: cfg.Codec != nil,
@@ -270,6 +276,7 @@ func (n *Node) start() {
 	if n.opts.NoSources {
 		return
 	}
+	n.run(ctx, "retention", n.retention.run)
 	for _, f := range n.opts.Config.Sources.Files {
 		w := files.New(files.Options{Path: f.Path, Collection: f.Collection, Namespace: f.Namespace,
 			MaxBytes: f.MaxBytes, Ignore: f.Ignore, Intake: n.intake, Log: n.log, Logger: n.opts.Logger})
@@ -322,7 +329,7 @@ func (n *Node) CatchUp(ctx context.Context) error {
 	if end < 0 {
 		return nil
 	}
-	return n.tracker.Wait(ctx, freshet.Token{Log: n.log.ID(), Spans: []freshet.Span{{Topic: freshet.TopicRaw, First: end, Last: end}}})
+	return n.waitDecided(ctx, end)
 }
 
 // Gateway answers HTTP requests.
@@ -395,7 +402,12 @@ func (n *Node) settled(ctx context.Context) error {
 	if err != nil || next == 0 {
 		return err
 	}
-	return n.tracker.Wait(ctx, freshet.Token{Log: n.log.ID(), Spans: []freshet.Span{{Topic: freshet.TopicRaw, First: next - 1, Last: next - 1}}})
+	return n.waitDecided(ctx, next-1)
+}
+
+// waitDecided blocks until a record of events.raw, and all before it, are decided.
+func (n *Node) waitDecided(ctx context.Context, offset int64) error {
+	return n.tracker.Wait(ctx, freshet.Token{Log: n.log.ID(), Spans: []freshet.Span{{Topic: freshet.TopicRaw, First: offset, Last: offset}}})
 }
 
 // Kill stops the node without saving anything, as a crash would; for tests.

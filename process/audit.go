@@ -17,22 +17,6 @@ import (
 // maxDifferences is how many differences a report names.
 const maxDifferences = 100
 
-// folded is what the audit keeps of an entity: enough to sequence its next event, and to
-// compare it. It holds no vectors, and text and metadata only of a state that patches made.
-type folded struct {
-	version  freshet.Version
-	revision uint32
-	op       freshet.Op
-	events   uint64
-	content  [16]byte
-	points   [16]byte
-	digest   [16]byte
-	accepted int64         // ms
-	patched  *freshet.Base // nil unless patches made the state
-	base     [16]byte      // digest of what the first of those patches was applied to
-	blank    bool          // patches made the state, and nobody knows what of
-}
-
 // foldState is the State of an audit: everything that the log gives, in memory.
 type foldState struct {
 	entities map[freshet.Key]folded
@@ -43,58 +27,13 @@ type foldState struct {
 	facts    Facts
 }
 
-// remembered is an event id in the dedupe window.
-type remembered struct {
-	number uint64
-	at     int64
-}
-
 // Latest implements State.
 func (f *foldState) Latest(key freshet.Key) (*Entity, error) {
 	e, ok := f.entities[key]
 	if !ok {
 		return nil, nil
 	}
-	out := &Entity{PointsDigest: e.points, Change: *e.change()}
-	out.Change.Key = key
-	base := e.patched
-	out.Ready = func() (bool, error) { return base != nil && base.Ready, nil }
-	out.Recall = func(c *freshet.Change) (known bool, err error) {
-		if base == nil && !e.blank {
-			if base, err = f.base(key, &e); err != nil {
-				return false, err
-			}
-		}
-		if base != nil {
-			c.Text, c.Metadata, c.OwnText = base.Text, base.Metadata, base.OwnText
-		}
-		return base != nil, nil
-	}
-	return out, nil
-}
-
-// change is what is known of the entity's state.
-func (e *folded) change() *freshet.Change {
-	return &freshet.Change{Version: e.version, Revision: e.revision, Op: e.op, Events: e.events,
-		Content: e.content, Digest: e.digest, AcceptedAt: e.accepted}
-}
-
-// base returns what the patches of an entity were applied to, if that is e: vector.sync has it with
-// what the patches gave, and its digest proves it. It is nil when later events have replaced that.
-func (f *foldState) base(key freshet.Key, e *folded) (*freshet.Base, error) {
-	r, ok, err := f.view.Latest(freshet.TopicSync, wire.AppendKey(nil, key))
-	if err != nil || !ok {
-		return nil, err
-	}
-	c, err := wire.DecodeChange(key, r.Value, wire.Head)
-	if err != nil || c.Base == nil || c.Base.Version != e.version {
-		return nil, nil // damage is found when the outcome is compared
-	}
-	was := freshet.Change{Op: e.op, Text: c.Base.Text, Metadata: c.Base.Metadata, OwnText: c.Base.OwnText}
-	if wire.StateDigest(&was, e.points) != e.digest {
-		return nil, nil
-	}
-	return c.Base, nil
+	return e.entity(key, f.view.Latest), nil
 }
 
 // Seen implements State.
@@ -115,16 +54,8 @@ func (f *foldState) Facts() Facts { return f.facts }
 func (f *foldState) take(d *Decided) {
 	for i := range d.Changes {
 		c := &d.Changes[i].Change
-		e := folded{version: c.Version, revision: c.Revision, op: c.Op, events: c.Events, content: c.Content,
-			points: d.Changes[i].PointsDigest, digest: c.Digest, accepted: c.AcceptedAt, blank: d.Changes[i].blank}
-		if c.Base != nil {
-			old := f.entities[c.Key]
-			if e.base = wire.BaseDigest(c.Base); old.patched != nil && c.Base.Version == old.version {
-				e.base = old.base // that was no base, but a state that patches had made
-			}
-			e.patched = &freshet.Base{Version: c.Version, Text: c.Text, Metadata: bytes.Clone(c.Metadata), OwnText: c.OwnText, Ready: d.Changes[i].ready}
-		}
-		f.entities[c.Key] = e
+		old := f.entities[c.Key]
+		f.entities[c.Key] = old.next(&d.Changes[i])
 	}
 	for _, s := range d.Seen {
 		f.seen[s.id] = remembered{f.next, s.at}
@@ -145,7 +76,7 @@ func (settled) SettleOrder(name string, _ control.Order) error {
 	return fmt.Errorf("the catalog does not say how collection %q is ordered, though its events have been decided", name)
 }
 
-// Audit folds events.raw anew, from its first record to the position that vector.sync has
+// Audit folds events.raw anew, from its first record or the audit base to the position that vector.sync has
 // reached, and compares the outcome with vector.sync as it was at exactly that position.
 // Traffic goes on meanwhile, and nothing is altered. It needs memory for every entity and
 // remembered event id, and for text and metadata of the entities whose latest state patches made.
@@ -155,33 +86,38 @@ func (settled) SettleOrder(name string, _ control.Order) error {
 // embedded at all depends on how the log was cut into batches then. So are refused patches of
 // states that were replaced later, which nobody knows any more.
 func Audit(ctx context.Context, log *embedded.Log, o SequencerOptions, report *freshet.AuditReport) error {
+	defer log.PinRaw()() // first: the base of the view is not behind what is kept
 	view := log.View()
 	defer view.Close()
+	state := &foldState{entities: map[freshet.Key]folded{}, view: view, seen: map[EventID]remembered{}}
+	from, err := state.load(view)
+	if err != nil {
+		return fmt.Errorf("read the audit base: %w", err)
+	}
 	end, err := view.Position(Group, freshet.TopicRaw, 0)
 	if err != nil {
 		return err
 	}
-	state := &foldState{entities: map[freshet.Key]folded{}, view: view, seen: map[EventID]remembered{}}
 	o.State, o.Collections, o.AutoCreate = state, settled{o.Collections}, false
 	seq := NewSequencer(o)
-	if seq.recorded, err = refusals(view); err != nil {
+	if seq.recorded, err = refusals(log, from, end); err != nil {
 		return fmt.Errorf("read %s: %w", freshet.TopicDead, err)
 	}
-	if err := fold(ctx, log, seq, state, end, report); err != nil {
+	if err := fold(ctx, log, seq, state, from, end, report); err != nil {
 		return fmt.Errorf("fold %s: %w", freshet.TopicRaw, err)
 	}
 	report.Through = end - 1
 	return compare(view, state, report)
 }
 
-// refusals reads which drafts were refused by their embedder, or by the state that they patch.
-func refusals(view *embedded.View) (func(offset int64, ordinal int) bool, error) {
+// refusals reads which drafts of records from an offset to another were refused by their embedder, or by the state that they patch.
+func refusals(log *embedded.Log, from, to int64) (func(offset int64, ordinal int) bool, error) {
 	type place struct {
 		offset  int64
 		ordinal int
 	}
 	all := map[place]bool{}
-	err := view.Scan(freshet.TopicDead, func(r embedded.Record) error {
+	err := log.Scan(freshet.TopicDead, wire.DeadLetterKey(from, 0), wire.DeadLetterKey(to, 0), func(r embedded.Record) error {
 		l, err := wire.DecodeDeadLetter(r.Value)
 		if err == nil && (l.Stage == "embed" || l.Stage == "patch") {
 			all[place{l.Position.Offset, l.Ordinal}] = true
@@ -191,8 +127,8 @@ func refusals(view *embedded.View) (func(offset int64, ordinal int) bool, error)
 	return func(offset int64, ordinal int) bool { return all[place{offset, ordinal}] }, err
 }
 
-func fold(ctx context.Context, log *embedded.Log, seq *Sequencer, state *foldState, end int64, report *freshet.AuditReport) error {
-	reader := log.ReadRaw(log.RawFirst())
+func fold(ctx context.Context, log *embedded.Log, seq *Sequencer, state *foldState, from, end int64, report *freshet.AuditReport) error {
+	reader := log.ReadRaw(from)
 	defer reader.Close()
 	var raw []journal.Record
 	for reader.Offset() < end {

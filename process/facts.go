@@ -46,7 +46,7 @@ func (f *Facts) Gone(c *freshet.Change) bool {
 // forget takes from an entity a state that is gone.
 func (p *plan) forget(e *pending) {
 	if e.head.Version != (freshet.Version{}) && p.facts.Gone(&e.head) {
-		e.stored, e.head = nil, freshet.Change{Key: e.key}
+		*e = pending{key: e.key, replaces: e.replaces, head: freshet.Change{Key: e.key}, touched: e.touched}
 	}
 }
 
@@ -74,18 +74,22 @@ type factTable struct {
 	facts Facts
 }
 
-func purgeKey() []byte { return []byte("fpurge") }
+const factPurge = "fpurge"
 
 func openFacts(log *embedded.Log, table embedded.Table) (*factTable, error) {
 	t := &factTable{table: table}
-	v, ok, err := log.GetTable(table, purgeKey())
-	if err == nil && ok {
-		err = json.Unmarshal(v, &t.facts.Purge)
-	}
-	if err != nil {
+	if err := log.ScanTableRange(table, []byte{'f'}, []byte{'f' + 1}, t.facts.parse); err != nil {
 		return nil, fmt.Errorf("read what commands have said: %w", err)
 	}
 	return t, nil
+}
+
+// parse takes in an entry of the table.
+func (f *Facts) parse(key, value []byte) error {
+	if string(key) != factPurge {
+		return fmt.Errorf("%q is not known to this version of freshet; use the one that wrote it", key)
+	}
+	return json.Unmarshal(value, &f.Purge)
 }
 
 // Facts implements State.
@@ -100,7 +104,7 @@ func (t *factTable) stageFacts(tx *embedded.Txn, f *Facts) error {
 	if err != nil {
 		return err
 	}
-	return tx.SetTable(t.table, purgeKey(), v)
+	return tx.SetTable(t.table, []byte(factPurge), v)
 }
 
 // take makes new facts count once they are committed.

@@ -182,12 +182,14 @@ type bench struct {
 	now     int64 // ms, of the next append
 	through chan int64
 	halt    func() // stops the processor
+	segment int64  // bytes of a segment of the journal; 0 means the default
 }
 
 type setting func(*bench)
 
 func withWindow(w process.Window) setting { return func(b *bench) { b.options.Window = w } }
 func withFS(fs vfs.FS) setting            { return func(b *bench) { b.fs = fs } }
+func withSmallSegments(b *bench)          { b.segment = 1 }
 func withAutoCreate(b *bench)             { b.options.AutoCreate = true }
 func withSplitter(o chunk.Options) setting {
 	return func(b *bench) { b.options.Splitter = o }
@@ -209,7 +211,7 @@ func (b *bench) open() {
 	b.t.Helper()
 	var err error
 	b.log, err = embedded.Open("data", embedded.Options{FS: disk.New(b.fs, nil), Partitions: 4,
-		CacheBytes: 1 << 20, Now: func() time.Time { return time.UnixMilli(b.now) }})
+		CacheBytes: 1 << 20, SegmentBytes: b.segment, Now: func() time.Time { return time.UnixMilli(b.now) }})
 	if err != nil {
 		b.t.Fatal(err)
 	}

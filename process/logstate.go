@@ -11,6 +11,7 @@ import (
 type logState struct {
 	*seenTable
 	*factTable
+	tombstones
 	log *embedded.Log
 	key []byte
 }
@@ -21,7 +22,7 @@ func openLogState(log *embedded.Log, w Window) (*logState, error) {
 		return nil, err
 	}
 	facts, err := openFacts(log, embedded.TableProcess)
-	return &logState{seenTable: seen, factTable: facts, log: log}, err
+	return &logState{seenTable: seen, factTable: facts, tombstones: tombstones{embedded.TableProcess}, log: log}, err
 }
 
 // Latest implements State.

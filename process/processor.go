@@ -50,6 +50,7 @@ type Stats struct {
 	MapNs, SequenceNs, EmbedNs, CommitNs                                      atomic.Int64
 	Batches                                                                   atomic.Int64
 	Position                                                                  atomic.Int64 // next offset to decide
+	Purged                                                                    atomic.Int64 // tombstones that were taken out of vector.sync
 	Paused                                                                    atomic.Bool  // by hand, or while an error is retried
 }
 
@@ -261,6 +262,9 @@ func (p *Processor) stage(tx *embedded.Txn, d *Decided, position int64) (next in
 		value = wire.AppendChange(value[:0], &c.Change)
 		offset, err := tx.Replace(freshet.TopicSync, key, value, latest)
 		if err != nil {
+			return 0, err
+		}
+		if err := p.state.note(tx, &c.Change, key); err != nil {
 			return 0, err
 		}
 		next = offset + 1

@@ -80,10 +80,21 @@ func (t *seenTable) Seen(id EventID) (number uint64, at int64, ok bool, err erro
 	if err != nil || !ok {
 		return 0, 0, false, err
 	}
+	r, err := parseRemembered(v)
+	return r.number, r.at, err == nil, err
+}
+
+// remembered is an event id in the dedupe window.
+type remembered struct {
+	number uint64
+	at     int64
+}
+
+func parseRemembered(v []byte) (remembered, error) {
 	if len(v) != 16 {
-		return 0, 0, false, fmt.Errorf("event id %x has %d bytes: damaged", id, len(v))
+		return remembered{}, fmt.Errorf("an event id has %d bytes: damaged", len(v))
 	}
-	return binary.BigEndian.Uint64(v), int64(binary.BigEndian.Uint64(v[8:])), true, nil
+	return remembered{binary.BigEndian.Uint64(v), int64(binary.BigEndian.Uint64(v[8:]))}, nil
 }
 
 // NextID implements State.

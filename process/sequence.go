@@ -162,7 +162,13 @@ func (s *Sequencer) draft(p *plan, m *mapped, d *mappedDraft, at spot, known *ma
 		return err
 	}
 	version := freshet.Version{Order: d.Order, Epoch: s.collections.EpochOf(m.record.Position.Offset), Offset: m.record.Position.Offset}
+	before := *e
 	p.forget(e)
+	defer func() {
+		if e.head.Version == (freshet.Version{}) { // nothing has come in its place
+			*e = before
+		}
+	}()
 	if err := s.checkOrder(d, e); err != nil {
 		return err
 	}

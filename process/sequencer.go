@@ -177,6 +177,7 @@ func decisions(p *plan, m *made) ([]Decision, error) {
 			continue
 		}
 		d := Decision{Change: e.head, Replaces: e.replaces, blank: e.blank}
+		d.Change.Anew = e.replaces != nil && e.stored == nil
 		switch {
 		case e.head.Op == freshet.OpDelete || e.blank:
 		case e.keeps(e.head.Content):

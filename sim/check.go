@@ -27,6 +27,7 @@ func (l *life) check(ctx context.Context) error {
 	m := l.model
 	st := fold(m.placed, l.cfg.Dedupe.MaxIDs)
 	m.report.Repeated, m.report.Dead, m.report.Entities = st.repeated, len(st.dead), len(st.entities)
+	m.report.Forgotten = len(st.purged)
 	err := errors.Join(l.checkStart(st), l.checkCatalog(st), l.checkEntities(ctx, st), l.checkShown(st),
 		l.checkDead(st), l.checkSearches(ctx, st), l.checkTokens(ctx, st))
 	if err != nil {
@@ -58,58 +59,79 @@ func (l *life) checkLog(ctx context.Context) (known bool, err error) {
 	if log.TornBytes() > 0 {
 		m.report.Torn++
 	}
-	read, err := l.readLog(ctx)
+	first, read, err := l.readLog(ctx)
 	if err != nil {
 		return false, err
 	}
-	if len(read) < len(m.placed) {
-		return false, fmt.Errorf("events.raw ends at %d, acknowledged or once read was all before %d", len(read), len(m.placed))
+	end := first + int64(len(read))
+	if end < int64(len(m.placed)) {
+		return false, fmt.Errorf("events.raw ends at %d, acknowledged or once read was all before %d", end, len(m.placed))
 	}
-	if m.applied >= int64(len(read)) {
-		return false, fmt.Errorf("events.raw ends at %d, an answer counted what is at %d", len(read), m.applied)
+	if m.applied >= end {
+		return false, fmt.Errorf("events.raw ends at %d, an answer counted what is at %d", end, m.applied)
 	}
 	l.outlet.witness(func() {
 		known = true
-		for offset, s := range read {
-			if s.offset == unplaced {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for i, s := range read {
+			offset := first + int64(i)
+			if s.offset == unplaced && s.purge == nil {
 				m.report.Kept++
 			}
-			err = errors.Join(err, m.place(s, int64(offset)))
+			err = errors.Join(err, m.place(s, offset))
 		}
 	})
 	return known, err
 }
 
-// readLog returns the submissions that events.raw holds.
-func (l *life) readLog(ctx context.Context) (read []*submission, err error) {
-	reader := l.node.Log().ReadRaw(0)
+// readLog returns the submissions that events.raw holds, from its first offset on. What was cut off before that
+// was read before; a segment ends where a batch does.
+func (l *life) readLog(ctx context.Context) (first int64, read []*submission, err error) {
+	first = l.node.Log().RawFirst()
+	reader := l.node.Log().ReadRaw(first)
 	defer reader.Close()
 	for reader.Offset() < l.node.Log().RawEnd() {
 		records, err := reader.Next(ctx, nil, all)
 		if err != nil {
-			return nil, fmt.Errorf("read events.raw: %w", err)
+			return 0, nil, fmt.Errorf("read events.raw: %w", err)
 		}
 		for _, r := range records {
-			if r.Offset != int64(len(read)) {
-				return nil, fmt.Errorf("events.raw goes on at %d behind %d", r.Offset, len(read)-1)
+			if r.Offset != first+int64(len(read)) {
+				return 0, nil, fmt.Errorf("events.raw goes on at %d behind %d", r.Offset, first+int64(len(read))-1)
 			}
-			s := l.model.marks[markOf(r)]
-			if s == nil {
-				return nil, fmt.Errorf("events.raw@%d was never submitted: %.60q", r.Offset, r.Value)
-			}
-			if err := l.checkRecord(r, s); err != nil {
-				return nil, err
+			s, err := l.submissionOf(r)
+			if err != nil {
+				return 0, nil, err
 			}
 			if begun := len(read) > 0 && !read[len(read)-1].last(); s.index > 0 != begun || begun && read[len(read)-1].next() != s {
-				return nil, fmt.Errorf("events.raw@%d is submission %s, the batch before it is not whole", r.Offset, s.mark)
+				return 0, nil, fmt.Errorf("events.raw@%d is submission %s, the batch before it is not whole", r.Offset, s.mark)
 			}
 			read = append(read, s)
 		}
 	}
 	if len(read) > 0 && !read[len(read)-1].last() {
-		return nil, fmt.Errorf("events.raw ends within a batch, with submission %s", read[len(read)-1].mark)
+		return 0, nil, fmt.Errorf("events.raw ends within a batch, with submission %s", read[len(read)-1].mark)
 	}
-	return read, nil
+	return first, read, nil
+}
+
+func (l *life) submissionOf(r journal.Record) (*submission, error) {
+	m := l.model
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if header(r, freshet.HeaderCommand) != "" {
+		if r.Offset < int64(len(m.placed)) && m.placed[r.Offset] != nil {
+			return m.placed[r.Offset], nil
+		}
+		return command(r)
+	}
+	s := m.marks[header(r, freshet.HeaderTrace)]
+	if s == nil {
+		return nil, fmt.Errorf("events.raw@%d was never submitted: %.60q", r.Offset, r.Value)
+	}
+	s.at = r.Time
+	return s, l.checkRecord(r, s)
 }
 
 func (l *life) checkRecord(r journal.Record, s *submission) error {
@@ -122,9 +144,9 @@ func (l *life) checkRecord(r journal.Record, s *submission) error {
 	return nil
 }
 
-func markOf(r journal.Record) string {
+func header(r journal.Record, name string) string {
 	for _, h := range r.Headers {
-		if h.Name == freshet.HeaderTrace {
+		if h.Name == name {
 			return string(h.Value)
 		}
 	}
@@ -147,6 +169,11 @@ func (l *life) checkStart(st *state) error {
 	newer := 0
 	for _, e := range st.entities {
 		if e.version.Offset > promised.decided {
+			newer++
+		}
+	}
+	for _, v := range st.purged { // they may still be stored
+		if v.Offset > promised.decided {
 			newer++
 		}
 	}
@@ -175,7 +202,7 @@ func (l *life) checkCatalog(st *state) error {
 // checkShown: nobody is shown an older version than before.
 func (l *life) checkShown(st *state) error {
 	for key, v := range l.model.observed {
-		if e := st.entities[key]; e == nil || v.After(e.version) {
+		if e := st.entities[key]; (e == nil || v.After(e.version)) && v.After(st.purged[key]) {
 			return fmt.Errorf("%s was shown with version %+v, which is gone", name(key), v)
 		}
 	}

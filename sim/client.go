@@ -90,6 +90,8 @@ func (w *writer) send(ctx context.Context, b *batch) error {
 		}
 		w.outlet.witness(func() { w.model.exists(s.key.Collection) })
 	}
+	w.model.appending.RLock()
+	defer w.model.appending.RUnlock()
 	token, err := in.Append(ctx)
 	if err != nil {
 		return err
@@ -157,6 +159,8 @@ func (w *writer) readBack(ctx context.Context, b *batch) error {
 	}
 	mine := freshet.Version{Order: s.order, Epoch: epoch, Offset: s.offset}
 	switch {
+	case w.retains() && (!ok || s.order > 0 && mine.After(c.Version)):
+		return nil // deleted, and that is forgotten; it may have come back with an older order
 	case !ok:
 		return fmt.Errorf("%s is not there after the token of %+v", name(s.key), mine)
 	case mine.After(c.Version):

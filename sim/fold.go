@@ -7,6 +7,7 @@ import (
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/control"
+	"github.com/freshet-io/freshet/process"
 )
 
 // state is what events.raw means: a fold of it by the rules of the documentation.
@@ -16,6 +17,7 @@ type state struct {
 	orders   map[string]control.Order
 	changed  []int64 // offsets of the events that changed an entity, ascending
 	repeated int
+	purged   map[freshet.Key]freshet.Version // deletions that count no more
 }
 
 // entity is what is true of an entity: the submission that won, how many had an effect, and what
@@ -62,10 +64,14 @@ const epoch = 1
 
 // fold reads events.raw from the beginning. maxIDs bounds how many event ids are remembered.
 func fold(log []*submission, maxIDs uint64) *state {
-	st := &state{entities: map[freshet.Key]*entity{}, orders: map[string]control.Order{}}
+	st := &state{entities: map[freshet.Key]*entity{}, orders: map[string]control.Order{}, purged: map[freshet.Key]freshet.Version{}}
 	remembered := map[eventName]uint64{} // the number of each id's latest use
 	var next uint64
 	for _, s := range log {
+		if s.purge != nil {
+			st.purge(s.purge)
+			continue
+		}
 		if s.dead != "" {
 			st.dead = append(st.dead, deadLetter{s, s.dead})
 			continue
@@ -112,6 +118,17 @@ func (st *state) settle(s *submission) bool {
 		st.orders[s.key.Collection] = order
 	}
 	return st.orders[s.key.Collection] == order
+}
+
+// purge forgets deletions: in the order of the log those below an offset, in that of their source those before a time.
+func (st *state) purge(p *process.Purge) {
+	for key, e := range st.entities {
+		if e.live() || e.version.Order == 0 && e.offset >= p.Floor || e.version.Order > 0 && e.at >= p.Before {
+			continue
+		}
+		st.purged[key] = e.version
+		delete(st.entities, key)
+	}
 }
 
 func (st *state) apply(s *submission) {

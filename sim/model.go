@@ -1,12 +1,15 @@
 package sim
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
 
 	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker/journal"
+	"github.com/freshet-io/freshet/process"
 )
 
 // submission is an event on its way into events.raw, once: a client that sends an event again
@@ -17,12 +20,24 @@ type submission struct {
 	batch  *batch
 	index  int   // within the batch
 	offset int64 // in events.raw, as acknowledged or as once read; unplaced before
+	at     int64 // ms, when it became durable; 0 before it was read
+
+	purge *process.Purge // of a command that the node has written; it has no event and no batch
 }
 
 const unplaced int64 = -1
 
+// command is a record that the node has written into events.raw.
+func command(r journal.Record) (*submission, error) {
+	s := &submission{offset: unplaced, mark: fmt.Sprintf("command@%d", r.Offset), purge: &process.Purge{}}
+	if kind := header(r, freshet.HeaderCommand); kind != "purge" {
+		return nil, fmt.Errorf("events.raw@%d is a command %q", r.Offset, kind)
+	}
+	return s, json.Unmarshal(r.Value, s.purge)
+}
+
 // last reports whether it ends its batch; else next follows it.
-func (s *submission) last() bool { return s.index == len(s.batch.subs)-1 }
+func (s *submission) last() bool { return s.batch == nil || s.index == len(s.batch.subs)-1 }
 
 func (s *submission) next() *submission { return s.batch.subs[s.index+1] }
 
@@ -41,6 +56,7 @@ type saved struct {
 
 // model is what the clients know, and what they were promised by a node whose disk counted.
 type model struct {
+	appending   sync.RWMutex // held for reading while an append is under way, for writing while old events are let go
 	mu          sync.Mutex
 	log         freshet.LogID                   // identity, once a node has come up
 	marks       map[string]*submission          // everything ever submitted
@@ -142,7 +158,7 @@ func (m *model) old(rng *rand.Rand) *event {
 		return nil
 	}
 	s := m.placed[rng.IntN(len(m.placed))]
-	if s == nil || s.id == "" {
+	if s == nil || s.purge != nil || s.id == "" {
 		return nil
 	}
 	return s.event

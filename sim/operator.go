@@ -29,6 +29,8 @@ func (o *operator) run(ctx context.Context, done <-chan struct{}) error {
 			err = o.pause(ctx)
 		case p < 6:
 			err = o.audit(ctx)
+		case p < 8 && !o.held && o.retains():
+			err = o.retain(ctx)
 		case p < 10:
 			err = o.get(ctx)
 		default:
@@ -93,6 +95,29 @@ func (o *operator) audit(ctx context.Context) error {
 		return fmt.Errorf("audit while traffic goes on: %+v", report.Differences)
 	}
 	return nil
+}
+
+// retains says whether the node lets old events go.
+func (l *life) retains() bool { return l.cfg.Retention.Bytes > 0 }
+
+// retain lets old events go, which everybody knows by then, and reads what it has written itself.
+func (o *operator) retain(ctx context.Context) error {
+	o.model.appending.Lock()
+	defer o.model.appending.Unlock()
+	if known, err := o.checkLog(ctx); err != nil || !known {
+		return err
+	}
+	first := o.node.Log().RawFirst()
+	if err := o.node.Retain(ctx); err != nil {
+		return err
+	}
+	o.outlet.witness(func() {
+		if o.node.Log().RawFirst() > first {
+			o.model.report.Cuts++
+		}
+	})
+	_, err := o.checkLog(ctx)
+	return err
 }
 
 // get reads a random entity, whatever version it has by now.

@@ -41,6 +41,8 @@ type Report struct {
 	Entities   int // at the end, tombstones included
 	Snapshots  int // completed while the power was on
 	Made       int // collections that events made
+	Cuts       int // that took events away
+	Forgotten  int // deletions that were forgotten, at the end
 }
 
 // Add adds up two reports.
@@ -57,6 +59,8 @@ func (r *Report) Add(o Report) {
 	r.Entities += o.Entities
 	r.Snapshots += o.Snapshots
 	r.Made += o.Made
+	r.Cuts += o.Cuts
+	r.Forgotten += o.Forgotten
 }
 
 const (
@@ -115,6 +119,12 @@ func (w *world) configure() error {
 		w.cfg.Collections[name] = config.Collection{Dim: dim, Metric: metric}
 	}
 	w.bytes = 1 + w.rng.Int64N(segmentBytes)
+	if w.rng.IntN(2) == 0 {
+		w.cfg.Retention.Bytes = 1 + w.rng.Int64N(w.bytes)
+		if w.rng.IntN(2) == 0 {
+			w.cfg.Retention.TombstoneTTL = 1
+		}
+	}
 	return w.cfg.Validate()
 }
 

@@ -95,6 +95,7 @@ func tame(r sim.Report) string {
 		{"records kept though never acknowledged", r.Kept, seeds / 2}, {"events lost before their acknowledgement", r.Lost, seeds / 2},
 		{"torn frames", r.Torn, seeds / 50}, {"repeated events", r.Repeated, 3 * seeds}, {"dead letters", r.Dead, 4 * seeds},
 		{"entities", r.Entities, 20 * seeds}, {"snapshots", r.Snapshots, seeds}, {"collections made on the way", r.Made, seeds},
+		{"cuts of old events", r.Cuts, seeds / 10}, {"forgotten deletions", r.Forgotten, seeds / 10},
 	} {
 		if c.n < c.at {
 			return fmt.Sprintf("%d %s, at least %d are wanted", c.n, c.what, c.at)

@@ -75,6 +75,8 @@ type Log struct {
 
 	syncs  sync.WaitGroup // under way; commits go on meanwhile
 	pinned atomic.Bool    // a Pin is held
+
+	retention retention
 }
 
 // Open opens the log in dir and makes it if the folder is empty. It fails if another process

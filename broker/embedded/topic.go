@@ -18,6 +18,7 @@ const (
 	numberControl = 0x12
 	numberProcess = 0x20
 	numberFiles   = 0x21
+	numberBase    = 0x22
 )
 
 // Table is a state table of processing: keys and values without offsets.
@@ -27,6 +28,7 @@ type Table byte
 const (
 	TableProcess Table = numberProcess // event ids within the dedupe window, what commands have said
 	TableFiles   Table = numberFiles   // what the files source has sent
+	TableBase    Table = numberBase    // what an audit begins with: the fold of the records that are no longer kept
 )
 
 func topicNumbers() map[string]byte {
@@ -197,9 +199,20 @@ func (l *Log) End(topic string) (int64, error) {
 
 // ScanTable calls yield for the entries of a state table, in order of key.
 func (l *Log) ScanTable(t Table, yield func(key, value []byte) error) error {
-	return l.iterate([]byte{byte(t), 't'}, []byte{byte(t), 't' + 1}, func(k, v []byte) error {
-		return yield(k[2:], v)
-	})
+	return scanTable(l.db, t, nil, nil, yield)
+}
+
+// ScanTableRange is ScanTable for the keys in [lower, upper); nil bounds are open.
+func (l *Log) ScanTableRange(t Table, lower, upper []byte, yield func(key, value []byte) error) error {
+	return scanTable(l.db, t, lower, upper, yield)
+}
+
+func scanTable(r pebble.Reader, t Table, lower, upper []byte, yield func(key, value []byte) error) error {
+	end := []byte{byte(t), 't' + 1}
+	if upper != nil {
+		end = tableKey(t, upper)
+	}
+	return iterate(r, tableKey(t, lower), end, func(k, v []byte) error { return yield(k[2:], v) })
 }
 
 // GetTable returns the value of a key in a state table, or ok false.
@@ -238,17 +251,21 @@ func iterate(r pebble.Reader, lower, upper []byte, yield func(k, v []byte) error
 	return nil
 }
 
-// lastOffset is the highest offset of a compacted topic, -1 when it is empty.
+// lastOffset is the highest offset that a compacted topic has given out, -1 when it has not given any.
 func lastOffset(r pebble.Reader, number byte) (last int64, err error) {
+	purged, err := readPurged(r, purgedKey(number, ""))
+	if err != nil {
+		return 0, err
+	}
 	it, err := r.NewIter(&pebble.IterOptions{LowerBound: []byte{number, 's'}, UpperBound: []byte{number, 's' + 1}})
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	if !it.Last() {
-		return -1, it.Error()
+		return purged.End - 1, it.Error()
 	}
-	return int64(binary.BigEndian.Uint64(it.Key()[2:])), nil
+	return max(purged.End-1, int64(binary.BigEndian.Uint64(it.Key()[2:]))), nil
 }
 
 func (l *Log) eachPosition(yield func(topic string, next int64)) error {

@@ -73,5 +73,10 @@ func (v *View) End(topic string) (int64, error) {
 	return last + 1, err
 }
 
+// ScanTable calls yield for the entries of a state table, in order of key; both are valid during the call only.
+func (v *View) ScanTable(t Table, yield func(key, value []byte) error) error {
+	return scanTable(v.snap, t, nil, nil, yield)
+}
+
 // Close releases the view.
 func (v *View) Close() error { return v.snap.Close() }

@@ -84,6 +84,7 @@ type Journal struct {
 	grown    chan struct{}
 	closed   bool
 
+	cutting sync.Mutex    // held by Cut
 	filled  chan struct{} // wakes the writer: the group is not empty any more
 	closing chan struct{} // closed by Close
 	done    chan struct{} // closed when the writer has stopped
@@ -233,5 +234,9 @@ func (j *Journal) segmentOf(offset int64) (*segment, int64, error) {
 		}
 		end = j.segments[i].base
 	}
-	return nil, 0, fmt.Errorf("read journal from offset %d, its first is %d: %w", offset, end, ErrNotRetained)
+	return nil, 0, notRetained(offset, end)
+}
+
+func notRetained(offset, first int64) error {
+	return fmt.Errorf("read journal from offset %d, its first is %d: %w", offset, first, ErrNotRetained)
 }

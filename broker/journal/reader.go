@@ -129,6 +129,9 @@ func (r *Reader) position() error {
 		return fmt.Errorf("close segment: %w", err)
 	}
 	f, err := r.j.fs.Open(seg.path, vfs.SequentialReadsOption)
+	if first := r.j.First(); err != nil && r.next < first { // it was cut off just now
+		return notRetained(r.next, first)
+	}
 	if err != nil {
 		return fmt.Errorf("open segment: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/freshet-io/freshet/disk"
 )
@@ -23,6 +24,7 @@ type segment struct {
 	path string
 	// bytes is where the last durable frame of the newest segment ends; guarded by Journal.mu.
 	bytes int64
+	begun atomic.Int64 // ms, the time of its first frame; 0 until it is asked for
 
 	mu    sync.Mutex // guards index
 	index []place    // ascending, sparse; the first is always {base, 0}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,20 +24,29 @@ func TestDocsAgainstAMap(t *testing.T) {
 		n := rng.IntN(3000)
 		return strings.Repeat("x", n%5*50) + fmt.Sprint(n)
 	}
-	for range 20_000 {
+	for range 40_000 {
 		k := id()
 		doc, ok := d.find(k)
 		if e, known := model[k]; ok != known || ok && doc != e.doc {
 			t.Fatalf("entity %q: found %d, %v, want %+v, %v", k, doc, ok, e, known)
 		}
 		if !ok {
-			if doc = d.add(k); int(doc) != len(model) {
-				t.Fatalf("entity %d got number %d", len(model), doc)
+			free, reuse := len(d.free), rng.IntN(4) > 0
+			if doc = d.add(k, reuse); reuse && free > 0 && len(d.free) != free-1 {
+				t.Fatalf("entity %q got number %d, though %d were free", k, doc, free)
 			}
+		} else if rng.IntN(3) == 0 {
+			d.set(doc, docInfo{version: freshet.Version{Offset: 1}})
+			d.remove(doc)
+			delete(model, k)
+			continue
 		}
 		info := docInfo{version: freshet.Version{Offset: rng.Int64()}, points: uint16(rng.IntN(5))}
 		d.set(doc, info)
 		model[k] = entry{doc, info}
+	}
+	if d.wasted > len(d.arena)/2 {
+		t.Errorf("%d of %d bytes of ids are wasted", d.wasted, len(d.arena))
 	}
 	live, extra := 0, 0
 	for k, e := range model {
@@ -48,7 +58,7 @@ func TestDocsAgainstAMap(t *testing.T) {
 			extra += int(e.info.points) - 1
 		}
 	}
-	if d.len() != len(model) || d.live != live || d.extra != extra || d.most != 4 {
+	if d.len()-len(d.free) != len(model) || d.live != live || d.extra != extra || d.most != 4 {
 		t.Errorf("%d documents, %d live, %d extra points, %d at most; want %d, %d, %d, 4", d.len(), d.live, d.extra, d.most, len(model), live, extra)
 	}
 }
@@ -69,11 +79,14 @@ func FuzzDecodeDocs(f *testing.F) {
 	sh := &shard{name: home}
 	f.Add(encode(sh), 0)
 	for i := range 3 {
-		sh.docs.set(sh.docs.add(fmt.Sprint("entity", i)), docInfo{version: freshet.Version{Order: 1, Epoch: 2, Offset: int64(i)},
+		sh.docs.set(sh.docs.add(fmt.Sprint("entity", i), true), docInfo{version: freshet.Version{Order: 1, Epoch: 2, Offset: int64(i)},
 			revision: 1 << 31, points: uint16(i * (MaxPoints - 1) / 2), content: [16]byte{1}, digest: [16]byte{15: 2}})
 	}
 	whole := encode(sh)
 	f.Add(whole, 3)
+	sh.docs.set(0, docInfo{})
+	sh.docs.remove(0)
+	f.Add(encode(sh), 3)
 	f.Add(whole[:len(whole)-1], 3)
 	f.Fuzz(func(t *testing.T, b []byte, count int) {
 		got, err := decode(b, count)
@@ -88,6 +101,9 @@ func FuzzDecodeDocs(f *testing.F) {
 			t.Fatalf("%+v became %+v", got.docs, again.docs)
 		}
 		for doc := range uint32(got.docs.len()) {
+			if slices.Contains(got.docs.free, doc) {
+				continue
+			}
 			if found, ok := got.docs.find(string(got.docs.id(doc))); !ok || found != doc {
 				t.Fatalf("document %d is found as %d, %v", doc, found, ok)
 			}
@@ -101,18 +117,18 @@ func FuzzDecodeDocs(f *testing.F) {
 func TestDecodeDocsRefuses(t *testing.T) {
 	of := func(alter func(*docs)) []byte {
 		sh := &shard{name: home}
-		sh.docs.set(sh.docs.add("a"), docInfo{points: 1})
+		sh.docs.set(sh.docs.add("a", true), docInfo{points: 1})
 		alter(&sh.docs)
 		return encode(sh)
 	}
 	good := of(func(*docs) {})
-	twice := of(func(d *docs) { d.add("a") })
+	twice := of(func(d *docs) { d.add("a", true) })
 	for name, b := range map[string][]byte{
 		"nothing":           nil,
 		"an entity twice":   twice,
 		"too many points":   of(func(d *docs) { d.info[0].points = MaxPoints }),
-		"an empty id":       of(func(d *docs) { d.add("") }),
-		"more than count":   of(func(d *docs) { d.add("b"); d.add("c") }),
+		"an empty id":       of(func(d *docs) { d.set(d.add("", true), docInfo{points: 1}) }),
+		"more than count":   of(func(d *docs) { d.add("b", true); d.add("c", true) }),
 		"bytes follow":      append(bytes.Clone(good), 0),
 		"cut off":           good[:len(good)-1],
 		"a count too large": append([]byte{0xff, 0xff, 1}, good[1:]...),

@@ -103,7 +103,7 @@ func (s *shard) entities(results []ann.Result, exclude string, k int, done uint6
 			continue // a point of nobody: damage, which the audit names
 		}
 		id := s.docs.id(doc)
-		if string(id) == exclude {
+		if len(id) == 0 || string(id) == exclude { // without an entity: it was forgotten meanwhile
 			continue
 		}
 		info := &s.docs.info[doc]

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,7 +58,9 @@ func parseName(name string) (h shardHash, number uint64, ok bool) {
 // generations are the snapshots of a shard that are on disk, by number, ascending.
 type generations struct {
 	sound []uint64 // loaded or written, or not looked at
-	bad   []uint64 // could not be used; they go when the next one is there
+	// from is the position of each sound one: 0 of one that was not looked at, which may be any.
+	from map[uint64]int64
+	bad  []uint64 // could not be used; they go when the next one is there
 }
 
 func (g *generations) newest() uint64 {
@@ -68,10 +71,23 @@ func (g *generations) newest() uint64 {
 	return n
 }
 
+// oldest is the position that all sound ones reach; MaxInt64 when there is none.
+func (g *generations) oldest() int64 {
+	from := int64(math.MaxInt64)
+	for _, number := range g.sound {
+		from = min(from, g.from[number])
+	}
+	return from
+}
+
 // removeOld notes a new snapshot of a shard, and removes those that it makes superfluous.
-func (s *Store) removeOld(sh *shard, number uint64) error {
+func (s *Store) removeOld(sh *shard, number uint64, position int64) error {
 	g := &sh.files
 	g.sound = append(g.sound, number)
+	if g.from == nil {
+		g.from = map[uint64]int64{}
+	}
+	g.from[number] = position
 	drop := g.bad
 	if n := len(g.sound) - keptGenerations; n > 0 {
 		drop = append(drop, g.sound[:n]...)
@@ -80,8 +96,10 @@ func (s *Store) removeOld(sh *shard, number uint64) error {
 	g.bad = nil
 	var errs []error
 	for _, number := range drop {
+		delete(g.from, number)
 		errs = append(errs, s.removeFile(hashOf(sh.name), number))
 	}
+	sh.oldest.Store(g.oldest())
 	return errors.Join(errs...)
 }
 

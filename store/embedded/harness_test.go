@@ -114,7 +114,7 @@ func (b *bench) commit(changes ...freshet.Change) error {
 		if err != nil {
 			return err
 		}
-		if ok && !c.Version.After(old.Version) {
+		if ok && !c.Version.After(old.Version) && !(c.Anew && old.Deleted()) {
 			continue
 		}
 		if err := b.put(c); err != nil {

@@ -62,7 +62,7 @@ func (s *Store) load(ctx context.Context) error {
 		if len(sh.files.sound) == 0 || len(sh.files.bad) > 0 {
 			sh.dirty.Add(1) // it needs a snapshot even if nothing changes
 		}
-		s.loaded.Entities += sh.docs.len()
+		s.loaded.Entities += sh.docs.len() - len(sh.docs.free)
 	}
 	s.loaded.Applied, s.loaded.LogTime = int(l.applied.Load()), time.Since(began)
 	return nil
@@ -105,11 +105,13 @@ func (s *Store) loadSnapshots(ctx context.Context, end int64) error {
 					bad = append(bad, number)
 					continue
 				}
+				header := position
 				if known, ok := positions[snapshotID{h, number}]; ok {
 					position = max(position, known)
 				}
 				sh.position = position
-				sh.files = generations{sound: slices.Sorted(slices.Values(numbers[i:])), bad: bad}
+				sh.files = generations{sound: slices.Sorted(slices.Values(numbers[i:])), from: map[uint64]int64{number: header}, bad: bad}
+				sh.oldest.Store(sh.files.oldest())
 				mu.Lock()
 				defer mu.Unlock()
 				s.shards[sh.name] = sh
@@ -236,7 +238,13 @@ func (l *loader) wholeShards() error {
 	}
 	for name, sh := range s.shards {
 		if !there[name] {
-			s.loaded.Rejected = append(s.loaded.Rejected, fmt.Sprintf("%s/%s: vector.sync has nothing of it", name.Collection, name.Namespace))
+			purged, err := s.log.Purged(freshet.TopicSync, broker.PurgeScope(name))
+			if err != nil {
+				return err
+			}
+			if purged.End == 0 { // else all that it had is deleted, and that is forgotten
+				s.loaded.Rejected = append(s.loaded.Rejected, fmt.Sprintf("%s/%s: vector.sync has nothing of it", name.Collection, name.Namespace))
+			}
 			s.mu.Lock()
 			delete(s.shards, name)
 			s.mu.Unlock()

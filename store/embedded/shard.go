@@ -37,6 +37,7 @@ type shard struct {
 	reading    sync.RWMutex            // held by those that use an index for long, so that it is not closed meanwhile
 	mu         sync.RWMutex
 	docs       docs // guarded by mu for writing, and for reading by all but the holder of applying
+	saving     bool // a snapshot is being written: it must not meet two entities under one number; guarded by mu
 
 	// Batches of changes are numbered from 1. begun is the newest that may have touched the
 	// indexes, done the newest that is in all of them. They differ while a batch is applied, and
@@ -46,6 +47,7 @@ type shard struct {
 	watcher  atomic.Pointer[watcher] // nil: recall is not watched
 	dirty    atomic.Int64            // changes since the last snapshot
 	files    generations             // guarded by Store.snapping
+	oldest   atomic.Int64            // the position of the oldest snapshot that is kept; none has MaxInt64
 	position int64                   // its newest snapshot lacks nothing below this offset of vector.sync; guarded likewise
 }
 
@@ -86,11 +88,14 @@ func (s *shard) newest(all []freshet.Change, mine []int, results []freshet.Appli
 		c := &all[i]
 		results[i] = freshet.AppliedSuperseded
 		at, again := place[c.Key.Entity]
-		if again && !c.Version.After(list[at].Version) {
-			continue
-		}
-		if doc, ok := s.docs.find(c.Key.Entity); ok && !c.Version.After(s.docs.info[doc].version) {
-			continue
+		if again {
+			if old := list[at]; !c.Version.After(old.Version) && !(c.Anew && old.Deleted()) {
+				continue
+			}
+		} else if doc, ok := s.docs.find(c.Key.Entity); ok {
+			if old := &s.docs.info[doc]; !c.Version.After(old.version) && !(c.Anew && old.points == 0) {
+				continue
+			}
 		}
 		results[i] = freshet.AppliedNew
 		if again {
@@ -113,7 +118,7 @@ func (s *shard) number(newest []*freshet.Change) []uint32 {
 	for i, c := range newest {
 		doc, ok := s.docs.find(c.Key.Entity)
 		if !ok {
-			doc = s.docs.add(c.Key.Entity)
+			doc = s.docs.add(c.Key.Entity, !s.saving)
 		}
 		documents[i] = doc
 	}

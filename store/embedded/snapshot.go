@@ -144,6 +144,8 @@ func (g *group) add(sh *shard) (err error) {
 	}
 	steady := vfs.NewSyncingFile(file, vfs.SyncingFileOptions{BytesPerSync: snapshotSyncing})
 	w := &snapshotWriter{w: bufio.NewWriterSize(steady, 1<<20)}
+	sh.setSaving(true)
+	defer sh.setSaving(false)
 	if err := w.write(g.s, sh, f.position); err != nil {
 		return errors.Join(err, file.Close())
 	}
@@ -176,7 +178,7 @@ func (g *group) commit() (written int, err error) {
 	for _, f := range g.files {
 		f.sh.position = f.position
 		f.sh.dirty.Add(-f.changes)
-		errs = append(errs, g.s.removeOld(f.sh, f.number))
+		errs = append(errs, g.s.removeOld(f.sh, f.number, f.position))
 	}
 	written = len(g.files)
 	g.files, g.bytes = g.files[:0], 0

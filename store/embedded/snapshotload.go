@@ -54,6 +54,11 @@ func (s *Store) readSnapshot(h shardHash, number uint64, end int64) (*shard, int
 		return nil, 0, fmt.Errorf("it covers vector.sync up to offset %d, the log has it up to %d: %w", f.position, end, ErrAhead)
 	}
 	sh, err := f.read(s, h)
+	if err == nil {
+		if err = s.purged(sh, f.position); err != nil {
+			err = errors.Join(err, sh.close())
+		}
+	}
 	return sh, f.position, err
 }
 
@@ -248,28 +253,38 @@ func (d *docs) decode(body []byte, count int) error {
 		d.reserve(count, len(body)/int(n)*count)
 	}
 	body = body[width:]
-	end := uint64(len(d.arena))
-	for range n {
+	lengths := make([]int, n)
+	ids := 0
+	for i := range lengths {
 		length, width := binary.Uvarint(body)
-		if width <= 0 || length == 0 || length > freshet.MaxIDBytes {
+		if width <= 0 || length > freshet.MaxIDBytes {
 			return errDocs
 		}
 		body = body[width:]
-		end += length
-		d.ends = append(d.ends, end)
+		lengths[i] = int(length)
+		ids += int(length)
 	}
-	ids := end - uint64(len(d.arena))
-	if uint64(len(body)) != ids+n*docRow {
+	if len(body) != ids+int(n)*docRow {
 		return errDocs
 	}
-	d.arena = append(d.arena, body[:ids]...)
-	for rows := body[ids:]; len(rows) > 0; rows = rows[docRow:] {
+	rows := body[ids:]
+	for _, length := range lengths {
 		info := decodeDoc(rows)
+		doc := uint32(len(d.info))
+		d.info, d.starts = append(d.info, docInfo{}), append(d.starts, noID)
+		if length == 0 {
+			if info != (docInfo{}) {
+				return errDocs
+			}
+			d.free = append(d.free, doc)
+		} else {
+			d.putID(doc, string(body[:length]))
+		}
 		if info.points >= MaxPoints {
 			return errDocs
 		}
-		d.info = append(d.info, docInfo{})
-		d.set(uint32(len(d.info)-1), info)
+		d.set(doc, info)
+		body, rows = body[length:], rows[docRow:]
 	}
 	return nil
 }
@@ -286,17 +301,20 @@ func decodeDoc(b []byte) (info docInfo) {
 // reserve makes room for count documents whose ids have about so many bytes.
 func (d *docs) reserve(count, ids int) {
 	room := count + count/16
-	d.arena, d.ends, d.info = make([]byte, 0, ids), make([]uint64, 0, room), make([]docInfo, 0, room)
+	d.arena, d.starts, d.info = make([]byte, 0, ids), make([]uint64, 0, room), make([]docInfo, 0, room)
 }
 
 // index fills the hash table of a table whose documents are there.
 func (d *docs) index() error {
 	size := minDocSlots
-	for 4*(len(d.info)+1) > 3*size {
+	for 4*(len(d.info)-len(d.free)+1) > 3*size {
 		size *= 2
 	}
 	d.slots = make([]uint32, size)
 	for doc := range d.info {
+		if d.starts[doc] == noID {
+			continue
+		}
 		id := d.id(uint32(doc))
 		i := d.home(id)
 		for d.slots[i] != 0 {

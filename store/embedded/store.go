@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -83,6 +84,7 @@ func (s *Store) newShard(name freshet.Shard) (*shard, error) {
 		return nil, err
 	}
 	sh := &shard{name: name, metric: opt.Metric, dim: opt.Dim, filter: filter.NewIndex()}
+	sh.oldest.Store(math.MaxInt64)
 	sh.use(index)
 	return sh, nil
 }
@@ -186,7 +188,7 @@ func (s *Store) Stats() []ShardStats {
 	for _, sh := range s.all() {
 		st := ShardStats{Shard: sh.name, Index: sh.vectors().Stats(), FilterBytes: sh.filter.Stats().Bytes}
 		sh.mu.RLock()
-		st.Entities, st.Tombstones, st.DocBytes = sh.docs.live, sh.docs.len()-sh.docs.live, sh.docs.bytes()
+		st.Entities, st.Tombstones, st.DocBytes = sh.docs.live, sh.docs.tombstones(), sh.docs.bytes()
 		sh.mu.RUnlock()
 		out = append(out, st)
 	}

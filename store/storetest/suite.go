@@ -51,6 +51,7 @@ func Run(t *testing.T, makeHarness func(t *testing.T) Harness) {
 		{"SameOrOlderVersionIsSuperseded", olderSuperseded},
 		{"OrderThenEpochThenOffset", versionOrder},
 		{"DeleteIsAFence", deleteFences},
+		{"WhatBeginsAnewPassesATombstone", beginsAnew},
 		{"EntityIsReplacedAsOne", replacedAsOne},
 		{"MetadataChangesAlone", metadataAlone},
 		{"ContentChangesThereAndBack", thereAndBack},

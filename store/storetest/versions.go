@@ -70,6 +70,27 @@ func deleteFences(f *fixture) {
 	f.wantHits(f.search(5), want("b", 0.4, 0), want("a", 0.3, 0))
 }
 
+func beginsAnew(f *fixture) {
+	ordered := func(order int64) freshet.Version { return freshet.Version{Order: order, Epoch: 1, Offset: order} }
+	anew := func(entity string, order int64, score float64) freshet.Change {
+		c := upsert(f.key(entity), ordered(order), nil, score)
+		c.Anew = true
+		return c
+	}
+	f.apply(upsert(f.key("a"), ordered(8), nil, 0.5))
+	f.wantResults(f.apply(remove(f.key("a"), ordered(10))), isNew)
+	f.wantResults(f.apply(anew("a", 3, 0.9)), isNew)
+	f.wantHits(f.search(5), want("a", 0.9, 0))
+	f.wantResults(f.apply(anew("a", 3, 0.9)), isSuperseded)
+	f.wantResults(f.apply(upsert(f.key("a"), ordered(2), nil, 0.7)), isSuperseded)
+	f.wantResults(f.apply(upsert(f.key("a"), ordered(4), nil, 0.8)), isNew)
+	f.wantHits(f.search(5), want("a", 0.8, 0))
+
+	// In one batch too.
+	f.wantResults(f.apply(remove(f.key("b"), ordered(20)), anew("b", 5, 0.4), upsert(f.key("b"), ordered(6), nil, 0.3)), isNew, isNew, isNew)
+	f.wantHits(f.search(5), want("a", 0.8, 0), want("b", 0.3, 0))
+}
+
 func replacedAsOne(f *fixture) {
 	f.apply(upsert(f.key("doc"), at(1), nil, 0.1, 0.2, 0.3, 0.4, 0.95), upsert(f.key("rest"), at(2), nil, 0.5))
 	f.wantHits(f.search(5), want("doc", 0.95, 4), want("rest", 0.5, 0))

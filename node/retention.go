@@ -1,0 +1,204 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/freshet-io/freshet"
+	broker "github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/process"
+	"github.com/freshet-io/freshet/wire"
+)
+
+// sweepStep is how many tombstones are looked at before events have their turn.
+const sweepStep = 256
+
+// Segments go as a whole, so there are to be some within what is kept.
+const (
+	segmentsKept    = 8
+	segmentBytesMin = 1 << 20
+	segmentBytesMax = 128 << 20
+)
+
+// segmentBytes is the size of a segment where so many bytes are kept; 0 means that no limit is given.
+func segmentBytes(kept int64) int64 {
+	if kept == 0 {
+		return segmentBytesMax
+	}
+	return min(max(kept/segmentsKept, segmentBytesMin), segmentBytesMax)
+}
+
+// retention cuts off the head of events.raw, and then lets go of the tombstones that nothing can
+// come before any more.
+type retention struct {
+	n    *Node
+	base *process.Base
+
+	cutBytes atomic.Int64 // since start
+	floor    atomic.Int64
+}
+
+func (n *Node) openRetention() (err error) {
+	n.retention.n = n
+	n.retention.base, err = process.OpenBase(n.log, n.sequencer)
+	if err != nil {
+		return err
+	}
+	// A power cut in the middle of a removal may have brought some segments back, and not others.
+	if _, err := n.log.CutRaw(n.retention.base.Position()); err != nil {
+		return err
+	}
+	r := n.opts.Config.Retention
+	ttl := "for ever"
+	if r.TombstoneTTL > 0 {
+		ttl = time.Duration(r.TombstoneTTL).String()
+	}
+	limit, err := n.retention.limit()
+	if err != nil {
+		return err
+	}
+	n.opts.Logger.Info("events are kept until", "age", time.Duration(r.Age).String(), "bytes", limit,
+		"ordered_deletions", ttl, "first_offset", n.log.RawFirst())
+	return nil
+}
+
+// run looks every so often whether something is to go.
+func (r *retention) run(ctx context.Context) error {
+	tick := time.NewTicker(time.Duration(r.n.opts.Config.Retention.Interval))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := r.n.Retain(ctx); err != nil && ctx.Err() == nil {
+			r.n.opts.Logger.Error("old events could not be let go; it is tried again", "error", err)
+		}
+	}
+}
+
+// Retain lets go at once of what the configuration does not keep: events, then tombstones. One
+// call at a time.
+func (n *Node) Retain(ctx context.Context) error {
+	n.retaining.Lock()
+	defer n.retaining.Unlock()
+	r := &n.retention
+	return errors.Join(r.cut(ctx), r.purge(ctx), r.sweep(ctx))
+}
+
+// limit is how many bytes of events are kept at most.
+func (r *retention) limit() (int64, error) {
+	c := r.n.opts.Config.Retention
+	limit := c.Bytes
+	usage, err := r.n.log.FS().GetDiskUsage(r.n.log.Dir())
+	if errors.Is(err, vfs.ErrUnsupported) {
+		return limit, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("disk usage of %s: %w", r.n.log.Dir(), err)
+	}
+	if share := int64(c.DiskShare * float64(usage.TotalBytes)); limit == 0 || share < limit {
+		limit = share
+	}
+	return limit, nil
+}
+
+// cut removes segments that are too old or too many, as far as their records are decided. Before that they are folded
+// into the audit base.
+func (r *retention) cut(ctx context.Context) error {
+	segments, err := r.n.log.RawSegments()
+	if err != nil || len(segments) == 0 {
+		return err
+	}
+	limit, err := r.limit()
+	if err != nil {
+		return err
+	}
+	total := r.n.log.RawBytesFrom(r.n.log.RawFirst())
+	oldest := r.n.now().Add(-time.Duration(r.n.opts.Config.Retention.Age))
+	to, hurry := int64(0), false
+	for _, s := range segments {
+		over := limit > 0 && total > limit
+		if s.End > r.n.tracker.Decided()+1 || !over && !s.Until.Before(oldest) {
+			break
+		}
+		to, hurry = s.End, hurry || over
+		total -= s.Bytes
+	}
+	if to == 0 {
+		return nil
+	}
+	if err := r.base.Advance(ctx, to, hurry); err != nil {
+		return err
+	}
+	freed, err := r.n.log.CutRaw(to)
+	r.cutBytes.Add(freed)
+	return err
+}
+
+// purge raises the floor below which tombstones count no more, if that lets any go: nothing older can come from the log, and
+// nothing from the dead letters.
+func (r *retention) purge(ctx context.Context) error {
+	to := process.Purge{Floor: min(r.n.log.RawFirst(), r.base.Position())}
+	err := r.n.log.Scan(freshet.TopicDead, nil, nil, func(rec broker.Record) error {
+		l, err := wire.DecodeDeadLetter(rec.Value)
+		to.Floor = min(to.Floor, l.Position.Offset)
+		return errors.Join(err, errEnough)
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return err
+	}
+	if ttl := time.Duration(r.n.opts.Config.Retention.TombstoneTTL); ttl > 0 {
+		to.Before = r.n.now().Add(-ttl).UnixMilli()
+	}
+	now, err := r.n.processor.Facts(ctx)
+	r.floor.Store(now.Purge.Floor)
+	if err != nil || to.Floor <= now.Purge.Floor && to.Before <= now.Purge.Before {
+		return err
+	}
+	wanted, err := r.n.processor.WouldPurge(ctx, to)
+	if err != nil || !wanted {
+		return err
+	}
+	offset, err := process.AppendCommand(ctx, r.n.log, &to)
+	if err != nil {
+		return err
+	}
+	r.floor.Store(to.Floor)
+	return r.n.waitDecided(ctx, offset)
+}
+
+// sweep takes out what is gone.
+func (r *retention) sweep(ctx context.Context) error {
+	waiting := map[freshet.Shard]bool{}
+	covered := func(name freshet.Shard, offset int64) bool {
+		if offset < r.n.store.Covered(name) {
+			return true
+		}
+		waiting[name] = true
+		return false
+	}
+	var last []byte
+	for first := true; first || last != nil; first = false {
+		var err error
+		if last, err = r.n.processor.Sweep(ctx, last, sweepStep, covered, r.n.store.Forget); err != nil {
+			return err
+		}
+	}
+	for name := range waiting { // its snapshots are older than the deletions
+		r.n.store.Renew(name)
+	}
+	for more := true; more && ctx.Err() == nil; {
+		var err error
+		if more, err = r.base.Sweep(sweepStep); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
