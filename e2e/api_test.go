@@ -218,6 +218,23 @@ func (a *api) audit() *audited {
 	return &r
 }
 
+// metrics is the figures of /metrics that have no labels.
+func (a *api) metrics() map[string]float64 {
+	a.t.Helper()
+	_, _, raw, err := a.do("GET", "/metrics", "", nil)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	figures := map[string]float64{}
+	for line := range strings.Lines(string(raw)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if v, err := strconv.ParseFloat(value, 64); err == nil {
+			figures[name] = v
+		}
+	}
+	return figures
+}
+
 func (a *api) stats() *stats {
 	a.t.Helper()
 	s := &stats{}

@@ -31,7 +31,7 @@ const (
 func TestKill(t *testing.T) {
 	t.Parallel()
 	h := loadHistory(t)
-	k := newKiller(t, h, seed(t))
+	k := newKiller(t, h, seed(t), "")
 	start := time.Now()
 	share := 1
 	if testing.Short() {
@@ -61,6 +61,33 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// TestKillWhileEventsGo does the same, with fewer kills, while old events and deletions are let go all the time: nothing that is
+// current goes with them, and audits go on being exact.
+func TestKillWhileEventsGo(t *testing.T) {
+	t.Parallel()
+	h := loadHistory(t)
+	k := newKiller(t, h, seed(t)+1, "retention: {bytes: 1048576, interval: 50ms}\n")
+	k.run(3)
+	for _, s := range k.streams {
+		k.api.await(s.token)
+	}
+	// Who comes back after a deletion that is forgotten is counted anew.
+	h.checkFinal(t, k.api, "default", "live", "", nil)
+	h.checkFinal(t, k.api, "dump", "dump", "", nil)
+	k.api.audit()
+	figures := k.api.metrics()
+	if got := figures["freshet_journal_bytes"]; got > 8<<20 {
+		t.Errorf("%v bytes of events are kept, 1 MiB is wanted and a segment has 1 MiB", got)
+	}
+	if figures["freshet_purge_floor"] == 0 {
+		t.Error("no deletion was forgotten")
+	}
+	k.server.stop()
+	if out, errs, status := command(t, nil, "audit", "--data", k.server.data, "--config", k.server.config); status != 0 {
+		t.Errorf("freshet audit ends with %d: %s%s", status, out, errs)
+	}
+}
+
 // killer kills a server while producers send to it.
 type killer struct {
 	t      *testing.T
@@ -84,11 +111,11 @@ type killer struct {
 	limit   int // no request is begun once so many events are acknowledged
 }
 
-func newKiller(t *testing.T, h *history, choices uint64) *killer {
+func newKiller(t *testing.T, h *history, choices uint64, more string) *killer {
 	k := &killer{t: t, random: random(choices, "kills"), live: h.events("live", "", false), dump: h.events("dump", "dump", true)}
 	k.random.Shuffle(len(k.dump), func(i, j int) { k.dump[i], k.dump[j] = k.dump[j], k.dump[i] })
 	k.changed.L = &k.mu
-	k.server, k.api = startServer(t, "snapshot: {interval: 200ms}\nauto_create: true\n")
+	k.server, k.api = startServer(t, "snapshot: {interval: 200ms}\nauto_create: true\n"+more)
 	return k
 }
 
