@@ -35,6 +35,7 @@ func TestDefaults(t *testing.T) {
 		Collections: map[string]config.Collection{"default": {Model: config.BuiltinModel, Metric: "cosine"}},
 		Dedupe:      config.Dedupe{Window: config.Duration(24 * time.Hour), MaxIDs: 10_000_000},
 		Index:       config.Index{Kind: "hnsw", EfConstruction: 100, TargetRecall: 0.95}, Snapshot: config.Snapshot{Interval: config.Duration(5 * time.Minute), Changes: 100_000},
+		Retention:  config.Retention{Age: config.Duration(7 * 24 * time.Hour), DiskShare: 0.2, Interval: config.Duration(30 * time.Second)},
 		CacheBytes: 256 << 20}
 	if !reflect.DeepEqual(d, want) {
 		t.Errorf("the defaults are %+v, want %+v", d, want)
@@ -68,6 +69,7 @@ splitter: {max_bytes: 100, overlap_bytes: 25}
 dedupe: {window: 90m, max_ids: 5}
 index: {kind: flat, m: 8, ef: 50}
 snapshot: {interval: 500ms}
+retention: {bytes: 9, disk_share: 0.5, tombstone_ttl: 1h, interval: 1s}
 limits: {event_bytes: 10, backlog_bytes: 20, free_disk_bytes: 30}
 cache_bytes: 40
 sources:
@@ -85,7 +87,8 @@ sources:
 		Splitter: chunk.Options{MaxBytes: 100, OverlapBytes: 25},
 		Dedupe:   config.Dedupe{Window: config.Duration(90 * time.Minute), MaxIDs: 5},
 		Index:    config.Index{Kind: "flat", M: 8, EfConstruction: 100, Ef: 50, TargetRecall: 0.95}, Snapshot: config.Snapshot{Interval: config.Duration(500 * time.Millisecond), Changes: 100_000},
-		Limits: config.Limits{EventBytes: 10, BacklogBytes: 20, FreeDiskBytes: 30}, CacheBytes: 40,
+		Retention: config.Retention{Age: config.Duration(7 * 24 * time.Hour), Bytes: 9, DiskShare: 0.5, TombstoneTTL: config.Duration(time.Hour), Interval: config.Duration(time.Second)},
+		Limits:    config.Limits{EventBytes: 10, BacklogBytes: 20, FreeDiskBytes: 30}, CacheBytes: 40,
 		Sources: config.Sources{Files: []config.Files{{Path: "a", Collection: "default", Namespace: "default", MaxBytes: 256 << 10},
 			{Path: "b", Collection: "odd name", Namespace: "n", MaxBytes: 9, Ignore: []string{"*.log"}}}}}
 	if !reflect.DeepEqual(c, want) {
@@ -222,6 +225,7 @@ func TestExample(t *testing.T) {
 	d.Codec, d.Mapping, d.Sources = c.Codec, c.Mapping, c.Sources
 	d.Splitter = chunk.Options{MaxBytes: chunk.DefaultMaxBytes, MaxChunks: chunk.DefaultMaxChunks}
 	d.Index.M, d.Index.Ef = 16, 64
+	d.Retention.Bytes, d.Retention.TombstoneTTL = 10<<30, config.Duration(8760*time.Hour)
 	d.Limits = config.Limits{EventBytes: 4 << 20, BacklogBytes: 4 << 30, FreeDiskBytes: 512 << 20}
 	if !reflect.DeepEqual(c, d) {
 		t.Errorf("without its comments it is\n%+v\nwant\n%+v", c, d)

@@ -143,9 +143,9 @@ var descriptions = map[string]string{
 
 	"retention":               "How long events are kept, and with them what is deleted; what is current is kept for ever.",
 	"retention.age":           "Of an event; default 168h.",
-	"retention.bytes":         "Of all events; default: only disk_share counts.",
+	"retention.bytes":         "Of all events; without it only disk_share counts.",
 	"retention.disk_share":    "Of the disk of the data folder that events may take, up to 1; default 0.2.",
-	"retention.tombstone_ttl": "How long deletions are kept where events have an order; default for ever.",
+	"retention.tombstone_ttl": "How long deletions are kept where events have an order; without it for ever.",
 	"retention.interval":      "How often it is looked at; default 30s.",
 
 	"limits":                 "What is taken in.",

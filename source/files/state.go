@@ -149,6 +149,7 @@ const catchReadBytes = 1 << 20
 
 // catchUp folds the events of the folder that stand in events.raw from st.through on.
 func (st *state) catchUp(ctx context.Context) error {
+	defer st.log.PinRaw()()
 	first, end := st.log.RawFirst(), st.log.RawEnd()
 	if st.through < first || st.through > end {
 		forgotten := st.forget(max(0, first-st.through))

@@ -28,7 +28,7 @@ import (
 //	60  4  checksum of bytes 0 to 59
 //	documents: blocks, each length of the body 4, checksum of the body 4, body
 //	   the first body: str collection, str namespace
-//	   the others: uvarint documents n; n × uvarint length of the entity id; the ids; then for each document 58 bytes:
+//	   the others: uvarint documents n; n × uvarint length of the entity id, 0 when it has none; the ids; then for each document 58 bytes:
 //	      order 8, epoch 4, offset 8, revision 4, points 2, content digest 16, state digest 16
 //	filter index: see package filter
 //	vector index: see package ann
