@@ -47,6 +47,7 @@ func (l *Log) Pin(first func(dir string) ([]string, error)) (p *Pin, err error) 
 	if !l.pinned.CompareAndSwap(false, true) {
 		return nil, ErrPinned
 	}
+	defer l.PinRaw()()
 	dfs := l.opts.FS
 	p = &Pin{Dir: dfs.PathJoin(l.dir, pinFolder), l: l}
 	defer func() {
