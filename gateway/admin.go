@@ -24,6 +24,7 @@ type Admin struct {
 	Resume      func()
 	Live        func() Live
 	Index       IndexAdmin
+	Upkeep      UpkeepAdmin
 	Backup      func(ctx context.Context, w io.Writer, o backup.Options) (*backup.Manifest, error)
 }
 

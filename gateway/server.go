@@ -70,6 +70,7 @@ func New(o Options) *Server {
 	s.mux.HandleFunc("GET /v1/admin/export", s.getExport) // not timed: it ends when the peer has read it
 	s.adminRoutes()
 	s.indexRoutes()
+	s.upkeepRoutes()
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]string{"status": "ok"}) })
 	s.mux.HandleFunc("GET /readyz", s.getReady)
 	s.mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))

@@ -16,7 +16,8 @@ import (
 
 func (n *Node) admin() gateway.Admin {
 	return gateway.Admin{Shards: n.shards, Audit: n.Audit, DeadLetters: n.DeadLetters, Snapshot: n.Snapshot,
-		Pause: n.processor.Pause, Resume: n.processor.Resume, Live: n.live, Index: n.indexAdmin(), Backup: n.Backup}
+		Pause: n.processor.Pause, Resume: n.processor.Resume, Live: n.live, Index: n.indexAdmin(), Backup: n.Backup,
+		Upkeep: gateway.UpkeepAdmin{Verify: n.Verify, Compact: n.Compact, Doctor: n.Doctor}}
 }
 
 // DeadLetters returns dead letters from an offset of events.raw on, at most limit.

@@ -73,6 +73,7 @@ type Log struct {
 	members map[string]uint64
 	closed  bool
 
+	clean  bool           // the process before this one has closed the log
 	syncs  sync.WaitGroup // under way; commits go on meanwhile
 	pinned atomic.Bool    // a Pin is held
 
@@ -135,6 +136,8 @@ func (l *Log) openState(dir string) error {
 		MaxOpenFiles:                4096,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		Logger:                      quiet{},
+		// Without it a damaged block would end the process; so whoever reads it gets the error.
+		EventListener: &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}},
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -164,6 +167,7 @@ func (l *Log) checkJournalEnd() error {
 	if err != nil {
 		return err
 	}
+	l.clean = known == end
 	err = l.eachPosition(func(topic string, next int64) {
 		if topic == freshet.TopicRaw {
 			known = max(known, next)
@@ -190,6 +194,9 @@ func (l *Log) Dir() string { return l.dir }
 
 // FS is the file system that the log is on.
 func (l *Log) FS() disk.FS { return l.opts.FS }
+
+// StoppedCleanly reports whether the process that had the folder open before has closed the log, or has not written to it.
+func (l *Log) StoppedCleanly() bool { return l.clean }
 
 // TornBytes is how much of a never acknowledged frame was found at the end of the journal.
 func (l *Log) TornBytes() int64 { return l.torn }

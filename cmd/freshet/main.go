@@ -45,6 +45,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newRun(), newIngest(), newExport(), newImport(), newAudit(), newDLQ(), newChanges(), newBench(), newDemo(), newIndex(), newConfig(), newService(), newBackup(), newRestore())
+	root.AddCommand(newRun(), newIngest(), newExport(), newImport(), newAudit(), newDLQ(), newChanges(), newBench(), newDemo(), newIndex(), newConfig(), newService(), newBackup(), newRestore(),
+		newVerify(), newCompact(), newDoctor())
 	return root
 }
