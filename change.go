@@ -28,6 +28,7 @@ type Change struct {
 	Events        uint64 // events that changed the entity so far, this one included, deletions too
 	Source        string
 	SourceEventID string
+	ExpiresAt     int64 // ms since 1970: from then on it is hidden, and deleted soon; 0 = never
 	EventTime     int64 // ms, the producer's timestamp; 0 when absent
 	AcceptedAt    int64 // ms, when the event became durable in the log
 	Trace         string
@@ -52,6 +53,9 @@ type Base struct {
 
 // Deleted reports whether the change is a tombstone.
 func (c *Change) Deleted() bool { return c.Op == OpDelete }
+
+// Due reports whether the entity has expired at a time, ms.
+func (c *Change) Due(now int64) bool { return c.ExpiresAt != 0 && c.ExpiresAt <= now }
 
 // DeadLetter is an event, or one change it maps to, that could not be applied.
 type DeadLetter struct {

@@ -35,4 +35,7 @@ type Event struct {
 	Vector    []float32 // a ready vector; nil when the text is to be embedded
 	Payload   []byte    // a JSON value; nil when absent. Of a patch: a merge patch (RFC 7396)
 	State     []byte    // a JSON value: the state as an export gives it, instead of Payload and Vector; nil when absent
+	ExpiresAt int64     // ms since 1970, when the entity is to go; 0 = never
+	// SetsExpiry says that ExpiresAt is given, if only as null: a patch without it alters nothing.
+	SetsExpiry bool
 }

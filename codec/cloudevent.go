@@ -15,7 +15,7 @@ import (
 )
 
 // CloudEvent is an event of CloudEvents 1.0 as one of the default mapping: its id is the event_id, its subject the
-// entity_id, its time the timestamp, its data the payload; the extensions op, order, collection and namespace are the
+// entity_id, its time the timestamp, its data the payload; the extensions op, order, expiresat, collection and namespace are the
 // fields of the same names. Text becomes the payload {"text": …}. Its type and other extensions have no effect.
 type CloudEvent struct {
 	Event  []byte // in the default mapping
@@ -119,6 +119,16 @@ func cloudEvent(attributes map[string]string, data cloudData) (CloudEvent, error
 			return CloudEvent{}, invalidAttribute("time", "must be a time of RFC 3339 since 1970, is "+Clip([]byte(v)))
 		}
 		e["timestamp"] = at.UnixMilli()
+	}
+	if v, ok := attributes["expiresat"]; ok {
+		ms, err := strconv.ParseInt(v, 10, 64)
+		if at, problem := time.Parse(time.RFC3339, strings.ToUpper(v)); err != nil && problem == nil {
+			ms, err = at.UnixMilli(), nil
+		}
+		if err != nil || ms < 1 {
+			return CloudEvent{}, invalidAttribute("expiresat", "must be a time of RFC 3339, or ms, since 1970, is "+Clip([]byte(v)))
+		}
+		e["expires_at"] = ms
 	}
 	if v, ok := attributes["order"]; ok {
 		n, err := strconv.ParseInt(v, 10, 64)

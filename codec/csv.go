@@ -67,7 +67,7 @@ var cellKinds = map[string]cellKind{"string": asString, "number": asNumber, "boo
 
 // csvFields are the columns that are fields of an event.
 var csvFields = map[string]cellKind{"event_id": asString, "entity_id": asString, "collection": asString, "namespace": asString,
-	"op": asString, "order": asNumber, "timestamp": asTime, "vector": asJSON}
+	"op": asString, "order": asNumber, "timestamp": asTime, "expires_at": asTime, "vector": asJSON}
 
 // maxDigits is how many digits of a number a double always keeps.
 const maxDigits = 15

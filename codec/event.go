@@ -20,7 +20,7 @@ const (
 )
 
 // fields of an event in the default mapping, for the message about an unknown one.
-const eventFields = "event_id, entity_id, timestamp, payload, op, order, vector, state, collection, namespace"
+const eventFields = "event_id, entity_id, timestamp, payload, op, order, vector, state, expires_at, collection, namespace"
 
 // ParseEvent reads an event of the default mapping. Strings and the payload alias raw unless
 // they held escapes. The error is a *freshet.Error that names the field.
@@ -88,6 +88,9 @@ func (p *eventParser) member(ev *freshet.Event, name []byte, escaped bool) error
 		return p.id(&ev.Key.Namespace, "namespace", 3)
 	case "timestamp":
 		return p.integer(&ev.Timestamp, "timestamp", 4, 0, "ms since 1970")
+	case "expires_at":
+		ev.SetsExpiry = true
+		return p.integer(&ev.ExpiresAt, "expires_at", 10, 1, "ms since 1970")
 	case "order":
 		return p.integer(&ev.Order, "order", 5, 1, "the source's own order")
 	case "op":

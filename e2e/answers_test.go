@@ -10,6 +10,7 @@ type event struct {
 	Payload    any       `json:"payload,omitempty"`
 	Op         string    `json:"op,omitempty"`
 	Order      int64     `json:"order,omitempty"`
+	ExpiresAt  int64     `json:"expires_at,omitempty"`
 	Vector     []float32 `json:"vector,omitempty"`
 	Collection string    `json:"collection,omitempty"`
 	Namespace  string    `json:"namespace,omitempty"`
@@ -84,6 +85,7 @@ type entity struct {
 	SourceEventID string          `json:"source_event_id"`
 	UpdatedAt     string          `json:"updated_at"`
 	Timestamp     int64           `json:"timestamp"`
+	ExpiresAt     int64           `json:"expires_at"`
 	Events        int             `json:"events"`
 	Points        int             `json:"points"`
 	Warnings      []string        `json:"warnings"`

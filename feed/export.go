@@ -18,7 +18,7 @@ type ExportRequest struct {
 	Filter     freshet.Filter // nil: all entities
 }
 
-// Export calls yield with the entities that there are, deleted ones left out, points and all: those of one instant, in order of key,
+// Export calls yield with the entities that there are, deleted and expired ones left out, points and all: those of one instant, in order of key,
 // in runs of a few megabytes. It returns the place in the changes at that instant: who follows them from there misses nothing
 // and repeats nothing. Changes go on meanwhile; what they replace stays on disk until the export ends.
 func (f *Feed) Export(ctx context.Context, r ExportRequest, yield func([]freshet.Change) error) (freshet.Token, error) {
@@ -39,7 +39,7 @@ func (f *Feed) Export(ctx context.Context, r ExportRequest, yield func([]freshet
 	for _, bounds := range ranges {
 		for lower := bounds[0]; lower != nil; {
 			var run []freshet.Change
-			if run, lower, err = exportStep(view, r.Filter, lower, bounds[1]); err != nil {
+			if run, lower, err = exportStep(view, r.Filter, lower, bounds[1], f.now().UnixMilli()); err != nil {
 				return freshet.Token{}, err
 			}
 			if ctx.Err() != nil {
@@ -57,7 +57,7 @@ func (f *Feed) Export(ctx context.Context, r ExportRequest, yield func([]freshet
 }
 
 // exportStep reads one run; next is where to go on, nil at the end. No iterator is open while a run is handed out.
-func exportStep(view *broker.View, filter freshet.Filter, lower, upper []byte) (run []freshet.Change, next []byte, err error) {
+func exportStep(view *broker.View, filter freshet.Filter, lower, upper []byte, now int64) (run []freshet.Change, next []byte, err error) {
 	looked, size := 0, 0
 	err = view.Range(freshet.TopicSync, lower, upper, func(rec broker.Record) error {
 		if looked == stepLooked || len(run) == stepChanges || size >= stepBytes {
@@ -70,7 +70,7 @@ func exportStep(view *broker.View, filter freshet.Filter, lower, upper []byte) (
 			return err
 		}
 		c, err := wire.DecodeChange(key, bytes.Clone(rec.Value), wire.Points)
-		if err != nil || c.Deleted() {
+		if err != nil || c.Deleted() || c.Due(now) {
 			return err
 		}
 		if filter != nil {

@@ -33,10 +33,14 @@ const pause = 10 * time.Millisecond
 type Feed struct {
 	log     *broker.Log
 	tracker *freshness.Tracker
+	now     func() time.Time
 }
 
-// New returns the feed of a log; tracker says when there may be more.
-func New(log *broker.Log, tracker *freshness.Tracker) *Feed { return &Feed{log: log, tracker: tracker} }
+// New returns the feed of a log; tracker says when there may be more, now what has expired: that is left out, and comes
+// when it is deleted.
+func New(log *broker.Log, tracker *freshness.Tracker, now func() time.Time) *Feed {
+	return &Feed{log: log, tracker: tracker, now: now}
+}
 
 // Request says what to follow.
 type Request struct {
@@ -180,7 +184,7 @@ func (f *Feed) step(r Request, from int64) (b Batch, next int64, more bool, err 
 	if r.Vectors {
 		parts = wire.Points
 	}
-	looked, bytes := 0, 0
+	looked, bytes, now := 0, 0, f.now().UnixMilli()
 	next = end
 	err = f.log.Changed(freshet.TopicSync, from, func(offset int64, raw []byte) error {
 		if offset >= end || looked == stepLooked || len(b.Items) == stepChanges || bytes >= stepBytes {
@@ -198,7 +202,9 @@ func (f *Feed) step(r Request, from int64) (b Batch, next int64, more bool, err 
 		}
 		c, err := wire.DecodeChange(key, record.Value, parts)
 		bytes += len(record.Value)
-		b.Items = append(b.Items, Item{c, f.token(offset + 1)})
+		if err == nil && !c.Due(now) {
+			b.Items = append(b.Items, Item{c, f.token(offset + 1)})
+		}
 		return err
 	})
 	if errors.Is(err, errEnough) {

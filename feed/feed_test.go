@@ -39,7 +39,7 @@ func newBenchOn(t *testing.T, fs disk.FS) *bench {
 	t.Cleanup(func() { log.Close() })
 	b := &bench{T: t, log: log}
 	b.tracker = freshness.NewTracker(log.ID(), freshet.TopicRaw, log.Partitions(), -1, func() int64 { return 1 << 40 })
-	b.feed = feed.New(log, b.tracker)
+	b.feed = feed.New(log, b.tracker, time.Now)
 	return b
 }
 

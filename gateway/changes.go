@@ -33,6 +33,7 @@ type change struct {
 	Source        string          `json:"source,omitempty"`
 	SourceEventID string          `json:"source_event_id,omitempty"`
 	Timestamp     int64           `json:"timestamp,omitempty"`
+	ExpiresAt     int64           `json:"expires_at,omitempty"` // ms
 	UpdatedAt     string          `json:"updated_at,omitempty"`
 	Events        uint64          `json:"events,omitempty"`
 	Points        []changePoint   `json:"points,omitempty"`
@@ -184,7 +185,7 @@ func (c *changeStream) line(event, id string, v any) error {
 func changeOf(item *freshet.Change) change {
 	c := change{Op: item.Op.String(), Collection: item.Key.Collection, Namespace: item.Key.Namespace,
 		EntityID: item.Key.Entity, Version: wire.VersionString(item.Version), Order: item.Version.Order, Revision: item.Revision, Text: item.Text, OwnText: item.OwnText, Metadata: item.Metadata,
-		Source: item.Source, SourceEventID: item.SourceEventID, Timestamp: item.EventTime, UpdatedAt: timeString(item.AcceptedAt), Events: item.Events}
+		Source: item.Source, SourceEventID: item.SourceEventID, Timestamp: item.EventTime, ExpiresAt: item.ExpiresAt, UpdatedAt: timeString(item.AcceptedAt), Events: item.Events}
 	for _, p := range item.Points {
 		c.Points = append(c.Points, changePoint{p.Slot, p.Start, p.End, p.Model, p.Vector})
 	}

@@ -107,6 +107,7 @@ type entityResponse struct {
 	SourceEventID string          `json:"source_event_id"`
 	UpdatedAt     string          `json:"updated_at"`
 	Timestamp     int64           `json:"timestamp,omitempty"`
+	ExpiresAt     int64           `json:"expires_at,omitempty"` // ms
 	Events        uint64          `json:"events"`
 	Points        int             `json:"points"`
 	Revision      uint32          `json:"revision"`
@@ -126,7 +127,7 @@ func (s *Server) getEntity(w http.ResponseWriter, r *http.Request) {
 	}
 	out := entityResponse{EntityID: c.Key.Entity, Collection: c.Key.Collection, Namespace: c.Key.Namespace,
 		Version: wire.VersionString(c.Version), Text: c.Text, Metadata: c.Metadata, SourceEventID: c.SourceEventID,
-		UpdatedAt: timeString(c.AcceptedAt), Timestamp: c.EventTime,
+		UpdatedAt: timeString(c.AcceptedAt), Timestamp: c.EventTime, ExpiresAt: c.ExpiresAt,
 		Events: c.Events, Points: len(c.Points), Revision: c.Revision, Warnings: warnings}
 	if out.Metadata == nil {
 		out.Metadata = json.RawMessage("{}")

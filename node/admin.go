@@ -73,7 +73,7 @@ func (n *Node) live() gateway.Live {
 	l := gateway.Live{Now: time.Now().UnixMilli(), UptimeMs: time.Since(n.started).Milliseconds(),
 		Accepted: n.log.RawEnd(), Decided: n.tracker.Decided() + 1, Paused: s.Paused.Load() || n.worker.Stats.Paused.Load(),
 		Outcomes: map[string]int64{"applied": s.Applied.Load(), "deleted": s.Deleted.Load(), "unchanged": s.Unchanged.Load(),
-			"superseded": s.Superseded.Load(), "repeated": s.Repeated.Load(), "dropped": s.Dropped.Load(), "dead_lettered": s.Dead.Load()},
+			"superseded": s.Superseded.Load(), "repeated": s.Repeated.Load(), "dropped": s.Dropped.Load(), "dead_lettered": s.Dead.Load(), "expired": s.Expired.Load()},
 		StageNs:     n.StageNs(),
 		DeadLetters: s.Dead.Load()}
 	l.LagRecords = max(0, l.Accepted-l.Decided)
@@ -104,7 +104,7 @@ func (n *Node) register() {
 	gauge := func(name, help string, f func() float64) {
 		n.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
 	}
-	for _, name := range []string{"applied", "deleted", "unchanged", "superseded", "repeated", "dropped", "dead_lettered"} {
+	for _, name := range []string{"applied", "deleted", "unchanged", "superseded", "repeated", "dropped", "dead_lettered", "expired"} {
 		counter("freshet_process_events_total", "Changes decided since start, by outcome.", prometheus.Labels{"outcome": name},
 			func() float64 { return float64(n.live().Outcomes[name]) })
 	}
@@ -122,6 +122,7 @@ func (n *Node) register() {
 	gauge("freshet_purge_floor", "The offset of events.raw below which deletions are forgotten.", func() float64 { return float64(n.retention.floor.Load()) })
 	gauge("freshet_lag_records", "Records of events.raw that are not decided.", func() float64 { return float64(n.live().LagRecords) })
 	gauge("freshet_entities", "Entities that can be searched.", func() float64 { return float64(n.live().Entities) })
+	gauge("freshet_expiring_entities", "Entities that have a time to expire.", func() float64 { return float64(n.store.Expiring()) })
 	gauge("freshet_points", "Vectors that can be searched.", func() float64 { return float64(n.live().Points) })
 	gauge("freshet_points_unlinked", "Vectors that searches scan because the graph does not have them yet.",
 		func() float64 { return float64(n.live().InBuffer) })

@@ -124,7 +124,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return err
 	}
 	n.store, err = store.Open(ctx, store.Options{Log: n.log, Catalog: n.catalog, Logger: n.opts.Logger,
-		Index: index, Collections: collections})
+		Index: index, Collections: collections, Now: n.opts.Now})
 	if err != nil {
 		return err
 	}
@@ -258,9 +258,9 @@ func (n *Node) openStages() (err error) {
 	n.intake = source.NewIntake(source.Options{Log: n.log, Catalog: n.catalog, Mapped: cfg.Mapping != nil || cfg.Codec != nil, Nulls: cfg.Codec != nil,
 		AutoCreate: cfg.AutoCreate, Limits: source.Limits(cfg.Limits), Decided: n.tracker.Decided})
 	n.planner = &query.Planner{Store: n.store, Catalog: n.catalog, Embedders: n.sequencer.Embedders,
-		Tracker: n.tracker, DeadLetters: n.deadLettersOf}
+		Tracker: n.tracker, DeadLetters: n.deadLettersOf, Now: n.now}
 	n.gateway = gateway.New(gateway.Options{Intake: n.intake, Planner: n.planner, Catalog: n.catalog,
-		Changes: feed.New(n.log, n.tracker), Admin: n.admin(),
+		Changes: feed.New(n.log, n.tracker, n.now), Admin: n.admin(),
 		Ready: n.Ready, Metrics: n.metrics, Page: n.opts.Page, Version: n.opts.Version, Logger: n.opts.Logger})
 	return nil
 }
@@ -273,6 +273,8 @@ func (n *Node) start() {
 	n.run(ctx, "process", n.processor.Run)
 	n.run(ctx, "snapshots", n.snapshots)
 	n.run(ctx, "recall", n.store.Watch)
+	expirer := &process.Expirer{Log: n.log, Logger: n.opts.Logger, Now: func() int64 { return n.now().UnixMilli() }, Decided: n.waitDecided}
+	n.run(ctx, "expiry", expirer.Run)
 	if n.opts.NoSources {
 		return
 	}

@@ -25,7 +25,7 @@ const baseBatch = 1024
 // of the records that have been cut off, kept in a state table of the log.
 //
 //	'e' key                     → version (20), revision (4), op (1), uvarint events, digests of content, points and state (16 each),
-//	                              varint accepted at (ms), flags (1): 1 blank, 2 patched, and if patched 4 own text, 8 ready,
+//	                              varint accepted at and expires at (ms), flags (1): 1 blank, 2 patched, and if patched 4 own text, 8 ready,
 //	                              digest of the base (16), str text, bytes metadata
 //	't' class, age, key         → nothing: tombstones, as in [tombstones]
 //	'i', 'n', 'f'               → event ids and what commands have said, as in the table of processing

@@ -19,6 +19,12 @@ type Command interface {
 	say(p *plan)
 }
 
+// deed is a command that alters entities itself. at is its place in the batch.
+type deed interface {
+	Command
+	do(s *Sequencer, p *plan, m *mapped, at spot, known *made) error
+}
+
 // decodeCommand reads a command. An error is not the record's alone: it was written by a
 // newer version, and nothing behind it can be decided without it.
 func decodeCommand(r Record) (Command, error) {
@@ -26,6 +32,8 @@ func decodeCommand(r Record) (Command, error) {
 	switch r.Command {
 	case (&Purge{}).kind():
 		c = &Purge{}
+	case (&Expire{}).kind():
+		c = &Expire{}
 	default:
 		return nil, fmt.Errorf("%s@%d is a command %q, which is not known to this version of freshet; use the one that wrote it",
 			r.Position.Topic, r.Position.Offset, r.Command)
@@ -39,14 +47,22 @@ func decodeCommand(r Record) (Command, error) {
 // AppendCommand puts a command into events.raw. It returns its offset when it is durable; it
 // has its effect when that offset is decided.
 func AppendCommand(ctx context.Context, log *embedded.Log, c Command) (offset int64, err error) {
-	value, err := json.Marshal(c)
-	if err != nil {
-		return 0, err
-	}
+	return appendCommands(ctx, log, []Command{c})
+}
+
+// appendCommands puts commands into events.raw, together, and returns the offset of the last.
+func appendCommands(ctx context.Context, log *embedded.Log, list []Command) (last int64, err error) {
 	var b journal.Batch
-	b.Add(0, nil, value, journal.Header{Name: freshet.HeaderCommand, Value: []byte(c.kind())})
-	if offset, err = log.AppendRaw(ctx, &b); err != nil {
-		return 0, fmt.Errorf("write command %s: %w", c.kind(), err)
+	for _, c := range list {
+		value, err := json.Marshal(c)
+		if err != nil {
+			return 0, err
+		}
+		b.Add(0, nil, value, journal.Header{Name: freshet.HeaderCommand, Value: []byte(c.kind())})
 	}
-	return offset, nil
+	first, err := log.AppendRaw(ctx, &b)
+	if err != nil {
+		return 0, fmt.Errorf("write command %s: %w", list[0].kind(), err)
+	}
+	return first + int64(len(list)) - 1, nil
 }

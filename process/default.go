@@ -10,7 +10,7 @@ import (
 )
 
 // Default is the default mapping: an event is {"event_id"?, "entity_id", "timestamp"?,
-// "payload", "op"?, "order"?, "vector"?, "collection"?, "namespace"?}. The text is
+// "payload", "op"?, "order"?, "vector"?, "expires_at"?, "collection"?, "namespace"?}. The text is
 // payload.text if that is a string, else the non-empty top-level strings of payload in byte
 // order of their names, joined by a line feed; an event with a vector has no text but
 // payload.text. The metadata is the payload without text. The payload of a patch is merged into
@@ -35,8 +35,9 @@ func (Default) Map(r Record) ([]Draft, error) {
 	if d.Op == freshet.OpDelete {
 		return []Draft{d}, nil
 	}
-	d.Vector = ev.Vector
+	d.Vector, d.ExpiresAt = ev.Vector, ev.ExpiresAt
 	if d.Op == freshet.OpPatch {
+		d.SetsExpiry = ev.SetsExpiry
 		return []Draft{d}, d.patch(ev.Payload)
 	}
 	if ev.State != nil {

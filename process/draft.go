@@ -27,12 +27,14 @@ type Draft struct {
 	Metadata  []byte    // a JSON object, or nil
 	OwnText   bool      // see [freshet.Change]
 	// Points are vectors with all that belongs to them, instead of Vector; nil when the text is to be embedded.
-	Points []freshet.Point
+	Points    []freshet.Point
+	ExpiresAt int64 // ms; 0 = never
 
 	// Of a patch Metadata is a merge patch (RFC 7396): of the payload where Whole is set, from which
 	// text and metadata are then taken anew by the rules of the default mapping; else of the
 	// metadata, and Text and Embed replace what is stored where SetsText and SetsEmbed are set.
-	Whole, SetsText, SetsEmbed bool
+	// So does ExpiresAt where SetsExpiry is set.
+	Whole, SetsText, SetsEmbed, SetsExpiry bool
 }
 
 // vectors reports whether the draft brings its vectors.

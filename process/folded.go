@@ -21,6 +21,7 @@ type folded struct {
 	points   [16]byte
 	digest   [16]byte
 	accepted int64         // ms
+	expires  int64         // ms, 0 = never
 	patched  *freshet.Base // nil unless patches made the state
 	base     [16]byte      // digest of what the first of those patches was applied to
 	blank    bool          // patches made the state, and nobody knows what of
@@ -32,7 +33,7 @@ type latest func(topic string, key []byte) (embedded.Record, bool, error)
 // change is what is known of the entity's state.
 func (e *folded) change() *freshet.Change {
 	return &freshet.Change{Version: e.version, Revision: e.revision, Op: e.op, Events: e.events,
-		Content: e.content, Digest: e.digest, AcceptedAt: e.accepted}
+		Content: e.content, Digest: e.digest, AcceptedAt: e.accepted, ExpiresAt: e.expires}
 }
 
 // entity is what sequencing gets to know.
@@ -66,7 +67,7 @@ func (e *folded) patchedFrom(key freshet.Key, read latest) (*freshet.Base, error
 	if err != nil || c.Base == nil || c.Base.Version != e.version {
 		return nil, nil // damage is found when the outcome is compared
 	}
-	was := freshet.Change{Op: e.op, Text: c.Base.Text, Metadata: c.Base.Metadata, OwnText: c.Base.OwnText}
+	was := freshet.Change{Op: e.op, ExpiresAt: e.expires, Text: c.Base.Text, Metadata: c.Base.Metadata, OwnText: c.Base.OwnText}
 	if wire.StateDigest(&was, e.points) != e.digest {
 		return nil, nil
 	}
@@ -77,7 +78,7 @@ func (e *folded) patchedFrom(key freshet.Key, read latest) (*freshet.Base, error
 func (e *folded) next(d *Decision) folded {
 	c := &d.Change
 	n := folded{version: c.Version, revision: c.Revision, op: c.Op, events: c.Events, content: c.Content,
-		points: d.PointsDigest, digest: c.Digest, accepted: c.AcceptedAt, blank: d.blank}
+		points: d.PointsDigest, digest: c.Digest, accepted: c.AcceptedAt, expires: c.ExpiresAt, blank: d.blank}
 	if c.Base != nil {
 		if n.base = wire.BaseDigest(c.Base); e.patched != nil && c.Base.Version == e.version {
 			n.base = e.base // that was no base, but a state that patches had made
@@ -102,7 +103,7 @@ func (e *folded) append(b []byte) []byte {
 	b = append(b, byte(e.op))
 	b = binary.AppendUvarint(b, e.events)
 	b = append(append(append(b, e.content[:]...), e.points[:]...), e.digest[:]...)
-	b = binary.AppendVarint(b, e.accepted)
+	b = binary.AppendVarint(binary.AppendVarint(b, e.accepted), e.expires)
 	var flags byte
 	if e.blank {
 		flags |= foldedBlank
@@ -125,7 +126,9 @@ func (e *folded) append(b []byte) []byte {
 func parseFolded(v []byte) (e folded, err error) {
 	d := wire.NewDecoder(v)
 	e.version, e.revision, e.op, e.events = d.Version(), d.Uint32(), freshet.Op(d.Byte()), d.Uvarint()
-	digests, accepted, flags := d.Take(48), d.Varint(), d.Byte()
+	digests := d.Take(48)
+	e.accepted, e.expires = d.Varint(), d.Varint()
+	flags := d.Byte()
 	var base, metadata []byte
 	var text string
 	if flags&foldedPatched != 0 {
@@ -134,7 +137,7 @@ func parseFolded(v []byte) (e folded, err error) {
 	if d.Bad() || !d.Done() || flags > foldedBlank|foldedPatched|foldedOwnText|foldedReady {
 		return e, fmt.Errorf("an entity of the audit base has %d bytes: damaged", len(v))
 	}
-	e.content, e.points, e.digest, e.accepted = [16]byte(digests), [16]byte(digests[16:]), [16]byte(digests[32:]), accepted
+	e.content, e.points, e.digest = [16]byte(digests), [16]byte(digests[16:]), [16]byte(digests[32:])
 	e.blank = flags&foldedBlank != 0
 	if flags&foldedPatched != 0 {
 		if len(metadata) == 0 {

@@ -366,7 +366,7 @@ func (b *bench) outcomes() string {
 		name string
 		n    int64
 	}{{"applied", s.Applied.Load()}, {"deleted", s.Deleted.Load()}, {"unchanged", s.Unchanged.Load()},
-		{"superseded", s.Superseded.Load()}, {"repeated", s.Repeated.Load()}, {"dropped", s.Dropped.Load()}, {"dead", s.Dead.Load()}} {
+		{"superseded", s.Superseded.Load()}, {"repeated", s.Repeated.Load()}, {"dropped", s.Dropped.Load()}, {"dead", s.Dead.Load()}, {"expired", s.Expired.Load()}} {
 		if o.n != 0 {
 			out = append(out, fmt.Sprintf("%s %d", o.name, o.n))
 		}

@@ -49,6 +49,9 @@ func (s *Sequencer) patch(e *pending, d *mappedDraft) (made *mappedDraft, keeps 
 	}
 	next := *d
 	next.Op = freshet.OpUpsert
+	if !d.SetsExpiry {
+		next.ExpiresAt = e.head.ExpiresAt
+	}
 	if err := next.merge(&e.head, ready || d.Vector != nil); err != nil {
 		return nil, false, staged("patch", err)
 	}

@@ -30,7 +30,7 @@ type spot struct{ record, draft int }
 
 // Outcomes counts what became of the drafts of a batch. A dropped record counts once.
 type Outcomes struct {
-	Applied, Deleted, Unchanged, Superseded, Repeated, Dropped, Dead int64
+	Applied, Deleted, Unchanged, Superseded, Repeated, Dropped, Dead, Expired int64
 }
 
 // pending is an entity that the batch touches.
@@ -84,7 +84,8 @@ type plan struct {
 	now      int64           // of the dedupe window, ms; see Window
 	dead     []freshet.DeadLetter
 	facts    Facts
-	told     bool // a command has altered the facts
+	told     bool     // a command has altered the facts
+	expired  []expiry // that commands were about
 	outcomes Outcomes
 }
 
@@ -115,6 +116,11 @@ func (s *Sequencer) sequence(batch []mapped, known *made) (*plan, error) {
 		}
 		if m.command != nil {
 			m.command.say(p)
+			if d, ok := m.command.(deed); ok {
+				if err := d.do(s, p, m, spot{record: i}, known); err != nil {
+					return nil, err
+				}
+			}
 			continue
 		}
 		if m.err != nil {
@@ -313,6 +319,9 @@ func (s *Sequencer) apply(old freshet.Change, m *mapped, d *mappedDraft, v fresh
 		at := m.record.Position
 		c.SourceEventID = fmt.Sprintf("%s/%d@%d", at.Topic, at.Partition, at.Offset)
 	}
+	if c.ExpiresAt = d.ExpiresAt; d.Op == freshet.OpPatch && !d.SetsExpiry {
+		c.ExpiresAt = old.ExpiresAt
+	}
 	if d.Op == freshet.OpUpsert {
 		c.Text, c.Metadata, c.OwnText, c.Content = d.Text, d.Metadata, d.OwnText, d.content
 	}
@@ -324,7 +333,7 @@ func (p *plan) count(e *pending, d *mappedDraft) {
 	case d.Op == freshet.OpDelete:
 		p.outcomes.Deleted++
 	case e.head.Op == freshet.OpUpsert && e.head.Content == d.content && e.head.Text == d.Text &&
-		string(e.head.Metadata) == string(d.Metadata):
+		string(e.head.Metadata) == string(d.Metadata) && e.head.ExpiresAt == d.ExpiresAt:
 		p.outcomes.Unchanged++
 	default:
 		p.outcomes.Applied++

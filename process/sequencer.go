@@ -57,6 +57,7 @@ type Decided struct {
 	Dead     []freshet.DeadLetter
 	Facts    *Facts // what commands say now; nil when nothing was said
 	Outcomes Outcomes
+	done     []expiry // expiries that the table need not have any more
 }
 
 // Decision is the new state of one entity.
@@ -165,7 +166,7 @@ func (s *Sequencer) Decide(ctx context.Context, records []Record, t *Timing) (*D
 		if err != nil {
 			return nil, err
 		}
-		return &Decided{Changes: decisions, Seen: p.seen, Dead: p.dead, Facts: p.newFacts(), Outcomes: p.outcomes}, nil
+		return &Decided{Changes: decisions, Seen: p.seen, Dead: p.dead, Facts: p.newFacts(), Outcomes: p.outcomes, done: p.done()}, nil
 	}
 }
 

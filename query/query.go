@@ -58,6 +58,8 @@ type Planner struct {
 	Tracker   *freshness.Tracker
 	// DeadLetters returns the dead letters of positions in a span, at most limit.
 	DeadLetters func(s freshet.Span, limit int) ([]freshet.DeadLetter, error)
+	// Now tells what has expired.
+	Now func() time.Time
 }
 
 // Search answers a request. What the caller got wrong is a *freshet.Error.
@@ -109,7 +111,7 @@ func (p *Planner) Get(ctx context.Context, key freshet.Key, after freshet.Token,
 	if err != nil {
 		return c, nil, err
 	}
-	if !ok || c.Deleted() {
+	if !ok || c.Deleted() || c.Due(p.Now().UnixMilli()) {
 		return c, nil, notFound(key)
 	}
 	return c, warnings, nil
@@ -239,7 +241,7 @@ func (p *Planner) entityVector(ctx context.Context, r Request, col control.Colle
 	if err != nil {
 		return nil, err
 	}
-	if !ok || c.Deleted() || len(c.Points) == 0 {
+	if !ok || c.Deleted() || c.Due(p.Now().UnixMilli()) || len(c.Points) == 0 {
 		return nil, notFound(key)
 	}
 	mean := make([]float32, col.Dim)

@@ -68,7 +68,7 @@ func newPlanner(t *testing.T, s *shelf, p parrot) *query.Planner {
 			t.Fatal(err)
 		}
 	}
-	return &query.Planner{Store: s, Catalog: catalog, Embedders: map[string]freshet.Embedder{"parrot": p},
+	return &query.Planner{Now: time.Now, Store: s, Catalog: catalog, Embedders: map[string]freshet.Embedder{"parrot": p},
 		Tracker:     freshness.NewTracker(log.ID(), freshet.TopicRaw, 2, 5, func() int64 { return 100 }),
 		DeadLetters: func(freshet.Span, int) ([]freshet.DeadLetter, error) { return nil, nil }}
 }

@@ -21,6 +21,7 @@ type Entity struct {
 	Source        string          `json:"source,omitempty"`
 	SourceEventID string          `json:"source_event_id,omitempty"`
 	Timestamp     int64           `json:"timestamp,omitempty"`
+	ExpiresAt     int64           `json:"expires_at,omitempty"`
 	UpdatedAt     string          `json:"updated_at,omitempty"`
 	Events        uint64          `json:"events,omitempty"`
 	Points        []Point         `json:"points,omitempty"`
@@ -48,6 +49,7 @@ type entityRow struct {
 	Metadata      string     `parquet:"metadata,json"`
 	Points        []pointRow `parquet:"points,list"`
 	Timestamp     *int64     `parquet:"timestamp,optional"`
+	ExpiresAt     *int64     `parquet:"expires_at,optional"`
 	Order         *int64     `parquet:"order,optional"`
 	Version       string     `parquet:"version"`
 	UpdatedAt     string     `parquet:"updated_at"`
@@ -74,6 +76,9 @@ func (e *Entity) row() (entityRow, error) {
 	}
 	if e.Timestamp != 0 {
 		r.Timestamp = &e.Timestamp
+	}
+	if e.ExpiresAt != 0 {
+		r.ExpiresAt = &e.ExpiresAt
 	}
 	if e.Order != 0 {
 		r.Order = &e.Order

@@ -97,6 +97,7 @@ type stateEvent struct {
 	Namespace  string       `json:"namespace,omitempty"`
 	Op         string       `json:"op,omitempty"`
 	Timestamp  int64        `json:"timestamp,omitempty"`
+	ExpiresAt  int64        `json:"expires_at,omitempty"`
 	Order      int64        `json:"order,omitempty"`
 	State      *entityState `json:"state,omitempty"`
 }
@@ -127,7 +128,7 @@ func (m *importer) make(r *Record) ([]byte, *freshet.Error) {
 	if e.EntityID == "" {
 		return nil, refuse(freshet.CodeMissingField, "entity_id", "is missing; this is no line of an export. `freshet ingest` takes files of events")
 	}
-	ev := stateEvent{EntityID: e.EntityID, Collection: or(m.Collection, e.Collection), Namespace: or(m.Namespace, e.Namespace), Timestamp: e.Timestamp, Order: e.Order}
+	ev := stateEvent{EntityID: e.EntityID, Collection: or(m.Collection, e.Collection), Namespace: or(m.Namespace, e.Namespace), Timestamp: e.Timestamp, ExpiresAt: e.ExpiresAt, Order: e.Order}
 	col, known := m.collections[or(ev.Collection, freshet.DefaultCollection)]
 	if !known { // made by the server, it is a copy of the default one; else the server refuses it
 		col = m.collections[freshet.DefaultCollection]

@@ -15,9 +15,9 @@ import (
 const changeFormat = 1
 
 // Extensions of a change, by tag. A decoder skips the even ones that it does not know and
-// refuses the odd ones. There is room for expiry (2), the state of an aggregate (3) and skipped
-// offsets (5).
+// refuses the odd ones. There is room for the state of an aggregate (3) and skipped offsets (5).
 const (
+	tagExpiry  = 2 // varint, ms: Change.ExpiresAt
 	tagOwnText = 4 // empty: Change.OwnText
 	tagBase    = 6 // Change.Base
 )
@@ -55,6 +55,9 @@ func AppendChange(b []byte, c *freshet.Change) []byte {
 
 func appendExtensions(b []byte, c *freshet.Change) []byte {
 	n := uint64(0)
+	if c.ExpiresAt != 0 {
+		n++
+	}
 	if c.OwnText {
 		n++
 	}
@@ -62,6 +65,11 @@ func appendExtensions(b []byte, c *freshet.Change) []byte {
 		n++
 	}
 	b = binary.AppendUvarint(b, n)
+	if c.ExpiresAt != 0 {
+		var room [binary.MaxVarintLen64]byte
+		b = binary.AppendUvarint(b, tagExpiry)
+		b = appendBytes(b, binary.AppendVarint(room[:0], c.ExpiresAt))
+	}
 	if c.OwnText {
 		b = binary.AppendUvarint(b, tagOwnText)
 		b = appendBytes(b, nil)
@@ -165,6 +173,8 @@ func (d *Decoder) extensions(c *freshet.Change) error {
 		tag, value := d.Uvarint(), Decoder{rest: d.Bytes()}
 		switch {
 		case d.bad:
+		case tag == tagExpiry:
+			c.ExpiresAt = value.Varint()
 		case tag == tagOwnText:
 			c.OwnText = true
 		case tag == tagBase:
@@ -257,6 +267,9 @@ func StateDigest(c *freshet.Change, points [16]byte) [16]byte {
 	buf = appendBytes(buf, c.Metadata)
 	if c.OwnText {
 		buf = append(buf, tagOwnText)
+	}
+	if c.ExpiresAt != 0 {
+		buf = binary.AppendVarint(append(buf, tagExpiry), c.ExpiresAt)
 	}
 	return xxh3.Hash128(buf).Bytes()
 }

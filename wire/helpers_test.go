@@ -53,6 +53,9 @@ func randomChange(r *rand.Rand) freshet.Change {
 	}
 	c.OwnText = r.IntN(4) == 0
 	if r.IntN(3) == 0 {
+		c.ExpiresAt = number(r)
+	}
+	if r.IntN(3) == 0 {
 		c.Base = &freshet.Base{Version: randomVersion(r), Text: []string{"", c.Text, words(r, 50)}[r.IntN(3)], OwnText: r.IntN(2) == 0, Ready: r.IntN(2) == 0}
 		if r.IntN(2) == 0 {
 			c.Base.Metadata = []byte(`{"n":2}`)

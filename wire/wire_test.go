@@ -239,7 +239,8 @@ func TestUnknownChangesAreRefused(t *testing.T) {
 		"flags":                 {alter(3, 1), "flags 0001"},
 		"an encryption key":     {alter(8, 7), "encrypted with key 7"},
 		"an odd extension":      {alter(extensions, 1, 3, 1, 'x'), "extension 3"},
-		"an odd one behind":     {alter(extensions, 2, 2, 0, 5, 0), "extension 5"},
+		"an odd one behind":     {alter(extensions, 2, 8, 0, 5, 0), "extension 5"},
+		"an expiry of no bytes": {alter(extensions, 1, 2, 0), "malformed"},
 		"extensions cut off":    {append(bytes.Clone(good[:extensions]), 9, 2, 0), "malformed"},
 		"empty":                 {nil, "format 0"},
 		"bytes behind":          {append(bytes.Clone(good), 0), "malformed"},
@@ -258,7 +259,7 @@ func TestUnknownChangesAreRefused(t *testing.T) {
 	}
 	// An even extension is passed over, by the head too.
 	for _, parts := range []wire.Parts{wire.Head, wire.Points} {
-		got, err := wire.DecodeChange(c.Key, alter(extensions, 2, 2, 1, 'x', 0x80, 0x01, 0), parts)
+		got, err := wire.DecodeChange(c.Key, alter(extensions, 2, 8, 1, 'x', 0x80, 0x01, 0), parts)
 		if err != nil || got.Text != "x" || parts == wire.Points && len(got.Points) != 1 {
 			t.Errorf("with unknown even extensions: %+v, %v", got, err)
 		}

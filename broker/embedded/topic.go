@@ -19,6 +19,7 @@ const (
 	numberProcess = 0x20
 	numberFiles   = 0x21
 	numberBase    = 0x22
+	numberExpiry  = 0x23
 )
 
 // Table is a state table of processing: keys and values without offsets.
@@ -29,6 +30,7 @@ const (
 	TableProcess Table = numberProcess // event ids within the dedupe window, what commands have said
 	TableFiles   Table = numberFiles   // what the files source has sent
 	TableBase    Table = numberBase    // what an audit begins with: the fold of the records that are no longer kept
+	TableExpiry  Table = numberExpiry  // when entities expire, in order of time
 )
 
 func topicNumbers() map[string]byte {

@@ -19,7 +19,7 @@ type change struct {
 	collection, namespace, entity, eventID *expression
 	op, del                                *expression
 	text, embed, vector, metadata          *expression
-	timestamp, order                       *expression
+	timestamp, expiresAt, order            *expression
 }
 
 // field is one expression of a change and its place in the configuration.
@@ -46,6 +46,7 @@ func (c *change) fields() []field {
 		{"vector", &c.vector, func(ch Change) string { return ch.Vector }, kindVector},
 		{"metadata", &c.metadata, func(ch Change) string { return ch.Metadata }, kindMap},
 		{"timestamp", &c.timestamp, func(ch Change) string { return ch.Timestamp }, kindTimestamp},
+		{"expires_at", &c.expiresAt, func(ch Change) string { return ch.ExpiresAt }, kindTimestamp},
 		{"order", &c.order, func(ch Change) string { return ch.Order }, kindOrder},
 	}
 }
@@ -150,11 +151,15 @@ func (c *change) draft(r *run) (process.Draft, error) {
 	if _, err := read(r, c.metadata, &d.Metadata, toMetadata); err != nil {
 		return d, err
 	}
+	expires, err := read(r, c.expiresAt, &d.ExpiresAt, toTimestamp)
+	if err != nil {
+		return d, err
+	}
 	if !r.spend(uint64(len(d.Metadata)) / unitBytes) {
 		return d, c.metadata.failed(errCost)
 	}
 	if d.Op == freshet.OpPatch {
-		d.SetsText, d.SetsEmbed = text, embed
+		d.SetsText, d.SetsEmbed, d.SetsExpiry = text, embed, expires
 		return d, nil
 	}
 	d.OwnText = text && process.IsJoined(d.Text, d.Metadata)

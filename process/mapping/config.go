@@ -32,13 +32,14 @@ type Change struct {
 	Namespace  string `yaml:"namespace,omitempty"`  // string or int; default freshet.DefaultNamespace
 	Entity     string `yaml:"entity"`               // string or int
 	EventID    string `yaml:"event_id,omitempty"`   // string or int
-	Op         string `yaml:"op,omitempty"`         // "upsert" (the default) or "delete"
+	Op         string `yaml:"op,omitempty"`         // "upsert" (the default), "patch" or "delete"
 	Delete     string `yaml:"delete,omitempty"`     // bool
 	Text       string `yaml:"text,omitempty"`       // string
 	Embed      string `yaml:"embed,omitempty"`      // string; default the text
 	Vector     string `yaml:"vector,omitempty"`     // list of numbers
 	Metadata   string `yaml:"metadata,omitempty"`   // map with string keys; default none
 	Timestamp  string `yaml:"timestamp,omitempty"`  // ms since 1970 >= 0, RFC 3339 string, timestamp
+	ExpiresAt  string `yaml:"expires_at,omitempty"` // as timestamp; default never
 	Order      string `yaml:"order,omitempty"`      // int >= 1
 }
 

@@ -18,6 +18,7 @@
 //	      vector: item.embedding                 # numbers; then the text is not embedded
 //	      metadata: '{"price": item.price}'      # a map; absent: none
 //	      timestamp: event.ts                    # ms since 1970, RFC 3339 text or a timestamp
+//	      expires_at: event.until                # likewise; the entity is hidden and deleted then; 0: never
 //	      order: event.lsn                       # >= 1
 //	  max_cost: 5000000                          # of all expressions together, for one event
 //
@@ -45,9 +46,9 @@
 // A field whose value is null or optional.none() counts as absent: event.?title is the title
 // if there is one, where event.title is an error if there is none. when is decided once per
 // event, before for_each; to choose among elements write event.items.filter(i, i.price > 0.0).
-// For a deletion text, embed, vector and metadata are not evaluated. A patch merges its metadata
-// into the stored ones (RFC 7396: null removes), and text, embed and vector replace what is stored
-// where they give a value; it has no order. Ints given for
+// For a deletion text, embed, vector, metadata and expires_at are not evaluated. A patch merges its metadata
+// into the stored ones (RFC 7396: null removes), and text, embed, vector and expires_at replace what is
+// stored where they give a value; it has no order. Ints given for
 // collection, namespace, entity and event_id become decimal text. Metadata is written as JSON
 // with sorted names, doubles in their shortest form.
 //

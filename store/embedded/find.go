@@ -29,7 +29,8 @@ type finding struct {
 	moving bool
 }
 
-// find returns the k best entities as the indexes know them.
+// find returns the k best entities as the indexes know them, without those that have expired at
+// now, ms.
 //
 // The filter, the vector index and the table of documents are read one after the other while
 // batches are applied: vectors first, then filter and table. What may go wrong, for an entity
@@ -42,7 +43,7 @@ type finding struct {
 //   - The vectors are read after they were changed, the table before: the score is that of
 //     version 2, the table says 1. vector.sync has 2 by then, so a caller that compares finds
 //     out; one that doesn't is told by moving.
-func (s *shard) find(q freshet.Query, k int) (finding, error) {
+func (s *shard) find(q freshet.Query, k int, now int64) (finding, error) {
 	done := s.done.Load()
 	s.ask(&q)
 	opt := ann.SearchOptions{Ef: q.Ef, Exact: q.Exact}
@@ -72,17 +73,17 @@ func (s *shard) find(q freshet.Query, k int) (finding, error) {
 		if err != nil {
 			return finding{}, err
 		}
-		f := s.entities(results, q.Exclude, k, done)
+		f := s.entities(results, q.Exclude, k, done, now)
 		if f.more || len(results) < want || want == ann.MaxK {
 			return f, nil
 		}
-		want *= 2 // several points of one entity came before the next entity
+		want *= 2 // several points of one entity came before the next entity, or of expired ones
 	}
 }
 
 // entities keeps the best point of each entity. done is the last batch that was finished
 // before the search began.
-func (s *shard) entities(results []ann.Result, exclude string, k int, done uint64) finding {
+func (s *shard) entities(results []ann.Result, exclude string, k int, done uint64, now int64) finding {
 	// Of two points of one entity one has a slot above 0: without any, nothing comes twice.
 	var seen map[uint32]struct{}
 	if slices.ContainsFunc(results, func(r ann.Result) bool { return slotOf(r.Key) > 0 }) {
@@ -103,7 +104,7 @@ func (s *shard) entities(results []ann.Result, exclude string, k int, done uint6
 			continue // a point of nobody: damage, which the audit names
 		}
 		id := s.docs.id(doc)
-		if len(id) == 0 || string(id) == exclude { // without an entity: it was forgotten meanwhile
+		if len(id) == 0 || string(id) == exclude || len(s.expiries) > 0 && s.due(doc, now) { // without an entity: it was forgotten meanwhile
 			continue
 		}
 		info := &s.docs.info[doc]

@@ -55,6 +55,9 @@ func (s *Store) load(ctx context.Context) error {
 	if err := cmp.Or(l.wait(), readErr); err != nil {
 		return err
 	}
+	if err := s.loadExpiries(); err != nil {
+		return err
+	}
 	s.setBackPressure(true)
 	s.covered.Store(end)
 	for _, sh := range s.all() {
@@ -398,6 +401,7 @@ func (s *shard) forget(entity string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.docs.set(doc, docInfo{})
+	s.expires(doc, 0)
 	s.filter.Delete(doc)
 	s.dirty.Add(1)
 	return nil

@@ -24,13 +24,13 @@ func (s *Store) Search(ctx context.Context, q freshet.Query) ([]freshet.Hit, err
 	if sh == nil {
 		return nil, ctx.Err()
 	}
-	k := q.K
+	k, now := q.K, s.now().UnixMilli() // one time for the whole answer
 	for round := 1; ; round++ {
-		f, err := sh.find(q, k)
+		f, err := sh.find(q, k, now)
 		if err != nil {
 			return nil, err
 		}
-		hits, sure, err := s.hits(sh, q, f)
+		hits, sure, err := s.hits(sh, q, f, now)
 		if err != nil || ctx.Err() != nil {
 			return nil, errors.Join(err, ctx.Err())
 		}
@@ -43,14 +43,14 @@ func (s *Store) Search(ctx context.Context, q freshet.Query) ([]freshet.Hit, err
 
 // hits gives what was found its records, best first. Of the hits the first sure ones are
 // better than anything that was not found.
-func (s *Store) hits(sh *shard, q freshet.Query, f finding) (hits []freshet.Hit, sure int, err error) {
+func (s *Store) hits(sh *shard, q freshet.Query, f finding, now int64) (hits []freshet.Hit, sure int, err error) {
 	hits = make([]freshet.Hit, 0, len(f.list))
 	resort := false
 	for _, e := range f.list {
 		h := freshet.Hit{Key: freshet.Key{Collection: q.Shard.Collection, Namespace: q.Shard.Namespace, Entity: e.entity},
 			Score: e.score, Slot: strconv.Itoa(e.slot), Version: e.version}
 		if !q.Bare || f.moving || e.version == (freshet.Version{}) {
-			keep, moved, err := s.fill(sh, q, e.version, &h)
+			keep, moved, err := s.fill(sh, q, e.version, &h, now)
 			if err != nil {
 				return nil, 0, err
 			}
@@ -74,17 +74,17 @@ func (s *Store) hits(sh *shard, q freshet.Query, f finding) (hits []freshet.Hit,
 
 // fill completes a hit from its record. When that has another version than the one that the
 // index found, the hit is judged anew by it: filter, score and slot.
-func (s *Store) fill(sh *shard, q freshet.Query, indexed freshet.Version, h *freshet.Hit) (keep, moved bool, err error) {
+func (s *Store) fill(sh *shard, q freshet.Query, indexed freshet.Version, h *freshet.Hit, now int64) (keep, moved bool, err error) {
 	parts := wire.Head
 	if indexed == (freshet.Version{}) {
 		parts = wire.Points
 	}
 	c, ok, err := s.record(h.Key, parts)
-	if err != nil || !ok || c.Deleted() {
+	if err != nil || !ok || c.Deleted() || c.Due(now) {
 		return false, false, err
 	}
 	if c.Version != indexed && parts == wire.Head {
-		if c, ok, err = s.record(h.Key, wire.Points); err != nil || !ok || c.Deleted() {
+		if c, ok, err = s.record(h.Key, wire.Points); err != nil || !ok || c.Deleted() || c.Due(now) {
 			return false, false, err
 		}
 	}

@@ -36,8 +36,9 @@ type shard struct {
 	rebuildErr error                   // why it can't be used; guarded by applying
 	reading    sync.RWMutex            // held by those that use an index for long, so that it is not closed meanwhile
 	mu         sync.RWMutex
-	docs       docs // guarded by mu for writing, and for reading by all but the holder of applying
-	saving     bool // a snapshot is being written: it must not meet two entities under one number; guarded by mu
+	expiries   map[uint32]int64 // when documents expire, ms; guarded by mu
+	docs       docs             // guarded by mu for writing, and for reading by all but the holder of applying
+	saving     bool             // a snapshot is being written: it must not meet two entities under one number; guarded by mu
 
 	// Batches of changes are numbered from 1. begun is the newest that may have touched the
 	// indexes, done the newest that is in all of them. They differ while a batch is applied, and
@@ -157,6 +158,7 @@ func (s *shard) note(newest []*freshet.Change, documents []uint32, batch uint64)
 		info := infoOf(c)
 		info.batch = batch
 		s.docs.set(documents[i], info)
+		s.expires(documents[i], c.ExpiresAt)
 		s.dirty.Add(1)
 	}
 	s.done.Store(batch) // last: see shard.find

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/ann"
@@ -29,6 +30,8 @@ type Options struct {
 	// Collections are the settings of the indexes of some collections, where they differ.
 	Collections map[string]control.Index
 	Logger      *slog.Logger
+	// Now tells what has expired; default time.Now.
+	Now func() time.Time
 }
 
 // Store is the embedded store; it implements freshet.Store. All methods are safe for
@@ -39,6 +42,7 @@ type Store struct {
 	index   IndexOptions
 	logger  *slog.Logger
 	dir     string
+	now     func() time.Time
 
 	collections map[string]control.Index // settings that differ from index
 	loaded      LoadReport
@@ -61,6 +65,9 @@ const indexFolder = "index"
 func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{log: o.Log, catalog: o.Catalog, index: o.Index, collections: o.Collections, logger: o.Logger,
 		dir: o.Log.FS().PathJoin(o.Log.Dir(), indexFolder), unusable: map[shardHash][]uint64{}, shards: map[freshet.Shard]*shard{}}
+	if s.now = o.Now; s.now == nil {
+		s.now = time.Now
+	}
 	if err := o.Log.FS().MakeDir(s.dir, disk.SnapshotDir); err != nil {
 		return nil, fmt.Errorf("open store: make snapshot folder: %w", err)
 	}
