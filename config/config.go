@@ -128,12 +128,12 @@ type Sources struct {
 	Files []Files `yaml:"files,omitempty"`
 }
 
-// Files watches a folder of text files: each file is an entity, named by its path.
+// Files watches a folder of texts, Markdown, HTML, PDFs and source code: each file is an entity, named by its path.
 type Files struct {
 	Path       string   `yaml:"path"`
 	Collection string   `yaml:"collection,omitempty"`
 	Namespace  string   `yaml:"namespace,omitempty"`
-	MaxBytes   int64    `yaml:"max_bytes,omitempty"` // larger files are passed over; default 256 KiB
+	MaxBytes   int64    `yaml:"max_bytes,omitempty"` // larger files are passed over, PDFs beyond 64 times that; default 256 KiB
 	Ignore     []string `yaml:"ignore,omitempty"`    // patterns of base names, as path/filepath.Match; hidden files are ignored anyway
 }
 

@@ -156,12 +156,12 @@ var descriptions = map[string]string{
 	"cache_bytes":            "The block cache of the tables; default 268435456.",
 
 	"sources":                    "Where events come from besides the API.",
-	"sources.files":              "Watched folders of text files: each file is an entity, named by its path in the folder.",
+	"sources.files":              "Watched folders of texts, Markdown, HTML, PDFs and source code: each file is an entity, named by its path in the folder.",
 	"sources.files[]":            "A watched folder.",
 	"sources.files[].path":       "The folder.",
 	"sources.files[].collection": "One with a model; default default.",
 	"sources.files[].namespace":  "Default default.",
-	"sources.files[].max_bytes":  "Larger files are passed over; default 262144.",
+	"sources.files[].max_bytes":  "Larger files are passed over, PDFs beyond 64 times that; default 262144.",
 	"sources.files[].ignore":     "Patterns of base names, like *.log; hidden files are ignored anyway.",
 	"sources.files[].ignore[]":   "A pattern.",
 }

@@ -1,17 +1,17 @@
-// Package files is a source that keeps a folder of text files and the index in step: each
+// Package files is a source that keeps a folder of files and the index in step: each
 // file is an entity, named by its path below the folder, with slashes. It watches the folder
 // and everything below it; what the watch may miss, a scan now and then finds.
 //
-// It does not read formats other than plain UTF-8 text, follows no symbolic links, and splits
-// nothing: long texts are split into points where they are embedded.
+// What a file says package document reads: plain UTF-8 text, Markdown, HTML and PDF. It follows no
+// symbolic links, and splits nothing: long texts are split into points where they are embedded.
 //
 // # What is a file of text
 //
 // Passed over are files and folders whose name begins with a dot or matches a pattern of
 // Options.Ignore, the folders node_modules, vendor and bin, freshet's own data folder,
 // symbolic links and whatever else is no regular file, files larger than Options.MaxBytes,
-// files with a NUL byte in the first 8 KiB or with invalid UTF-8, files of white space alone,
-// and paths that can't be an id (see [freshet.MaxIDBytes]). A file that was sent and falls
+// files with a NUL byte in the first 8 KiB or with invalid UTF-8 (but for PDFs, which may also be
+// larger), files of white space alone, documents whose text can't be read or that have none, and paths that can't be an id (see [freshet.MaxIDBytes]). A file that was sent and falls
 // under one of these later is deleted from the index, as one that vanished. What can't be
 // read, because of permissions or of a fault, is left as it is and tried again. That goes for
 // the watched folder too: nothing is deleted because it can't be read. An empty one, though, is
@@ -43,11 +43,12 @@
 //
 // # Keys of the state table
 //
-//	ROOT ":"       → JSON {"format","path","collection","namespace","through","sent"}
+//	ROOT ":"       → JSON {"format","path","collection","namespace","through","sent","reader"}
 //	ROOT "/" path  → JSON {"hash","size","mtime"}
 //
 // through is the offset of events.raw up to which the table holds what was sent, sent the
-// largest N. mtime is in ns; 0 means that size and time don't prove the content unchanged.
+// largest N, reader the version of package document: under another one documents are read and sent
+// again. mtime is in ns; 0 means that size and time don't prove the content unchanged.
 //
 // A folder must be configured once. Two folders that feed the same collection and namespace
 // overwrite each other's files of equal paths.

@@ -19,9 +19,9 @@ import (
 func TestEvent(t *testing.T) {
 	b := newBench(t)
 	b.opts.Collection, b.opts.Namespace = freshet.DefaultCollection, "notes"
-	b.write("a/b/Grüße <1>.MD", "Hello <b>\n\u2028wörld\x01\n")
+	b.write("a/b/Grüße <1>.TXT", "Hello <b>\n\u2028wörld\x01\n")
 	modified := time.UnixMilli(1_700_000_000_123)
-	b.must(os.Chtimes(b.path("a/b/Grüße <1>.MD"), modified, modified))
+	b.must(os.Chtimes(b.path("a/b/Grüße <1>.TXT"), modified, modified))
 	b.write("plain", "text")
 	b.start()
 	b.await(b.onDisk())
@@ -37,7 +37,7 @@ func TestEvent(t *testing.T) {
 				t.Errorf("payload %+v", p)
 			}
 		default:
-			if p.Path != "a/b/Grüße <1>.MD" || p.Name != "Grüße <1>.MD" || p.Ext != "md" || p.Folder != "a/b" || p.Bytes != len(p.Text) || e.Timestamp != modified.UnixMilli() {
+			if p.Path != "a/b/Grüße <1>.TXT" || p.Name != "Grüße <1>.TXT" || p.Ext != "txt" || p.Folder != "a/b" || p.Bytes != len(p.Text) || e.Timestamp != modified.UnixMilli() {
 				t.Errorf("payload %+v, time %d", p, e.Timestamp)
 			}
 		}

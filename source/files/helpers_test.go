@@ -131,8 +131,8 @@ type sent struct {
 	ID, Entity, Collection, Namespace, Op string
 	Timestamp                             int64
 	Payload                               struct {
-		Text, Path, Name, Ext, Folder string
-		Bytes                         int
+		Text, Title, Path, Name, Ext, Folder string
+		Bytes                                int
 	}
 	Headers map[string]string
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 	"unicode/utf8"
+
+	"github.com/freshet-io/freshet/source/files/internal/document"
 )
 
 // verdict is why a file is passed over; the empty one means that it is not.
@@ -21,6 +23,7 @@ const (
 	tooLarge   verdict = "larger than max_bytes"
 	binary     verdict = "not UTF-8 text"
 	blank      verdict = "empty"
+	unread     verdict = "its text can't be read"
 	unsettled  verdict = "being written"
 )
 
@@ -56,7 +59,7 @@ func (r *reader) read(path string, settled bool) (content []byte, f sentFile, mo
 		return nil, f, 0, text, err
 	}
 	defer file.Close()
-	if v, err = r.fill(file); err != nil {
+	if v, err = r.fill(file, path); err != nil {
 		return nil, f, 0, text, err
 	}
 	info, err := file.Stat()
@@ -76,9 +79,23 @@ func (r *reader) read(path string, settled bool) (content []byte, f sentFile, mo
 
 // fill reads a file into the buffer and judges it. Of most binary files it reads the beginning
 // only: every scan comes by them again.
-func (r *reader) fill(file io.Reader) (verdict, error) {
+func (r *reader) fill(file io.Reader, path string) (verdict, error) {
 	r.buf.Reset()
-	for _, upTo := range [...]int64{nulWithin, r.maxBytes + 1} {
+	if int64(r.buf.Cap()) > 4*r.maxBytes {
+		r.buf = bytes.Buffer{} // it held a large document
+	}
+	most := r.most(path)
+	if document.IsBinary(path) {
+		_, err := r.buf.ReadFrom(io.LimitReader(file, most+1))
+		switch {
+		case int64(r.buf.Len()) > most:
+			return tooLarge, err
+		case r.buf.Len() == 0:
+			return blank, err
+		}
+		return text, err
+	}
+	for _, upTo := range [...]int64{nulWithin, most + 1} {
 		if _, err := r.buf.ReadFrom(io.LimitReader(file, upTo-int64(r.buf.Len()))); err != nil {
 			return text, err
 		}
@@ -87,7 +104,7 @@ func (r *reader) fill(file io.Reader) (verdict, error) {
 		}
 	}
 	switch content := r.buf.Bytes(); {
-	case int64(len(content)) > r.maxBytes:
+	case int64(len(content)) > most:
 		return tooLarge, nil // it grew while it was read
 	case !utf8.Valid(content):
 		return binary, nil
@@ -98,12 +115,23 @@ func (r *reader) fill(file io.Reader) (verdict, error) {
 }
 
 // judge decides by what is known without reading.
-func (r *reader) judge(info fs.FileInfo) verdict {
+func (r *reader) judge(path string, info fs.FileInfo) verdict {
 	switch {
 	case !info.Mode().IsRegular():
 		return notRegular
-	case info.Size() > r.maxBytes:
+	case info.Size() > r.most(path):
 		return tooLarge
 	}
 	return text
+}
+
+// documentShare is how much larger than its text a document of a binary format may be.
+const documentShare = 64
+
+// most is the size of the largest file that is read.
+func (r *reader) most(path string) int64 {
+	if document.IsBinary(path) {
+		return documentShare * r.maxBytes
+	}
+	return r.maxBytes
 }

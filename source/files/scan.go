@@ -16,6 +16,7 @@ import (
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/codec"
+	"github.com/freshet-io/freshet/source/files/internal/document"
 )
 
 // listAtOnce is how many entries of a folder are read at once.
@@ -64,7 +65,7 @@ func (f *follower) scan(ctx context.Context, first bool) (wait time.Duration, er
 	}
 	if first {
 		f.opts.Logger.Info("files are watched", "folder", f.root, "files", sw.files, "events", f.state.sent-before,
-			"too_large", sw.verdicts[tooLarge], "binary", sw.verdicts[binary], "empty", sw.verdicts[blank])
+			"too_large", sw.verdicts[tooLarge], "binary", sw.verdicts[binary], "empty", sw.verdicts[blank], "unreadable", sw.verdicts[unread])
 	}
 	if err := f.watch.incomplete(); err != nil {
 		f.warn("", "some folders can't be watched and are scanned instead; raise the system's limit "+
@@ -89,6 +90,7 @@ func (f *follower) look(ctx context.Context, paths []touched) error {
 		}
 		switch {
 		case missing(err):
+			delete(f.unread, t.path)
 			err = f.forget(ctx, t.path, vanished)
 		case err != nil:
 			f.unreadable(t.path, err, sw)
@@ -199,7 +201,11 @@ func (f *follower) file(ctx context.Context, path string, info fs.FileInfo, cert
 		return nil
 	}
 	known, sent := f.state.files[path]
-	v := f.reader.judge(info)
+	v := f.reader.judge(path, info)
+	if v == text && !certain && !sent && f.unread[path].unchanged(info) {
+		sw.verdicts[unread]++
+		return nil
+	}
 	if v == text && sent && !certain && known.unchanged(info) {
 		f.found(path, known, sw)
 		return nil
@@ -255,9 +261,20 @@ func (f *follower) found(path string, known sentFile, sw *sweep) {
 	f.state.files[path] = known
 }
 
-// send sends a file's content, unless the intake takes no event of that size.
+// send sends what a file says, unless that can't be read, or the intake takes no event of that size.
 func (f *follower) send(ctx context.Context, path string, content []byte, now sentFile, modified int64, sw *sweep) error {
-	err := f.out.upsert(ctx, path, content, now, modified)
+	doc, err := document.Read(path, content)
+	if err == nil && strings.TrimSpace(doc.Text) == "" {
+		err = errors.New("it has no text")
+	}
+	if err != nil {
+		f.warn(path, "the file's text can't be read, and it is passed over until it changes", "problem", err)
+		f.unread[path] = now
+		sw.verdicts[unread]++
+		return f.forget(ctx, path, unread)
+	}
+	delete(f.unread, path)
+	err = f.out.upsert(ctx, path, payloadOf(path, doc, len(content)), now, modified)
 	if e, ok := errors.AsType[*freshet.Error](err); ok && e.Code == freshet.CodeTooLarge {
 		f.warn(path, "the file makes an event that is too large, and is passed over; raise limits.event_bytes or lower max_bytes", "error", err)
 		sw.verdicts[tooLarge]++

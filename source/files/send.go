@@ -16,6 +16,7 @@ import (
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/broker/journal"
 	"github.com/freshet-io/freshet/source"
+	"github.com/freshet-io/freshet/source/files/internal/document"
 )
 
 // Limits of a batch, which is one append and one transaction, and of its retries.
@@ -39,15 +40,16 @@ type event struct {
 // payload is the text of a file and what filters can ask for.
 type payload struct {
 	Text   string `json:"text"`
-	Path   string `json:"path"`   // below the watched folder, with slashes
-	Name   string `json:"name"`   // the last element of path
-	Ext    string `json:"ext"`    // lower case, without the dot
-	Folder string `json:"folder"` // path without name; "" for the watched folder itself
+	Title  string `json:"title,omitempty"` // of a document that has one
+	Path   string `json:"path"`            // below the watched folder, with slashes
+	Name   string `json:"name"`            // the last element of path
+	Ext    string `json:"ext"`             // lower case, without the dot
+	Folder string `json:"folder"`          // path without name; "" for the watched folder itself
 	Bytes  int    `json:"bytes"`
 }
 
-func payloadOf(file string, content []byte) payload {
-	p := payload{Text: string(content), Path: file, Name: path.Base(file), Bytes: len(content),
+func payloadOf(file string, doc document.Document, size int) payload {
+	p := payload{Text: doc.Text, Title: doc.Title, Path: file, Name: path.Base(file), Bytes: size,
 		Ext: strings.ToLower(strings.TrimPrefix(path.Ext(file), "."))}
 	if dir := path.Dir(file); dir != "." {
 		p.Folder = dir
@@ -77,11 +79,11 @@ func headers() []journal.Header {
 	return []journal.Header{{Name: freshet.HeaderSource, Value: []byte(sourceName)}, {Name: headerOurs, Value: []byte{1}}}
 }
 
-// upsert sends a file's content.
-func (s *sender) upsert(ctx context.Context, file string, content []byte, f sentFile, modified int64) error {
+// upsert sends what a file says.
+func (s *sender) upsert(ctx context.Context, file string, says payload, f sentFile, modified int64) error {
 	ev := event{EventID: s.state.eventID(s.state.sent+1, hex.EncodeToString(f.hash[:])), EntityID: file,
 		Collection: s.state.owner.Collection, Namespace: s.state.owner.Namespace, Timestamp: modified,
-		Payload: payloadOf(file, content)}
+		Payload: says}
 	s.body.Reset()
 	enc := json.NewEncoder(&s.body)
 	enc.SetEscapeHTML(false) // it would make events of source code a good deal larger

@@ -22,7 +22,8 @@ type Options struct {
 	// freshet.DefaultNamespace.
 	Collection string
 	Namespace  string
-	// MaxBytes is the size of the largest file that is read. Default 256 KiB.
+	// MaxBytes is the size of the largest file that is read, but for PDFs, which may be 64 times as
+	// large. Default 256 KiB.
 	MaxBytes int64
 	// Ignore holds patterns of base names, as path/filepath.Match, of files and folders that
 	// are passed over.
@@ -123,6 +124,7 @@ type follower struct {
 	reader reader
 	watch  *watcher
 	warned map[string]struct{} // see warn
+	unread map[string]sentFile // documents whose text can't be read, as they are; so they are not read at every scan
 	round  uint32              // number of the present round
 }
 
@@ -140,7 +142,7 @@ func follow(ctx context.Context, o Options) (*follower, error) {
 	case !info.IsDir():
 		return nil, errors.New("path is no folder; name the folder that the file is in")
 	}
-	f := &follower{opts: o, root: root, rules: rules{ignore: o.Ignore}, warned: map[string]struct{}{},
+	f := &follower{opts: o, root: root, rules: rules{ignore: o.Ignore}, warned: map[string]struct{}{}, unread: map[string]sentFile{},
 		reader: reader{root: root, maxBytes: o.MaxBytes}}
 	if data, err := os.Stat(o.Log.Dir()); err == nil { // else it is not on this file system
 		if os.SameFile(info, data) {

@@ -15,6 +15,7 @@ import (
 	"github.com/freshet-io/freshet/broker/journal"
 	"github.com/freshet-io/freshet/codec"
 	"github.com/freshet-io/freshet/disk"
+	"github.com/freshet-io/freshet/source/files/internal/document"
 )
 
 // sourceName is the source of the events, as their header says.
@@ -49,6 +50,7 @@ type state struct {
 	id      string // of the folder, in keys and event ids
 	through int64
 	sent    uint64 // number of the last event
+	reader  int    // version of package document that has read the files
 	files   map[string]sentFile
 }
 
@@ -64,6 +66,7 @@ type rootValue struct {
 	owner
 	Through int64  `json:"through"`
 	Sent    uint64 `json:"sent"`
+	Reader  int    `json:"reader"`
 }
 
 type fileValue struct {
@@ -82,7 +85,7 @@ func openState(ctx context.Context, log *embedded.Log, o owner) (*state, error) 
 		return nil, err
 	}
 	if !found {
-		st.through = log.RawEnd()
+		st.through, st.reader = log.RawEnd(), document.Version
 		tx := log.Begin()
 		if err := st.stage(tx, nil); err != nil {
 			tx.Abort()
@@ -92,6 +95,9 @@ func openState(ctx context.Context, log *embedded.Log, o owner) (*state, error) 
 	}
 	if err := st.catchUp(ctx); err != nil {
 		return nil, fmt.Errorf("read what was sent last: %w", err)
+	}
+	if st.reader != document.Version {
+		return st, st.readAgain()
 	}
 	return st, nil
 }
@@ -112,7 +118,7 @@ func (st *state) load() (found bool, err error) {
 		return false, fmt.Errorf("state of folder %s has format %d of folder %s, this version reads format %d; use the version that wrote it",
 			st.owner.Path, v.Format, v.Path, stateFormat)
 	}
-	st.through, st.sent = v.Through, v.Sent
+	st.through, st.sent, st.reader = v.Through, v.Sent, v.Reader
 	prefix := string(st.fileKey(""))
 	return true, st.log.ScanTable(embedded.TableFiles, func(key, value []byte) error {
 		path, ours := strings.CutPrefix(string(key), prefix)
@@ -184,6 +190,19 @@ func (st *state) forget(events int64) []change {
 		changes = append(changes, change{path: path})
 	}
 	return changes
+}
+
+// readAgain forgets what documents hold, for they may say something else now: they are read and sent again.
+func (st *state) readAgain() error {
+	st.reader = document.Version
+	var changes []change
+	for path := range st.files {
+		if !document.IsPlain(path) {
+			st.files[path] = sentFile{}
+			changes = append(changes, change{path: path})
+		}
+	}
+	return st.save(changes)
 }
 
 // fold applies what the records say of this folder, and returns it.
@@ -264,7 +283,7 @@ func (st *state) stage(tx *embedded.Txn, changes []change) error {
 			return err
 		}
 	}
-	value, err := json.Marshal(rootValue{Format: stateFormat, owner: st.owner, Through: st.through, Sent: st.sent})
+	value, err := json.Marshal(rootValue{Format: stateFormat, owner: st.owner, Through: st.through, Sent: st.sent, Reader: st.reader})
 	if err != nil {
 		return err
 	}
