@@ -136,7 +136,7 @@ func parsePoint(raw []byte, field string) (p freshet.Point, err error) {
 			if v[0] != '[' {
 				return wrongType(field, "an array of numbers", v)
 			}
-			p.Vector, err = parseFloats(v, field)
+			p.Vector, err = ParseVector(v, field)
 			return err
 		default:
 			return &freshet.Error{Code: freshet.CodeUnknownField, Field: field, Message: "is not a field of a point (slot, model, start, end, vector)"}
@@ -153,7 +153,8 @@ func parsePoint(raw []byte, field string) (p freshet.Point, err error) {
 	return p, err
 }
 
-func parseFloats(raw []byte, field string) ([]float32, error) {
+// ParseVector reads an array of finite numbers; field is its name in errors.
+func ParseVector(raw []byte, field string) ([]float32, error) {
 	s := scanner{b: raw}
 	out := []float32{}
 	err := s.array(0, func() error {

@@ -32,6 +32,7 @@ type exported struct {
 	OwnText    bool            `json:"own_text"`
 	Metadata   json.RawMessage `json:"metadata"`
 	Timestamp  int64           `json:"timestamp"`
+	ExpiresAt  int64           `json:"expires_at"`
 	Points     []struct {
 		Slot   string          `json:"slot"`
 		Start  int             `json:"start"`
@@ -96,7 +97,7 @@ func TestExportAndImport(t *testing.T) {
 	a.await(a.events(
 		event{EntityID: "plain", Timestamp: 1700000000123, Payload: map[string]any{"text": "a <b>red</b> shirt & more", "price": 19.9, "tags": []string{"a", "b<c"}, "deep": map[string]any{"x": []any{nil, true, -0.5}}}},
 		event{EntityID: "joined", Payload: map[string]any{"title": "no text field", "body": "two strings", "text": 5}},
-		event{EntityID: "own text", Payload: text("same", "title", "same")},
+		event{EntityID: "own text", ExpiresAt: 4102444800000, Payload: text("same", "title", "same")},
 		event{EntityID: "long", Payload: text(long)},
 		event{EntityID: "gone", Payload: text("deleted later")},
 		event{EntityID: "gone", Op: "delete"},

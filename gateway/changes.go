@@ -1,15 +1,18 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/codec"
 	"github.com/freshet-io/freshet/feed"
 	"github.com/freshet-io/freshet/wire"
 )
@@ -130,6 +133,7 @@ type changeStream struct {
 	events bool
 	begun  bool
 	gone   bool // the peer
+	buf    bytes.Buffer
 }
 
 func (c *changeStream) send(b feed.Batch) error {
@@ -164,13 +168,15 @@ func (c *changeStream) send(b feed.Batch) error {
 
 // line writes one line or event.
 func (c *changeStream) line(event, id string, v any) error {
-	raw, err := json.Marshal(v)
+	c.buf.Reset()
+	err := appendLine(&c.buf, v)
 	if err != nil {
 		return err
 	}
+	raw := bytes.TrimSuffix(c.buf.Bytes(), []byte("\n"))
 	switch {
 	case !c.events:
-		_, err = c.w.Write(append(raw, '\n'))
+		_, err = c.w.Write(c.buf.Bytes())
 	case id == "":
 		_, err = fmt.Fprintf(c.w, "event: %s\ndata: %s\n\n", event, raw)
 	default:
@@ -180,6 +186,36 @@ func (c *changeStream) line(event, id string, v any) error {
 		c.gone = true
 	}
 	return err
+}
+
+// appendLine appends a line of JSON. The points of a change, which are most of it, are written without reflection.
+func appendLine(b *bytes.Buffer, v any) error {
+	var points []changePoint
+	if c, ok := v.(change); ok {
+		points, c.Points = c.Points, nil
+		v = c
+	}
+	lines := json.NewEncoder(b)
+	lines.SetEscapeHTML(false) // metadata as it is
+	if err := lines.Encode(v); err != nil || len(points) == 0 {
+		return err
+	}
+	b.Truncate(b.Len() - len("}\n"))
+	raw := append(b.AvailableBuffer(), `,"points":[`...)
+	for i, p := range points {
+		if i > 0 {
+			raw = append(raw, ',')
+		}
+		raw = codec.AppendString(append(raw, `{"slot":`...), p.Slot)
+		if p.End > 0 {
+			raw = strconv.AppendInt(append(raw, `,"start":`...), int64(p.Start), 10)
+			raw = strconv.AppendInt(append(raw, `,"end":`...), int64(p.End), 10)
+		}
+		raw = codec.AppendString(append(raw, `,"model":`...), p.Model)
+		raw = append(codec.AppendVector(append(raw, `,"vector":`...), p.Vector), '}')
+	}
+	b.Write(append(raw, "]}\n"...))
+	return nil
 }
 
 func changeOf(item *freshet.Change) change {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,8 +26,7 @@ func (s *Server) getExport(w http.ResponseWriter, r *http.Request) {
 	// A peer that does not read must not hold the stop of the server.
 	disarm := context.AfterFunc(r.Context(), func() { _ = rc.SetWriteDeadline(s.now()) })
 	defer disarm()
-	lines := json.NewEncoder(w)
-	lines.SetEscapeHTML(false)
+	var buf bytes.Buffer
 	begun, gone := false, false
 	write := func(v any) error {
 		if !begun {
@@ -34,7 +34,11 @@ func (s *Server) getExport(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "application/x-ndjson")
 			w.Header().Set("Cache-Control", "no-store")
 		}
-		err := lines.Encode(v)
+		buf.Reset()
+		if err := appendLine(&buf, v); err != nil {
+			return err
+		}
+		_, err := w.Write(buf.Bytes())
 		gone = gone || err != nil
 		return err
 	}

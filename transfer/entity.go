@@ -1,39 +1,148 @@
 package transfer
 
 import (
-	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/freshet-io/freshet/codec"
 )
 
 // Entity is a line of an export, or of the changes: the whole state of an entity. Where everything is told, a line has a token and
 // nothing else.
 type Entity struct {
-	Token         string          `json:"token,omitempty"`
-	Op            string          `json:"op,omitempty"`
-	Collection    string          `json:"collection,omitempty"`
-	Namespace     string          `json:"namespace,omitempty"`
-	EntityID      string          `json:"entity_id,omitempty"`
-	Version       string          `json:"version,omitempty"`
-	Order         int64           `json:"order,omitempty"`
-	Revision      uint32          `json:"revision,omitempty"`
-	Text          string          `json:"text,omitempty"`
-	OwnText       bool            `json:"own_text,omitempty"`
-	Metadata      json.RawMessage `json:"metadata,omitempty"`
-	Source        string          `json:"source,omitempty"`
-	SourceEventID string          `json:"source_event_id,omitempty"`
-	Timestamp     int64           `json:"timestamp,omitempty"`
-	ExpiresAt     int64           `json:"expires_at,omitempty"`
-	UpdatedAt     string          `json:"updated_at,omitempty"`
-	Events        uint64          `json:"events,omitempty"`
-	Points        []Point         `json:"points,omitempty"`
+	Token                                         string
+	Op, Collection, Namespace, EntityID, Version  string
+	Text, Source, SourceEventID, UpdatedAt        string
+	OwnText                                       bool
+	Metadata                                      []byte // a JSON object, nil when absent
+	Order, Timestamp, ExpiresAt, Revision, Events int64
+	Points                                        []Point
 }
 
-// Point is a vector of an entity, as it is written.
+// Point is a vector of an entity.
 type Point struct {
-	Slot   string          `json:"slot"`
-	Start  int             `json:"start,omitempty"`
-	End    int             `json:"end,omitempty"`
-	Model  string          `json:"model,omitempty"`
-	Vector json.RawMessage `json:"vector"`
+	Slot, Model string
+	Start, End  int
+	Vector      []byte // a JSON array
+}
+
+// parseEntity reads a line. Vectors and metadata alias it; null counts as absent.
+func parseEntity(line []byte) (e Entity, err error) {
+	var room [20]codec.Member
+	members, err := codec.Members(line, room[:0])
+	if err != nil {
+		return e, err
+	}
+	for _, m := range members {
+		text, isString := "", false
+		if m.Value[0] == '"' {
+			text, isString = codec.StringValue(m.Value)
+		}
+		fine := true
+		switch {
+		case string(m.Value) == "null":
+		case m.Name == "metadata":
+			e.Metadata, fine = m.Value, m.Value[0] == '{'
+		case m.Name == "points":
+			e.Points, err = parsePoints(m.Value)
+		case m.Name == "own_text":
+			e.OwnText, fine = string(m.Value) == "true", m.Value[0] == 't' || m.Value[0] == 'f'
+		case e.text(m.Name) != nil:
+			*e.text(m.Name), fine = text, isString
+		case e.number(m.Name) != nil:
+			*e.number(m.Name), err = strconv.ParseInt(string(m.Value), 10, 64)
+		}
+		if !fine {
+			err = errors.New("it is of another type")
+		}
+		if err != nil {
+			return e, fmt.Errorf("%s: %w", m.Name, err)
+		}
+	}
+	return e, nil
+}
+
+// text returns the part of an entity that is a string of that name, nil if there is none.
+func (e *Entity) text(name string) *string {
+	switch name {
+	case "token":
+		return &e.Token
+	case "op":
+		return &e.Op
+	case "collection":
+		return &e.Collection
+	case "namespace":
+		return &e.Namespace
+	case "entity_id":
+		return &e.EntityID
+	case "version":
+		return &e.Version
+	case "text":
+		return &e.Text
+	case "source":
+		return &e.Source
+	case "source_event_id":
+		return &e.SourceEventID
+	case "updated_at":
+		return &e.UpdatedAt
+	}
+	return nil
+}
+
+// number is text for the whole numbers.
+func (e *Entity) number(name string) *int64 {
+	switch name {
+	case "order":
+		return &e.Order
+	case "timestamp":
+		return &e.Timestamp
+	case "expires_at":
+		return &e.ExpiresAt
+	case "revision":
+		return &e.Revision
+	case "events":
+		return &e.Events
+	}
+	return nil
+}
+
+func parsePoints(raw []byte) ([]Point, error) {
+	elements, err := codec.SplitArray(raw)
+	if err != nil {
+		return nil, err
+	}
+	points := make([]Point, len(elements))
+	for i, element := range elements {
+		var room [6]codec.Member
+		members, err := codec.Members(element, room[:0])
+		if err != nil {
+			return nil, err
+		}
+		p := &points[i]
+		for _, m := range members {
+			fine := true
+			switch m.Name {
+			case "slot":
+				p.Slot, fine = codec.StringValue(m.Value)
+			case "model":
+				p.Model, fine = codec.StringValue(m.Value)
+			case "start":
+				p.Start, err = strconv.Atoi(string(m.Value))
+			case "end":
+				p.End, err = strconv.Atoi(string(m.Value))
+			case "vector":
+				p.Vector, fine = m.Value, m.Value[0] == '['
+			}
+			if !fine || err != nil {
+				return nil, fmt.Errorf("the %s of point %d can't be read", m.Name, i)
+			}
+		}
+		if p.Vector == nil {
+			return nil, fmt.Errorf("point %d has no vector", i)
+		}
+	}
+	return points, nil
 }
 
 // place reports whether the line is a place in the changes and no entity.
@@ -70,7 +179,7 @@ type pointRow struct {
 // row gives an entity the form of Parquet.
 func (e *Entity) row() (entityRow, error) {
 	r := entityRow{EntityID: e.EntityID, Collection: e.Collection, Namespace: e.Namespace, Text: e.Text, OwnText: e.OwnText, Metadata: string(e.Metadata),
-		Version: e.Version, UpdatedAt: e.UpdatedAt, Source: e.Source, SourceEventID: e.SourceEventID, Revision: e.Revision, Events: e.Events}
+		Version: e.Version, UpdatedAt: e.UpdatedAt, Source: e.Source, SourceEventID: e.SourceEventID, Revision: uint32(e.Revision), Events: uint64(e.Events)}
 	if r.Metadata == "" {
 		r.Metadata = "{}"
 	}
@@ -85,7 +194,8 @@ func (e *Entity) row() (entityRow, error) {
 	}
 	for _, p := range e.Points {
 		row := pointRow{Slot: p.Slot, Model: p.Model, Start: int32(p.Start), End: int32(p.End)}
-		if err := json.Unmarshal(p.Vector, &row.Vector); err != nil {
+		var err error
+		if row.Vector, err = codec.ParseVector(p.Vector, "vector"); err != nil {
 			return r, err
 		}
 		r.Points = append(r.Points, row)

@@ -177,8 +177,8 @@ func exportLines(body io.Reader, w io.Writer, compression string, o *ExportOptio
 func exportParquet(body io.Reader, w io.Writer, o *ExportOptions) (Exported, error) {
 	p := parquet.NewWriter[entityRow](w, exportGroup)
 	done, err := eachEntity(body, o, func(line []byte) error {
-		var e Entity
-		if err := json.Unmarshal(line, &e); err != nil || e.place() {
+		e, err := parseEntity(line)
+		if err != nil || e.place() {
 			return err
 		}
 		row, err := e.row()

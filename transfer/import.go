@@ -6,11 +6,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/zeebo/xxh3"
 
 	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/codec"
 )
 
 // maxEvent is how large an event a server takes unless it is configured otherwise.
@@ -48,7 +50,7 @@ type importer struct {
 	embedded    int64
 	lines       bool // the form is NDJSON
 	whole       bool // the file says that it is
-	out         bytes.Buffer
+	out         []byte
 }
 
 // collection is what the server says of a collection.
@@ -89,34 +91,14 @@ func (m *importer) begin(in *Input) error {
 	return nil
 }
 
-// stateEvent is an event that carries the whole state of an entity.
-type stateEvent struct {
-	EventID    string       `json:"event_id,omitempty"`
-	EntityID   string       `json:"entity_id"`
-	Collection string       `json:"collection,omitempty"`
-	Namespace  string       `json:"namespace,omitempty"`
-	Op         string       `json:"op,omitempty"`
-	Timestamp  int64        `json:"timestamp,omitempty"`
-	ExpiresAt  int64        `json:"expires_at,omitempty"`
-	Order      int64        `json:"order,omitempty"`
-	State      *entityState `json:"state,omitempty"`
-}
-
-type entityState struct {
-	Text     string          `json:"text,omitempty"`
-	OwnText  bool            `json:"own_text,omitempty"`
-	Metadata json.RawMessage `json:"metadata,omitempty"`
-	Points   []Point         `json:"points,omitempty"`
-}
-
 func refuse(code freshet.Code, field, format string, args ...any) *freshet.Error {
 	return &freshet.Error{Code: code, Field: field, Message: fmt.Sprintf(format, args...)}
 }
 
 // make implements maker.
 func (m *importer) make(r *Record) ([]byte, *freshet.Error) {
-	var e Entity
-	if err := json.Unmarshal(r.Data, &e); err != nil {
+	e, err := parseEntity(r.Data)
+	if err != nil {
 		return nil, refuse(freshet.CodeInvalidJSON, "", "is no line of an export: %v", err)
 	}
 	if m.lines {
@@ -128,8 +110,8 @@ func (m *importer) make(r *Record) ([]byte, *freshet.Error) {
 	if e.EntityID == "" {
 		return nil, refuse(freshet.CodeMissingField, "entity_id", "is missing; this is no line of an export. `freshet ingest` takes files of events")
 	}
-	ev := stateEvent{EntityID: e.EntityID, Collection: or(m.Collection, e.Collection), Namespace: or(m.Namespace, e.Namespace), Timestamp: e.Timestamp, ExpiresAt: e.ExpiresAt, Order: e.Order}
-	col, known := m.collections[or(ev.Collection, freshet.DefaultCollection)]
+	e.Collection, e.Namespace = or(m.Collection, e.Collection), or(m.Namespace, e.Namespace)
+	col, known := m.collections[or(e.Collection, freshet.DefaultCollection)]
 	if !known { // made by the server, it is a copy of the default one; else the server refuses it
 		col = m.collections[freshet.DefaultCollection]
 		col.Order = "undecided"
@@ -141,30 +123,25 @@ func (m *importer) make(r *Record) ([]byte, *freshet.Error) {
 		return nil, refuse(freshet.CodeOrderMismatch, "order", "is missing; collection %q is ordered by its source since its first event", col.Name)
 	}
 	if e.Op == freshet.OpDelete.String() {
-		ev.Op = e.Op
-		return m.encode(&ev, e.Version)
+		return m.encode(&e), nil
 	}
 	points, refusal := takes(&col, e.Points)
 	if refusal != nil {
 		return nil, refusal
 	}
 	if points == nil && strings.TrimSpace(e.Text) == "" {
-		return nil, refuse(freshet.CodeNoContent, "text", "is empty, and collection %q can't take the vectors, which are of model %q: it has model %q", col.Name, e.Points[0].Model, col.Model)
+		return nil, refuse(freshet.CodeNoContent, "text", "is empty, and collection %q, whose model is %q, can't take the vectors", col.Name, col.Model)
 	}
-	if string(e.Metadata) == "{}" {
-		e.Metadata = nil
-	}
-	ev.State = &entityState{Text: e.Text, OwnText: e.OwnText, Metadata: e.Metadata, Points: points}
-	if points == nil {
+	if e.Points = points; points == nil {
 		m.embedded++
 	}
-	out, refusal := m.encode(&ev, e.Version)
+	out := m.encode(&e)
 	if len(out) > maxEvent && points != nil && col.Model != "" && points[0].Model == col.Model { // the model makes the same again
 		m.embedded++
-		ev.State.Points, ev.EventID = nil, ""
-		return m.encode(&ev, e.Version)
+		e.Points = nil
+		out = m.encode(&e)
 	}
-	return out, refusal
+	return out, nil
 }
 
 // takes returns the points of an entity as a collection takes them, nil when it can't and embeds the text.
@@ -191,22 +168,71 @@ func takes(col *collection, points []Point) ([]Point, *freshet.Error) {
 	return nil, nil
 }
 
-// encode gives an event its id and its bytes. What an entity was twice, with something else between, is two events: their versions
-// differ.
-func (m *importer) encode(ev *stateEvent, version string) ([]byte, *freshet.Error) {
-	m.out.Reset()
-	enc := json.NewEncoder(&m.out)
-	enc.SetEscapeHTML(false) // metadata stays as it is
-	if err := enc.Encode(ev); err != nil {
-		return nil, refuse(freshet.CodeInvalidJSON, "", "%v", err)
+// encode makes the event that carries an entity's state. What an entity was twice, with something else between, is two events: their
+// versions differ.
+func (m *importer) encode(e *Entity) []byte {
+	const room = len(`{"event_id":"import-`) + 32
+	b := append(m.out[:0], make([]byte, room)...)
+	text := func(name, value string) {
+		if value != "" {
+			b = codec.AppendString(append(b, name...), value)
+		}
 	}
-	raw := m.out.Bytes()
+	b = append(b, '"')
+	text(`,"entity_id":`, e.EntityID)
+	text(`,"collection":`, e.Collection)
+	text(`,"namespace":`, e.Namespace)
+	if e.Timestamp > 0 {
+		b = strconv.AppendInt(append(b, `,"timestamp":`...), e.Timestamp, 10)
+	}
+	if e.Order > 0 {
+		b = strconv.AppendInt(append(b, `,"order":`...), e.Order, 10)
+	}
+	if e.Op == freshet.OpDelete.String() {
+		b = append(b, `,"op":"delete"`...)
+	} else {
+		if e.ExpiresAt > 0 {
+			b = strconv.AppendInt(append(b, `,"expires_at":`...), e.ExpiresAt, 10)
+		}
+		b = codec.AppendString(append(b, `,"state":{"text":`...), e.Text)
+		if e.OwnText {
+			b = append(b, `,"own_text":true`...)
+		}
+		if len(e.Metadata) > len("{}") {
+			b = append(append(b, `,"metadata":`...), e.Metadata...)
+		}
+		b = append(appendPoints(b, e.Points), '}')
+	}
+	b = append(b, '}')
 	h := xxh3.New()
-	_, _ = h.WriteString(version) // never fails, as the other
-	_, _ = h.Write(raw)
+	_, _ = h.WriteString(e.Version) // never fails, as the other
+	_, _ = h.Write(b[room:])
 	sum := h.Sum128().Bytes()
-	head := []byte(`{"event_id":"import-` + hex.EncodeToString(sum[:]) + `",`)
-	return append(head, raw[1:]...), nil
+	hex.Encode(b[copy(b, `{"event_id":"import-`):room], sum[:])
+	m.out = b
+	return b
+}
+
+func appendPoints(b []byte, points []Point) []byte {
+	if len(points) == 0 {
+		return b
+	}
+	b = append(b, `,"points":[`...)
+	for i, p := range points {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = codec.AppendString(append(b, `{"slot":`...), p.Slot)
+		if p.Model != "" {
+			b = codec.AppendString(append(b, `,"model":`...), p.Model)
+		}
+		if p.End > 0 {
+			b = strconv.AppendInt(append(b, `,"start":`...), int64(p.Start), 10)
+			b = strconv.AppendInt(append(b, `,"end":`...), int64(p.End), 10)
+		}
+		b = append(append(append(b, `,"vector":`...), p.Vector...), '}')
+	}
+	return append(b, ']')
 }
 
 func or(a, b string) string {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -84,12 +83,4 @@ func (c *client) do(ctx context.Context, method, path, contentType string, body 
 		return err
 	}
 	return json.NewDecoder(res.Body).Decode(out)
-}
-
-// clipText shortens an answer for a message.
-func clipText(raw []byte) string {
-	if len(raw) > 300 {
-		raw = raw[:300]
-	}
-	return string(bytes.TrimSpace(raw))
 }

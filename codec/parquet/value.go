@@ -108,17 +108,7 @@ func appendFloat(dst []byte, f float64, bits int) []byte {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return append(dst, "null"...)
 	}
-	// As encoding/json writes it, so that what was JSON before is the same again.
-	form := byte('f')
-	if abs := math.Abs(f); abs != 0 && (bits == 64 && (abs < 1e-6 || abs >= 1e21) || bits == 32 && (float32(abs) < 1e-6 || float32(abs) >= 1e21)) {
-		form = 'e'
-	}
-	dst = strconv.AppendFloat(dst, f, form, -1, bits)
-	if n := len(dst); form == 'e' && dst[n-4] == 'e' && dst[n-3] == '-' && dst[n-2] == '0' { // e-09 becomes e-9
-		dst[n-2] = dst[n-1]
-		dst = dst[:n-1]
-	}
-	return dst
+	return codec.AppendFloat(dst, f, bits) // so that what was JSON before is the same again
 }
 
 // appendDecimal appends a number that is shifted right by scale digits.
