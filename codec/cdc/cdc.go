@@ -158,8 +158,8 @@ func (d *Decoder) Decode(raw []byte) ([]Row, error) {
 		return nil, err
 	}
 	var key object
-	if k, value, is := top.record(); is {
-		if !isNull(k) {
+	if k, value, is := top.record(d.opts.Flat); is {
+		if k[0] == '{' {
 			if key, err = parse(k, "key"); err != nil {
 				return nil, err
 			}
@@ -263,8 +263,9 @@ func (o object) child(name, path string) (object, error) {
 	return parse(v, path)
 }
 
-// record returns key and value if the object is a record of Kafka.
-func (o object) record() (key, value []byte, is bool) {
+// record returns key and value if the object is a record of Kafka. A flat row may have columns of these names: there the key of a
+// record has to be an object, as Debezium's are.
+func (o object) record(flat bool) (key, value []byte, is bool) {
 	for _, m := range o {
 		switch m.Name {
 		case "key":
@@ -276,8 +277,8 @@ func (o object) record() (key, value []byte, is bool) {
 			return nil, nil, false
 		}
 	}
-	isObject := func(v []byte) bool { return v != nil && (v[0] == '{' || v[0] == 'n') }
-	return key, value, isObject(key) && isObject(value)
+	isObject := func(v []byte) bool { return v[0] == '{' || v[0] == 'n' }
+	return key, value, key != nil && value != nil && isObject(value) && (!flat || isObject(key))
 }
 
 // columns are the members of a row whose types are not known.

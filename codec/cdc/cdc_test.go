@@ -59,6 +59,8 @@ func TestDecode(t *testing.T) {
 		{"another table", byID, `{"op":"c","after":{"id":7},"source":{"db":"shop","table":"tt"}}`, ``},
 		{"the table of a schema", cdc.Options{Format: cdc.Debezium, Key: []string{"id"}, Table: "public.t"}, `{"op":"c","after":{"id":7},"source":{"db":"d","schema":"public","table":"t"}}`, `c 7 at 0 {"id":7}`},
 		{"tables in ids", byKey, `{"key":{"id":"a/b"},"value":{"op":"c","after":{"id":"a/b"},"source":{"db":"d/e","schema":"s","table":"t"}}}`, `c d%2Fe.s.t/a/b at 0 {"id":"a/b"}`},
+		{"a record whose key is no object", byID, `{"topic":"t","key":"7","value":{"op":"c","after":{"id":7},` + mysql + `}}`, "c 7" + place + `c {"id":7}`},
+		{"a record without a key", byID, `{"key":null,"value":{"op":"c","after":{"id":7},` + mysql + `}}`, "c 7" + place + `c {"id":7}`},
 		{"a key of two", byKey, `{"key":{"b":"x/y%","a":true},"value":{"op":"c","after":{"a":true,"b":"x/y%"}}}`, `c x%2Fy%25/true at 0 {"a":true,"b":"x/y%"}`},
 		{"the event's own time", byKey, `{"key":{"id":1},"value":{"op":"c","ts_ms":9,"after":{"id":1},"source":{"ts_ms":0}}}`, `c 1 at 9 {"id":1}`},
 
@@ -85,6 +87,7 @@ func TestDecode(t *testing.T) {
 			`d d.t/1/w at 7 {"a":1,"b":"w","v":"n"} was {"a":1,"b":"w","v":"n"}; u d.t/1/x at 7 {"a":1,"b":"x","v":"n"} was {"a":1,"b":"w","v":"n"}; u d.t/2/y at 7 {"a":2,"b":"y","v":"m"} was {"a":2,"b":"y","v":"l"}`},
 		{"canal, values", canal, `{"type":"INSERT","pkNames":["u"],"data":[{"u":"0007","d":"-00.50","z":"0000-00-00","f":"1e5","j":"{bad","b":"\u0000","n":null}],"mysqlType":{"u":"int unsigned zerofill","d":"decimal(4,2)","z":"date","f":"double","j":"json","b":"blob","n":"int"}}`,
 			`c 7 at 0 {"u":7,"d":-0.50,"z":"0000-00-00","f":1e5,"j":"{bad","n":null}`},
+		{"canal, a record", canal, `{"key":"k","value":{"type":"INSERT","pkNames":["a"],"data":[{"a":"1"}]}}`, `c 1 at 0 {"a":"1"}`},
 		{"canal, statement", canal, `{"type":"TRUNCATE","data":null}`, ``},
 		{"canal, DDL", canal, `{"type":"UPDATE","isDdl":true,"data":null}`, ``},
 		{"aliyun, in two records", aliyun, `{"schema":{"primaryKey":["id"],"dataColumn":[{"name":"id","type":"LONG"},{"name":"b","type":"BOOLEAN"},{"name":"x","type":"BYTES"}]},"payload":{"op":"UPDATE_BEFORE","sequenceId":"5","before":{"dataColumn":{"id":1,"b":"true","x":"AA=="}},"after":null}}`,
