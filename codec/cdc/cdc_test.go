@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/freshet-io/freshet"
@@ -326,4 +327,23 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// One decoder serves all workers; schemas come and go in its cache.
+func TestConcurrent(t *testing.T) {
+	d := newDecoder(t, byKey)
+	var all sync.WaitGroup
+	for w := range 8 {
+		all.Go(func() {
+			for i := range 400 {
+				event := fmt.Sprintf(`{"key":{"id":%d},"value":{"schema":{"n":%d,"fields":[{"field":"after","fields":[{"field":"v","type":"int32","name":"io.debezium.time.Date"}]}]},"payload":{"op":"c","after":{"id":%d,"v":0}}}}`, w, i%300, w)
+				rows, err := d.Decode([]byte(event))
+				if err != nil || len(rows) != 1 || rows[0].Key != fmt.Sprint(w) || string(rows[0].After[1].Value) != `"1970-01-01T00:00:00Z"` {
+					t.Errorf("%v, %v", rows, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }
