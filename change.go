@@ -69,6 +69,8 @@ type DeadLetter struct {
 	Key      Key   // as far as known
 	EventID  string
 	Source   string
+	Trace    string // W3C traceparent, or ""
+	Default  bool   // an event of the default mapping, whatever mapping is configured
 	Value    []byte // the record's bytes as they came
 }
 

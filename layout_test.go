@@ -31,7 +31,7 @@ var edges = map[string]string{
 	"embed/chunk":          "",
 	"freshness":            "wire",
 	"codec/cdc":            "codec",
-	"process":              "broker/embedded broker/journal codec codec/cdc control embed/chunk wire", // state and positions are one transaction of the log
+	"process":              "broker/embedded broker/journal codec codec/cdc control disk embed/chunk wire", // state and positions are one transaction of the log
 	"process/mapping":      "codec codec/cdc process",
 	"vsync":                "",
 	"ann/quality":          "ann",

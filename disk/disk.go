@@ -35,6 +35,7 @@ const (
 	RestoreDir      Site = "restore.dir"       // its entry, and those of the folders that are moved to their place
 	BackupFile      Site = "backup.file"       // the bytes of a backup, before it gets its name
 	BackupDir       Site = "backup.dir"        // its name
+	DeadDropped     Site = "dead.dropped"      // dead letters that were dropped are gone
 	RetentionState  Site = "retention.state"   // the tables, before the events that they were derived from are cut off
 )
 
@@ -42,7 +43,7 @@ const (
 func Sites() []Site {
 	return []Site{JournalFrame, JournalDir, FolderFormat, FolderDir, ControlRecord,
 		StateSnapshot, SnapshotFile, SnapshotDir, SourceFilesDone, FeedState,
-		RestoreFile, RestoreDir, BackupFile, BackupDir, RetentionState}
+		RestoreFile, RestoreDir, BackupFile, BackupDir, DeadDropped, RetentionState}
 }
 
 // FS is a file system whose durable steps are named. The zero value is not usable; use [OS]

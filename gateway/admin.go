@@ -16,9 +16,12 @@ import (
 
 // Admin is what the admin routes can do. The server is put together elsewhere.
 type Admin struct {
-	Shards      func() []ShardStat
-	Audit       func(ctx context.Context) (*freshet.AuditReport, error)
-	DeadLetters func(from int64, limit int) ([]freshet.DeadLetter, error)
+	Shards func() []ShardStat
+	Audit  func(ctx context.Context) (*freshet.AuditReport, error)
+	// DeadLetters returns dead letters from an offset on, or backwards from one; a negative one means the last.
+	DeadLetters func(from int64, back bool, limit int) ([]freshet.DeadLetter, error)
+	Replay      func(ctx context.Context, q LettersRequest) (LettersResult, error)
+	Drop        func(ctx context.Context, q LettersRequest) (LettersResult, error)
 	Snapshot    func(ctx context.Context) (written int, err error)
 	Pause       func()
 	Resume      func()
@@ -74,6 +77,8 @@ const (
 func (s *Server) adminRoutes() {
 	s.route("POST /v1/admin/audit", s.postAudit)
 	s.route("GET /v1/admin/dlq", s.getDeadLetters)
+	s.route("POST /v1/admin/dlq/replay", s.postLetters(s.opts.Admin.Replay))
+	s.route("POST /v1/admin/dlq/drop", s.postLetters(s.opts.Admin.Drop))
 	s.route("POST /v1/admin/snapshot", func(w http.ResponseWriter, r *http.Request) {
 		n, err := s.opts.Admin.Snapshot(r.Context())
 		if err != nil {
@@ -162,10 +167,15 @@ type deadLetter struct {
 	Bytes      int             `json:"bytes"`
 }
 
-// getDeadLetters lists dead letters from an offset of events.raw on.
+// getDeadLetters lists dead letters from an offset of events.raw on, or from it backwards.
 func (s *Server) getDeadLetters(w http.ResponseWriter, r *http.Request) {
-	from, limit := int64(0), 100
+	from, limit := int64(-1), 100
 	var err error
+	order := r.URL.Query().Get("order")
+	if order != "" && order != "asc" && order != "desc" {
+		s.fail(w, r, invalid("order", fmt.Sprintf("is %.40q, must be asc or desc", order)), nil)
+		return
+	}
 	if v := r.URL.Query().Get("from"); v != "" {
 		if from, err = strconv.ParseInt(v, 10, 64); err != nil || from < 0 {
 			s.fail(w, r, invalid("from", fmt.Sprintf("is %q, must be an offset >= 0", v)), nil)
@@ -178,7 +188,7 @@ func (s *Server) getDeadLetters(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	letters, err := s.opts.Admin.DeadLetters(from, limit)
+	letters, err := s.opts.Admin.DeadLetters(from, order == "desc", limit)
 	if err != nil {
 		s.fail(w, r, err, nil)
 		return

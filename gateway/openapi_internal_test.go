@@ -44,7 +44,7 @@ func TestOpenAPIListsTheRoutes(t *testing.T) {
 		}
 	}
 	var served []string
-	for _, file := range []string{"server.go", "admin.go", "index.go", "upkeep.go", "events.go", "search.go", "entities.go"} {
+	for _, file := range []string{"server.go", "admin.go", "letters.go", "index.go", "upkeep.go", "events.go", "search.go", "entities.go"} {
 		for _, text := range literals(t, file) {
 			method, path, ok := strings.Cut(text, " /")
 			if ok && slices.Contains([]string{"GET", "POST", "PUT", "PATCH", "DELETE"}, method) && path != "{$}" { // the page is no part of the API
@@ -83,7 +83,7 @@ func literals(t *testing.T, file string) (all []string) {
 func TestOpenAPIHasTheFields(t *testing.T) {
 	schemas := readDocument(t).Components.Schemas
 	for name, v := range map[string]any{"SearchRequest": searchRequest{}, "SearchResponse": searchResponse{}, "Hit": hit{},
-		"Entity": entityResponse{}, "Change": change{}, "ChangePoint": changePoint{}, "IngestResult": ingestResult{}, "Rejected": rejected{}, "Problem": problem{}, "DeadLetter": deadLetter{},
+		"Entity": entityResponse{}, "Change": change{}, "ChangePoint": changePoint{}, "IngestResult": ingestResult{}, "Rejected": rejected{}, "Problem": problem{}, "DeadLetter": deadLetter{}, "LettersRequest": LettersRequest{}, "LettersResult": LettersResult{}, "LetterPlace": LetterPlace{},
 		"Audit": AuditDocument{}, "AuditDifference": AuditDifference{}, "Shard": ShardStat{}, "Index": IndexStat{}, "IndexRecall": IndexRecall{}, "IndexRebuild": IndexRebuild{}, "RebuildRequest": RebuildRequest{}, "BackupRequest": BackupRequest{}, "Verify": VerifyReport{}, "VerifyPart": VerifyPart{}, "VerifyDamage": VerifyDamage{}, "Compacted": CompactReport{}, "Findings": Findings{}, "Finding": Finding{}, "BackupFile": backup.File{}, "Stats": Live{}, "Quantiles": Quantiles{}} {
 		want := fields(reflect.TypeOf(v))
 		got := slices.Sorted(maps.Keys(schemas[name].Properties))

@@ -15,30 +15,45 @@ import (
 )
 
 func (n *Node) admin() gateway.Admin {
-	return gateway.Admin{Shards: n.shards, Audit: n.Audit, DeadLetters: n.DeadLetters, Snapshot: n.Snapshot,
+	return gateway.Admin{Shards: n.shards, Audit: n.Audit, DeadLetters: n.DeadLetters, Replay: n.ReplayLetters, Drop: n.DropLetters, Snapshot: n.Snapshot,
 		Pause: n.processor.Pause, Resume: n.processor.Resume, Live: n.live, Index: n.indexAdmin(), Backup: n.Backup,
 		Upkeep: gateway.UpkeepAdmin{Verify: n.Verify, Compact: n.Compact, Doctor: n.Doctor}}
 }
 
-// DeadLetters returns dead letters from an offset of events.raw on, at most limit.
-func (n *Node) DeadLetters(from int64, limit int) ([]freshet.DeadLetter, error) {
-	return n.deadLetters(wire.DeadLetterKey(from, 0), nil, nil, limit)
+// DeadLetters returns dead letters from an offset of events.raw on, or backwards from it, at most
+// limit. A negative offset means the first or the last.
+func (n *Node) DeadLetters(from int64, back bool, limit int) ([]freshet.DeadLetter, error) {
+	var lower, upper []byte
+	switch {
+	case from < 0:
+	case back:
+		upper = wire.DeadLetterKey(from+1, 0)
+	default:
+		lower = wire.DeadLetterKey(from, 0)
+	}
+	scan := n.log.Scan
+	if back {
+		scan = n.log.ScanBack
+	}
+	return deadLetters(scan, lower, upper, nil, limit)
 }
 
 // deadLettersOf returns the dead letters of records in a span.
 func (n *Node) deadLettersOf(s freshet.Span, limit int) ([]freshet.DeadLetter, error) {
-	return n.deadLetters(wire.DeadLetterKey(s.First, 0), wire.DeadLetterKey(s.Last+1, 0),
+	return deadLetters(n.log.Scan, wire.DeadLetterKey(s.First, 0), wire.DeadLetterKey(s.Last+1, 0),
 		func(l *freshet.DeadLetter) bool { return l.Position.Partition == s.Partition }, limit)
 }
 
 var errEnough = errors.New("enough")
 
-func (n *Node) deadLetters(lower, upper []byte, keep func(*freshet.DeadLetter) bool, limit int) ([]freshet.DeadLetter, error) {
+type scan func(topic string, lower, upper []byte, yield func(broker.Record) error) error
+
+func deadLetters(scan scan, lower, upper []byte, keep func(*freshet.DeadLetter) bool, limit int) ([]freshet.DeadLetter, error) {
 	var out []freshet.DeadLetter
 	if limit <= 0 {
 		return nil, nil
 	}
-	err := n.log.Scan(freshet.TopicDead, lower, upper, func(r broker.Record) error {
+	err := scan(freshet.TopicDead, lower, upper, func(r broker.Record) error {
 		l, err := wire.DecodeDeadLetter(r.Value)
 		if err != nil {
 			return err
@@ -73,7 +88,7 @@ func (n *Node) live() gateway.Live {
 	l := gateway.Live{Now: time.Now().UnixMilli(), UptimeMs: time.Since(n.started).Milliseconds(),
 		Accepted: n.log.RawEnd(), Decided: n.tracker.Decided() + 1, Paused: s.Paused.Load() || n.worker.Stats.Paused.Load(),
 		Outcomes: map[string]int64{"applied": s.Applied.Load(), "deleted": s.Deleted.Load(), "unchanged": s.Unchanged.Load(),
-			"superseded": s.Superseded.Load(), "repeated": s.Repeated.Load(), "dropped": s.Dropped.Load(), "dead_lettered": s.Dead.Load(), "expired": s.Expired.Load()},
+			"superseded": s.Superseded.Load(), "repeated": s.Repeated.Load(), "dropped": s.Dropped.Load(), "dead_lettered": s.Dead.Load(), "expired": s.Expired.Load(), "replayed": s.Replayed.Load()},
 		StageNs:     n.StageNs(),
 		DeadLetters: s.Dead.Load()}
 	l.LagRecords = max(0, l.Accepted-l.Decided)
@@ -104,7 +119,7 @@ func (n *Node) register() {
 	gauge := func(name, help string, f func() float64) {
 		n.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
 	}
-	for _, name := range []string{"applied", "deleted", "unchanged", "superseded", "repeated", "dropped", "dead_lettered", "expired"} {
+	for _, name := range []string{"applied", "deleted", "unchanged", "superseded", "repeated", "dropped", "dead_lettered", "expired", "replayed"} {
 		counter("freshet_process_events_total", "Changes decided since start, by outcome.", prometheus.Labels{"outcome": name},
 			func() float64 { return float64(n.live().Outcomes[name]) })
 	}

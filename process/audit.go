@@ -100,7 +100,7 @@ func Audit(ctx context.Context, log *embedded.Log, o SequencerOptions, report *f
 	}
 	o.State, o.Collections, o.AutoCreate = state, settled{o.Collections}, false
 	seq := NewSequencer(o)
-	if seq.recorded, err = refusals(log, from, end); err != nil {
+	if seq.recorded, err = readRecorded(log, from, end); err != nil {
 		return fmt.Errorf("read %s: %w", freshet.TopicDead, err)
 	}
 	if err := fold(ctx, log, seq, state, from, end, report); err != nil {
@@ -110,22 +110,41 @@ func Audit(ctx context.Context, log *embedded.Log, o SequencerOptions, report *f
 	return compare(view, state, report)
 }
 
-// refusals reads which drafts of records from an offset to another were refused by their embedder, or by the state that they patch.
-func refusals(log *embedded.Log, from, to int64) (func(offset int64, ordinal int) bool, error) {
-	type place struct {
-		offset  int64
-		ordinal int
-	}
-	all := map[place]bool{}
-	err := log.Scan(freshet.TopicDead, wire.DeadLetterKey(from, 0), wire.DeadLetterKey(to, 0), func(r embedded.Record) error {
-		l, err := wire.DecodeDeadLetter(r.Value)
-		if err == nil && (l.Stage == "embed" || l.Stage == "patch") {
-			all[place{l.Position.Offset, l.Ordinal}] = true
+// recorded is what an audit takes as it was decided.
+type recorded struct {
+	dead  map[letter]bool // dead letters that are there, of drafts that were refused by their embedder or by the state that they patch
+	fates map[letter]fate // of those that are gone
+}
+
+// refused reports whether a draft was refused when it was decided first.
+func (r *recorded) refused(offset int64, ordinal int) bool {
+	at := letter{offset, ordinal}
+	return r.dead[at] || r.fates[at].refused
+}
+
+// readRecorded reads what was decided of records from an offset to another.
+func readRecorded(log *embedded.Log, from, to int64) (*recorded, error) {
+	r := &recorded{dead: map[letter]bool{}, fates: map[letter]fate{}}
+	err := log.Scan(freshet.TopicDead, wire.DeadLetterKey(from, 0), wire.DeadLetterKey(to, 0), func(rec embedded.Record) error {
+		l, err := wire.DecodeDeadLetter(rec.Value)
+		if err == nil && isRefusal(&l) {
+			r.dead[letter{l.Position.Offset, l.Ordinal}] = true
 		}
 		return err
 	})
-	return func(offset int64, ordinal int) bool { return all[place{offset, ordinal}] }, err
+	if err != nil {
+		return nil, err
+	}
+	// Those that went meanwhile are found here: first the one, then the other.
+	return r, log.ScanTableRange(embedded.TableProcess, []byte{'d'}, []byte{'d' + 1}, func(k, v []byte) error {
+		f, err := parseFate(k, v)
+		r.fates[f.letter] = f
+		return err
+	})
 }
+
+// Dead implements State. An audit asks its own record of it.
+func (f *foldState) Dead(int64, int) (there, refused bool, err error) { return false, false, nil }
 
 func fold(ctx context.Context, log *embedded.Log, seq *Sequencer, state *foldState, from, end int64, report *freshet.AuditReport) error {
 	reader := log.ReadRaw(from)

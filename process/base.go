@@ -63,11 +63,11 @@ func (b *Base) Advance(ctx context.Context, to int64, hurry bool) error {
 	if b.next >= to {
 		return nil
 	}
-	refused, err := refusals(b.log, b.next, to)
+	decided, err := readRecorded(b.log, b.next, to)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", freshet.TopicDead, err)
 	}
-	b.seq.recorded = refused
+	b.seq.recorded = decided
 	reader := b.log.ReadRaw(b.next)
 	defer reader.Close()
 	var raw []journal.Record
@@ -173,6 +173,9 @@ func (s *baseState) Latest(key freshet.Key) (*Entity, error) {
 	}
 	return e.entity(key, s.read), nil
 }
+
+// Dead implements State. A base asks its own record of it.
+func (s *baseState) Dead(int64, int) (there, refused bool, err error) { return false, false, nil }
 
 func (s *baseState) read(topic string, key []byte) (embedded.Record, bool, error) {
 	return s.log.Latest(topic, key, nil)

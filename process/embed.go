@@ -27,7 +27,7 @@ func (s *Sequencer) begin(batch []mapped) *made {
 	}
 	for i := range batch {
 		for k := range batch[i].drafts {
-			if s.recorded(batch[i].record.Position.Offset, k) {
+			if s.recorded.refused(batch[i].record.Position.Offset, k) {
 				m.decided[spot{i, k}] = staged("embed", &freshet.Error{Code: freshet.CodeEmbedFailed, Message: "was refused when it was decided"})
 			}
 		}

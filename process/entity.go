@@ -35,6 +35,9 @@ type State interface {
 	NextID() uint64
 	// LastAt is the time of the event id that was remembered last, 0 before the first.
 	LastAt() int64
+	// Dead reports whether there is a dead letter, and whether its draft was refused by its embedder
+	// or by what it was to patch.
+	Dead(offset int64, ordinal int) (there, refused bool, err error)
 	// Facts is what commands have said.
 	Facts() Facts
 }

@@ -180,6 +180,7 @@ type bench struct {
 	options process.SequencerOptions
 	proc    *process.Processor
 	now     int64 // ms, of the next append
+	skip    func(disk.Site) bool
 	through chan int64
 	halt    func() // stops the processor
 	segment int64  // bytes of a segment of the journal; 0 means the default
@@ -210,7 +211,7 @@ func newBench(t testing.TB, settings ...setting) *bench {
 func (b *bench) open() {
 	b.t.Helper()
 	var err error
-	b.log, err = embedded.Open("data", embedded.Options{FS: disk.New(b.fs, nil), Partitions: 4,
+	b.log, err = embedded.Open("data", embedded.Options{FS: disk.New(b.fs, b.skip), Partitions: 4,
 		CacheBytes: 1 << 20, SegmentBytes: b.segment, Now: func() time.Time { return time.UnixMilli(b.now) }})
 	if err != nil {
 		b.t.Fatal(err)
@@ -366,7 +367,7 @@ func (b *bench) outcomes() string {
 		name string
 		n    int64
 	}{{"applied", s.Applied.Load()}, {"deleted", s.Deleted.Load()}, {"unchanged", s.Unchanged.Load()},
-		{"superseded", s.Superseded.Load()}, {"repeated", s.Repeated.Load()}, {"dropped", s.Dropped.Load()}, {"dead", s.Dead.Load()}, {"expired", s.Expired.Load()}} {
+		{"superseded", s.Superseded.Load()}, {"repeated", s.Repeated.Load()}, {"dropped", s.Dropped.Load()}, {"dead", s.Dead.Load()}, {"expired", s.Expired.Load()}, {"replayed", s.Replayed.Load()}} {
 		if o.n != 0 {
 			out = append(out, fmt.Sprintf("%s %d", o.name, o.n))
 		}

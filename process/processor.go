@@ -46,12 +46,12 @@ type Options struct {
 
 // Stats are the processor's running totals. All fields may be read at any time.
 type Stats struct {
-	Records, Applied, Deleted, Unchanged, Superseded, Repeated, Dropped, Dead, Expired atomic.Int64
-	MapNs, SequenceNs, EmbedNs, CommitNs                                               atomic.Int64
-	Batches                                                                            atomic.Int64
-	Position                                                                           atomic.Int64 // next offset to decide
-	Purged                                                                             atomic.Int64 // tombstones that were taken out of vector.sync
-	Paused                                                                             atomic.Bool  // by hand, or while an error is retried
+	Records, Applied, Deleted, Unchanged, Superseded, Repeated, Dropped, Dead, Expired, Replayed atomic.Int64
+	MapNs, SequenceNs, EmbedNs, CommitNs                                                         atomic.Int64
+	Batches                                                                                      atomic.Int64
+	Position                                                                                     atomic.Int64 // next offset to decide
+	Purged                                                                                       atomic.Int64 // tombstones that were taken out of vector.sync
+	Paused                                                                                       atomic.Bool  // by hand, or while an error is retried
 }
 
 // Processor decides the records of events.raw and commits what follows from them.
@@ -277,6 +277,11 @@ func (p *Processor) stage(tx *embedded.Txn, d *Decided, position int64) (next in
 			return 0, err
 		}
 	}
+	for i := range d.fates {
+		if err := stageFate(tx, &d.fates[i]); err != nil {
+			return 0, err
+		}
+	}
 	for i := range d.Dead {
 		l := &d.Dead[i]
 		value = wire.AppendDeadLetter(value[:0], l)
@@ -323,6 +328,7 @@ func (p *Processor) note(records int, d *Decided, t *Timing) {
 	s.Dropped.Add(d.Outcomes.Dropped)
 	s.Dead.Add(d.Outcomes.Dead)
 	s.Expired.Add(d.Outcomes.Expired)
+	s.Replayed.Add(d.Outcomes.Replayed)
 	s.MapNs.Add(int64(t.Map))
 	s.SequenceNs.Add(int64(t.Sequence))
 	s.EmbedNs.Add(int64(t.Embed))

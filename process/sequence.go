@@ -14,8 +14,13 @@ type mapped struct {
 	drafts []mappedDraft
 	err    error // the whole record can't be mapped
 
-	command Command // of a record that is one
-	broken  error   // the command can't be read: nothing behind it can be decided
+	// judged is the offset at which collections must exist: the record's own, or that of the
+	// command that replays it.
+	judged int64
+
+	command  Command // of a record that is one
+	replayed *mapped // what a replay is of
+	broken   error   // the command can't be read: nothing behind it can be decided
 }
 
 type mappedDraft struct {
@@ -30,7 +35,7 @@ type spot struct{ record, draft int }
 
 // Outcomes counts what became of the drafts of a batch. A dropped record counts once.
 type Outcomes struct {
-	Applied, Deleted, Unchanged, Superseded, Repeated, Dropped, Dead, Expired int64
+	Applied, Deleted, Unchanged, Superseded, Repeated, Dropped, Dead, Expired, Replayed int64
 }
 
 // pending is an entity that the batch touches.
@@ -84,8 +89,9 @@ type plan struct {
 	now      int64           // of the dedupe window, ms; see Window
 	dead     []freshet.DeadLetter
 	facts    Facts
-	told     bool     // a command has altered the facts
-	expired  []expiry // that commands were about
+	told     bool            // a command has altered the facts
+	expired  []expiry        // that commands were about
+	fates    map[letter]fate // of dead letters that went
 	outcomes Outcomes
 }
 
@@ -132,13 +138,7 @@ func (s *Sequencer) sequence(batch []mapped, known *made) (*plan, error) {
 		}
 		for k := range m.drafts {
 			d := &m.drafts[k]
-			err := d.err
-			if errors.Is(err, errUnknown) {
-				err = staged("validate", s.admit(d, m.record.Position.Offset))
-			}
-			if err == nil {
-				err = s.draft(p, m, d, spot{i, k}, known)
-			}
+			err := s.decide(p, m, d, spot{i, k}, known)
 			var refusal *freshet.Error
 			if errors.As(err, &refusal) {
 				p.bury(m, k, d, stageOf(err), err)
@@ -148,6 +148,18 @@ func (s *Sequencer) sequence(batch []mapped, known *made) (*plan, error) {
 		}
 	}
 	return p, nil
+}
+
+// decide admits one draft and applies it.
+func (s *Sequencer) decide(p *plan, m *mapped, d *mappedDraft, at spot, known *made) error {
+	err := d.err
+	if errors.Is(err, errUnknown) {
+		err = staged("validate", s.admit(d, m.judged))
+	}
+	if err != nil {
+		return err
+	}
+	return s.draft(p, m, d, at, known)
 }
 
 // draft applies one draft to the plan. known says which contents can't be embedded.
@@ -343,7 +355,8 @@ func (p *plan) count(e *pending, d *mappedDraft) {
 // bury makes a dead letter of a record, or of one draft of it.
 func (p *plan) bury(m *mapped, ordinal int, d *mappedDraft, stage string, err error) {
 	l := freshet.DeadLetter{Position: m.record.Position, Ordinal: ordinal, Stage: stage, Class: freshet.CodeInternal,
-		Message: err.Error(), Attempts: 1, At: m.record.AcceptedAt, Source: m.record.Source, Value: m.record.Value}
+		Message: err.Error(), Attempts: 1, At: m.record.AcceptedAt, Source: m.record.Source,
+		Trace: m.record.Trace, Default: m.record.Default, Value: m.record.Value}
 	var e *freshet.Error
 	if errors.As(err, &e) {
 		l.Class = e.Code

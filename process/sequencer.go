@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 
 	"github.com/freshet-io/freshet"
@@ -41,7 +43,7 @@ type Sequencer struct {
 	// recorded says, in an audit, which drafts were refused by their embedder, or by the state that
 	// they patch, when they were decided: no embedder is asked again whether it refuses. nil when
 	// deciding for the first time.
-	recorded func(offset int64, ordinal int) bool
+	recorded *recorded
 }
 
 // NewSequencer returns a sequencer.
@@ -57,6 +59,7 @@ type Decided struct {
 	Dead     []freshet.DeadLetter
 	Facts    *Facts // what commands say now; nil when nothing was said
 	Outcomes Outcomes
+	fates    []fate   // of dead letters that go
 	done     []expiry // expiries that the table need not have any more
 }
 
@@ -90,7 +93,7 @@ func (s *Sequencer) mapAll(records []Record) []mapped {
 
 func (s *Sequencer) mapRange(records []Record, out []mapped) {
 	for i := range records {
-		out[i].record = records[i]
+		out[i].record, out[i].judged = records[i], records[i].Position.Offset
 		s.mapOne(&out[i])
 	}
 }
@@ -104,6 +107,10 @@ func (s *Sequencer) mapOne(m *mapped) {
 	}()
 	if m.record.Command != "" {
 		m.command, m.broken = decodeCommand(m.record)
+		if r, ok := m.command.(*Replay); ok {
+			m.replayed = &mapped{record: r.record(), judged: m.record.Position.Offset}
+			s.mapOne(m.replayed)
+		}
 		return
 	}
 	mapper := s.mapper
@@ -126,7 +133,7 @@ func (s *Sequencer) mapOne(m *mapped) {
 			d.err = staged("map", err)
 			continue
 		}
-		if err := s.validate(d, m.record.Position.Offset); err != nil {
+		if err := s.validate(d, m.judged); err != nil {
 			if d.err = staged("validate", err); !errors.Is(err, errUnknown) {
 				continue
 			}
@@ -166,7 +173,7 @@ func (s *Sequencer) Decide(ctx context.Context, records []Record, t *Timing) (*D
 		if err != nil {
 			return nil, err
 		}
-		return &Decided{Changes: decisions, Seen: p.seen, Dead: p.dead, Facts: p.newFacts(), Outcomes: p.outcomes, done: p.done()}, nil
+		return &Decided{Changes: decisions, Seen: p.seen, Dead: p.dead, Facts: p.newFacts(), Outcomes: p.outcomes, done: p.done(), fates: slices.Collect(maps.Values(p.fates))}, nil
 	}
 }
 

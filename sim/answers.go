@@ -92,7 +92,7 @@ func (e *entity) comparePoints(ctx context.Context, c *freshet.Change, model fre
 
 // checkDead: there is a dead letter for each event that can't be applied, and no other.
 func (l *life) checkDead(st *state) error {
-	letters, err := l.node.DeadLetters(0, all)
+	letters, err := l.node.DeadLetters(0, false, all)
 	if err != nil {
 		return err
 	}

@@ -134,6 +134,37 @@ func (l *Log) Scan(topic string, lower, upper []byte, yield func(Record) error) 
 	})
 }
 
+// ScanBack is Scan from the last key to the first.
+func (l *Log) ScanBack(topic string, lower, upper []byte, yield func(Record) error) (err error) {
+	number, err := topicNumber(topic)
+	if err != nil {
+		return err
+	}
+	end := []byte{number, 'k' + 1}
+	if upper != nil {
+		end = latestKey(number, upper)
+	}
+	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: latestKey(number, lower), UpperBound: end})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", topic, err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for it.Last(); it.Valid(); it.Prev() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return fmt.Errorf("read %s: %w", topic, err)
+		}
+		r, err := parseRecord(it.Key()[2:], v)
+		if err != nil {
+			return fmt.Errorf("%s: %w", topic, err)
+		}
+		if err := yield(r); err != nil {
+			return err
+		}
+	}
+	return it.Error()
+}
+
 // ReadLatest calls yield for the records of a compacted topic from an offset on, in order of
 // offset: of each key only the latest record. Key and Value are valid during the call only.
 func (l *Log) ReadLatest(topic string, from int64, yield func(Record) error) error {

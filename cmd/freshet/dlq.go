@@ -24,8 +24,8 @@ type listed struct {
 }
 
 func newDLQ() *cobra.Command {
-	cmd := &cobra.Command{Use: "dlq", Short: "Look at dead letters: events that could not be applied"}
-	cmd.AddCommand(newDLQList(), newDLQShow())
+	cmd := &cobra.Command{Use: "dlq", Short: "Dead letters, events that could not be applied: look at them, replay or drop them"}
+	cmd.AddCommand(newDLQList(), newDLQShow(), newDLQTake("replay"), newDLQTake("drop"))
 	return cmd
 }
 
@@ -33,16 +33,22 @@ func newDLQList() *cobra.Command {
 	var server string
 	var from int64
 	var limit int
-	var asJSON bool
+	var asJSON, latest bool
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List dead letters in order of the log",
+		Short: "List dead letters in order of the log, or the latest first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var raw struct {
 				DeadLetters []json.RawMessage `json:"dead_letters"`
 			}
-			path := fmt.Sprintf("/v1/admin/dlq?from=%d&limit=%d", from, limit)
+			path := fmt.Sprintf("/v1/admin/dlq?limit=%d", limit)
+			if latest {
+				path += "&order=desc"
+			}
+			if cmd.Flags().Changed("from") {
+				path += fmt.Sprintf("&from=%d", from)
+			}
 			if err := newClient(server).do(cmd.Context(), http.MethodGet, path, "", nil, &raw); err != nil {
 				return err
 			}
@@ -65,7 +71,8 @@ func newDLQList() *cobra.Command {
 		},
 	}
 	serverFlag(cmd, &server)
-	cmd.Flags().Int64Var(&from, "from", 0, "first `OFFSET` of events.raw")
+	cmd.Flags().Int64Var(&from, "from", 0, "first `OFFSET` of events.raw, or with --latest the last")
+	cmd.Flags().BoolVar(&latest, "latest", false, "the latest first")
 	cmd.Flags().IntVar(&limit, "limit", 100, "how many at most")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, a line each")
 	return cmd

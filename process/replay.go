@@ -1,0 +1,214 @@
+package process
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/disk"
+	"github.com/freshet-io/freshet/wire"
+)
+
+// Replay is the command that has the event of a dead letter decided again, with its original
+// version, while the collections are those that exist by now. If it has its effect now, or is
+// superseded, the dead letter goes; else it stays, with one attempt more. It has no effect when the
+// dead letter is not there any more.
+type Replay struct {
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+	Ordinal   int    `json:"ordinal"`
+	Whole     bool   `json:"whole,omitempty"` // the dead letter is of the whole record, not of one change of it
+	Attempts  int    `json:"attempts"`        // so far
+	At        int64  `json:"at"`              // ms, when the event became durable
+	Source    string `json:"source,omitempty"`
+	Trace     string `json:"trace,omitempty"`
+	Default   bool   `json:"default,omitempty"`
+	Value     []byte `json:"value"`
+}
+
+// ReplayOf is the command for a dead letter.
+func ReplayOf(l *freshet.DeadLetter) *Replay {
+	return &Replay{Partition: l.Position.Partition, Offset: l.Position.Offset, Ordinal: l.Ordinal, Whole: l.Stage == "map" || l.Stage == "decode",
+		Attempts: l.Attempts, At: l.At, Source: l.Source, Trace: l.Trace, Default: l.Default, Value: l.Value}
+}
+
+func (*Replay) kind() string { return "replay" }
+
+func (*Replay) say(*plan) {}
+
+// record is the record that the dead letter was made of.
+func (c *Replay) record() Record {
+	return Record{Position: freshet.Position{Topic: freshet.TopicRaw, Partition: c.Partition, Offset: c.Offset},
+		AcceptedAt: c.At, Source: c.Source, Trace: c.Trace, Default: c.Default, Value: c.Value}
+}
+
+func (c *Replay) do(s *Sequencer, p *plan, m *mapped, at spot, known *made) error {
+	place := letter{c.Offset, c.Ordinal}
+	if there, refused, err := s.deadLetter(p, place, m.record.Position.Offset); err != nil || !there {
+		return err
+	} else {
+		p.take(fate{place, refused, m.record.Position.Offset})
+	}
+	event := m.replayed
+	if event.err != nil {
+		p.bury(event, 0, nil, stageOf(event.err), event.err)
+	}
+	for k := range event.drafts {
+		if !c.Whole && k != c.Ordinal {
+			continue
+		}
+		d := &event.drafts[k]
+		err := s.decide(p, event, d, spot{at.record, k}, known)
+		var refusal *freshet.Error
+		if errors.As(err, &refusal) {
+			p.bury(event, k, d, stageOf(err), err)
+		} else if err != nil {
+			return err
+		}
+	}
+	p.settleReplay(place, c.Attempts+1)
+	return nil
+}
+
+// deadLetter reports whether a dead letter is there when the command at an offset is decided, and
+// whether it is of the stages whose refusals an audit does not find out by itself. In an audit it is if the
+// command was what took it.
+func (s *Sequencer) deadLetter(p *plan, at letter, command int64) (there, refused bool, err error) {
+	if s.recorded != nil {
+		f, ok := s.recorded.fates[at]
+		return ok && f.by == command, ok && f.refused, nil
+	}
+	for i := range p.dead {
+		if l := &p.dead[i]; at == (letter{l.Position.Offset, l.Ordinal}) {
+			return true, isRefusal(l), nil
+		}
+	}
+	if _, gone := p.fates[at]; gone {
+		return false, false, nil
+	}
+	return s.state.Dead(at.offset, at.ordinal)
+}
+
+// letter is what names a dead letter.
+type letter struct {
+	offset  int64
+	ordinal int
+}
+
+// fate is what became of a dead letter.
+type fate struct {
+	letter
+	refused bool  // its draft was refused by its embedder, or by what it was to patch
+	by      int64 // offset of the command that replayed it; dropped when none did
+}
+
+// dropped stands for a command where a dead letter was dropped by hand.
+const dropped int64 = -1
+
+// isRefusal reports whether a dead letter is one that an audit takes as it is.
+func isRefusal(l *freshet.DeadLetter) bool { return l.Stage == "embed" || l.Stage == "patch" }
+
+// take lets a dead letter go.
+func (p *plan) take(f fate) {
+	if p.fates == nil {
+		p.fates = map[letter]fate{}
+	}
+	p.fates[f.letter] = f
+	for i := range p.dead { // of this batch
+		if l := &p.dead[i]; f.letter == (letter{l.Position.Offset, l.Ordinal}) {
+			p.dead = append(p.dead[:i:i], p.dead[i+1:]...)
+			break
+		}
+	}
+	p.outcomes.Replayed++
+}
+
+// settleReplay keeps a dead letter whose replay has failed.
+func (p *plan) settleReplay(at letter, attempts int) {
+	for i := range p.dead {
+		l := &p.dead[i]
+		if at == (letter{l.Position.Offset, l.Ordinal}) {
+			l.Attempts = attempts
+			delete(p.fates, at)
+			p.outcomes.Dead--
+			p.outcomes.Replayed--
+			return
+		}
+	}
+}
+
+// The fates of dead letters stand in the state table of processing, for audits:
+//
+//	'd' offset (8), ordinal (4), big-endian → flags (1): 1 refused; offset of the command (8, big-endian), all ones when it was dropped
+func (f *fate) entry() (key, value []byte) {
+	flags := byte(0)
+	if f.refused {
+		flags = 1
+	}
+	return append([]byte{'d'}, wire.DeadLetterKey(f.offset, f.ordinal)...), binary.BigEndian.AppendUint64([]byte{flags}, uint64(f.by))
+}
+
+func parseFate(k, v []byte) (f fate, err error) {
+	if len(k) != 13 || len(v) != 9 || v[0] > 1 {
+		return f, fmt.Errorf("what became of dead letter %x is damaged", k)
+	}
+	f.offset, f.ordinal = int64(binary.BigEndian.Uint64(k[1:])), int(binary.BigEndian.Uint32(k[9:]))
+	f.refused, f.by = v[0] == 1, int64(binary.BigEndian.Uint64(v[1:]))
+	return f, nil
+}
+
+// stageFate lets a dead letter go in a transaction. Of one that an audit finds out about by itself
+// nothing is kept when it is dropped.
+func stageFate(tx *embedded.Txn, f *fate) error {
+	if f.refused || f.by != dropped {
+		k, v := f.entry()
+		if err := tx.SetTable(embedded.TableProcess, k, v); err != nil {
+			return err
+		}
+	}
+	return tx.Remove(freshet.TopicDead, wire.DeadLetterKey(f.offset, f.ordinal))
+}
+
+// Dead implements State.
+func (s *logState) Dead(offset int64, ordinal int) (there, refused bool, err error) {
+	r, ok, err := s.log.Latest(freshet.TopicDead, wire.DeadLetterKey(offset, ordinal), nil)
+	if err != nil || !ok {
+		return false, false, err
+	}
+	l, err := wire.DecodeDeadLetter(r.Value)
+	return err == nil, isRefusal(&l), err
+}
+
+// Replay writes commands for dead letters into the log and returns the offset of the last. They
+// have their effect when that is decided.
+func (p *Processor) Replay(ctx context.Context, letters []freshet.DeadLetter) (last int64, err error) {
+	list := make([]Command, len(letters))
+	for i := range letters {
+		list[i] = ReplayOf(&letters[i])
+	}
+	return appendCommands(ctx, p.log, list)
+}
+
+// Drop removes dead letters for good, all of them that are there still, and returns how many. It is durable then.
+func (p *Processor) Drop(ctx context.Context, letters []freshet.DeadLetter) (n int, err error) {
+	err = p.Between(ctx, func() error {
+		tx := p.log.Begin()
+		for i := range letters {
+			at := letters[i].Position.Offset
+			there, refused, err := p.state.Dead(at, letters[i].Ordinal)
+			if err == nil && there {
+				n++
+				err = stageFate(tx, &fate{letter{at, letters[i].Ordinal}, refused, dropped})
+			}
+			if err != nil {
+				tx.Abort()
+				return err
+			}
+		}
+		return tx.CommitDurable(disk.DeadDropped)
+	})
+	return n, err
+}
