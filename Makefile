@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PLAIN := ./e2e ./sim ./embed/static ./bench ./bench/annbench ./bench/dataset ./bench/runbook ./demo
 RACE   = $(filter-out $(patsubst ./%,github.com/freshet-io/freshet/%,$(PLAIN)),$(shell go list ./...))
 
-.PHONY: build demo test test-arm64 check format vet lint bench peers clean need-go
+.PHONY: build demo test sim test-arm64 check format vet lint bench peers clean need-go
 
 build: need-go
 	go build -ldflags "-X main.version=$(VERSION)" -o bin/freshet ./cmd/freshet
@@ -37,6 +37,11 @@ test-arm64: need-go
 		(cd ann/internal/kernel && qemu-aarch64 -cpu $$cpu $$dir/kernel.test); \
 		(cd ann && qemu-aarch64 -cpu $$cpu $$dir/ann.test -test.short -test.run 'TestKernels|TestLoadOther|TestModel/cosine/hnsw'); \
 	done
+
+# A simulation of crashes, from a random seed on, until one of them fails or SEEDS have passed: hours by default.
+SEEDS ?= 1000000
+sim: need-go
+	FRESHET_SIM_SEEDS=$(SEEDS) go test ./sim -run 'TestCrash$$' -count=1 -timeout 0 -v
 
 lint: need-go
 	go run $(STATICCHECK) ./...

@@ -29,6 +29,11 @@ func (w *writer) run(ctx context.Context) error {
 		if err := w.send(ctx, b); err != nil {
 			return fmt.Errorf("writer: %w", err)
 		}
+		if w.retains() && !w.held && w.rng.IntN(2) == 0 { // between batches, where it matters most
+			if err := (&operator{life: w.life, rng: w.rng}).retain(ctx); err != nil {
+				return fmt.Errorf("retention: %w", err)
+			}
+		}
 		if w.rng.IntN(3) == 0 && !w.held && b.token != "" {
 			if err := w.readBack(ctx, b); err != nil {
 				return fmt.Errorf("reading back: %w", err)

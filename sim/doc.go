@@ -19,6 +19,11 @@
 // fails. The interleaving of goroutines is the machine's, so a failure may need more than one
 // run; with -race the interleavings are others.
 //
+// FRESHET_SIM_SEEDS=200 runs so many seeds from a random one on, until one fails; make sim does so for hours.
+//
+// That the simulation finds what it is for is tested twice: without any one of our own syncs it must fail
+// (syncs_test.go), and so it must with any of some bugs that are planted in the source (mutants_test.go).
+//
 // # Files
 //
 //	sim.go       a seed: configuration, lives, how they end
@@ -26,7 +31,7 @@
 //	memory.go    its file system, file.go its files
 //	event.go     random events, and what each of them means
 //	client.go    writers: they send batches and look what became of them
-//	operator.go  searches, snapshots, pauses, audits at random
+//	operator.go  searches, snapshots, pauses, audits at random; old events are let go
 //	model.go     what was submitted, what was promised
 //	fold.go      what events.raw means
 //	check.go     a node against the model: log, start, catalog

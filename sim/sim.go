@@ -121,7 +121,7 @@ func (w *world) configure() error {
 	w.bytes = 1 + w.rng.Int64N(segmentBytes)
 	if w.rng.IntN(2) == 0 {
 		w.cfg.Retention.Bytes = 1 + w.rng.Int64N(w.bytes)
-		if w.rng.IntN(2) == 0 {
+		if w.rng.IntN(4) > 0 {
 			w.cfg.Retention.TombstoneTTL = 1
 		}
 	}

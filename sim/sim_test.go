@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -19,8 +20,11 @@ const (
 	seedsShort = 50
 )
 
-// seedVariable names the environment variable that repeats one seed.
-const seedVariable = "FRESHET_SIM_SEED"
+// Environment variables: the one repeats a seed, the other runs so many, from a random one on, until one fails.
+const (
+	seedVariable  = "FRESHET_SIM_SEED"
+	seedsVariable = "FRESHET_SIM_SEEDS"
+)
 
 // gcPercent suits many short lives with little live memory.
 const gcPercent = 400
@@ -30,18 +34,32 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func chosen(t *testing.T) (first, n uint64) {
-	if v, ok := os.LookupEnv(seedVariable); ok {
-		seed, err := strconv.ParseUint(v, 10, 64)
-		if err != nil {
-			t.Fatalf("%s: %v", seedVariable, err)
-		}
-		return seed, 1
+// chosen returns the seeds to run, and after how many failures to stop.
+func chosen(t *testing.T) (first, n uint64, failures int) {
+	if seed, ok := number(t, seedVariable); ok {
+		return seed, 1, 1
+	}
+	if n, ok := number(t, seedsVariable); ok {
+		first = rand.Uint64() >> 16
+		t.Logf("seeds from %d on", first)
+		return first, n, 1
 	}
 	if testing.Short() || raceEnabled {
-		return 0, seedsShort
+		return 0, seedsShort, 5
 	}
-	return 0, seeds
+	return 0, seeds, 5
+}
+
+func number(t *testing.T, variable string) (n uint64, ok bool) {
+	v, ok := os.LookupEnv(variable)
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(v, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", variable, err)
+	}
+	return n, true
 }
 
 // each runs seeds on all cores until run returns false.
@@ -62,7 +80,7 @@ func each(first, n uint64, run func(seed uint64) bool) {
 
 // Whatever the moment of the crash: nothing acknowledged is lost, and nothing counts twice.
 func TestCrash(t *testing.T) {
-	first, n := chosen(t)
+	first, n, failures := chosen(t)
 	var mu sync.Mutex
 	var total sim.Report
 	failed := 0
@@ -75,10 +93,10 @@ func TestCrash(t *testing.T) {
 			failed++
 			t.Errorf("%v\nrepeat with: %s=%d go test ./sim -run TestCrash -count=100", err, seedVariable, seed)
 		}
-		return failed < 5
+		return failed < failures
 	})
 	t.Logf("%d seeds: %+v", n, total)
-	if n == seeds && failed == 0 {
+	if first == 0 && n == seeds && failed == 0 {
 		if problem := tame(total); problem != "" {
 			t.Errorf("the simulation has grown too tame to prove anything: %s", problem)
 		}
