@@ -126,7 +126,9 @@ func (st *state) purge(p *process.Purge) {
 		if e.live() || e.version.Order == 0 && e.offset >= p.Floor || e.version.Order > 0 && e.at >= p.Before {
 			continue
 		}
-		st.purged[key] = e.version
+		if e.version.After(st.purged[key]) {
+			st.purged[key] = e.version
+		}
 		delete(st.entities, key)
 	}
 }

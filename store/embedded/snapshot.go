@@ -138,6 +138,7 @@ func (g *group) add(sh *shard) (err error) {
 	f := groupFile{sh: sh, changes: changes, position: g.s.covered.Load(), number: sh.files.newest() + 1}
 	f.path = fs.PathJoin(g.s.dir, snapshotName(sh.name, f.number))
 	g.files = append(g.files, f)
+	sh.oldest.Store(min(sh.oldest.Load(), f.position)) // what is deleted above it stays from now on
 	file, err := fs.Create(f.path+temporary, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
@@ -190,6 +191,7 @@ func (g *group) abandon() error {
 	fs := g.s.log.FS()
 	for _, f := range g.files {
 		_ = fs.Remove(f.path + temporary)
+		f.sh.oldest.Store(f.sh.files.oldest())
 	}
 	g.files, g.bytes = nil, 0
 	return nil
