@@ -41,7 +41,7 @@ func TestIngestIsKilled(t *testing.T) {
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}
-				kill := time.AfterFunc(time.Duration(100+rng.IntN(900))*time.Millisecond, func() { _ = cmd.Process.Kill() })
+				kill := time.AfterFunc(time.Duration(100+rng.IntN(900)+200*kills)*time.Millisecond, func() { _ = cmd.Process.Kill() })
 				err := cmd.Wait()
 				kill.Stop()
 				if strings.Contains(errs.String(), "going on with") {

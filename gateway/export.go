@@ -22,6 +22,10 @@ func (s *Server) getExport(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err, nil)
 		return
 	}
+	if r.Method == http.MethodHead {
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		return
+	}
 	rc := http.NewResponseController(w)
 	// A peer that does not read must not hold the stop of the server.
 	disarm := context.AfterFunc(r.Context(), func() { _ = rc.SetWriteDeadline(s.now()) })
