@@ -36,6 +36,10 @@ type Store interface {
 	// one, or if it is Anew and the stored one a tombstone. It is idempotent; the results stand in the order of the changes. An error means
 	// that nothing is known of the batch and it is to be applied again.
 	Apply(ctx context.Context, changes []Change) ([]Applied, error)
+	// Drop removes all entities of a shard, or with an empty namespace of all shards of a collection, tombstones
+	// included, from searches and from memory. The table is emptied before. It may be repeated only before changes are
+	// applied to the shard again.
+	Drop(ctx context.Context, name Shard) error
 	// Get returns the latest change of an entity, tombstones included; ok is false when the
 	// store has never seen it.
 	Get(ctx context.Context, key Key) (change Change, ok bool, err error)

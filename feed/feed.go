@@ -52,12 +52,17 @@ type Request struct {
 	Follow bool
 	// Idle is how long nothing is handed out at most while there is nothing new; 0 means for ever.
 	Idle time.Duration
+
+	began int64 // drops below this offset are of no interest to who begins with everything
 }
 
 // Item is a change and the place behind it.
 type Item struct {
 	freshet.Change
-	Token freshet.Token
+	// Dropped says that it is no change of an entity: the namespace of Change.Key, or where that is empty all of the
+	// collection, was dropped. What was told of its entities before does not hold any more.
+	Dropped bool
+	Token   freshet.Token
 }
 
 // Batch is what is handed out at once, perhaps nothing but a place: that behind everything that was looked at.
@@ -112,6 +117,11 @@ func (f *Feed) Follow(ctx context.Context, r Request, yield func(Batch) error) e
 	next, err := f.offset(r.After)
 	if err != nil {
 		return err
+	}
+	if next == 0 {
+		if r.began, err = f.log.End(freshet.TopicSync); err != nil {
+			return err
+		}
 	}
 	told := time.Now()
 	tell := func(b Batch) error {
@@ -192,6 +202,13 @@ func (f *Feed) step(r Request, from int64) (b Batch, next int64, more bool, err 
 			return errEnough
 		}
 		looked++
+		if name, ok := wire.ParseDrop(raw); ok {
+			if offset >= r.began && name.Collection == r.Collection && (r.Namespace == "" || name.Namespace == "" || name.Namespace == r.Namespace) {
+				b.Items = append(b.Items, Item{Dropped: true, Token: f.token(offset + 1),
+					Change: freshet.Change{Key: freshet.Key{Collection: name.Collection, Namespace: name.Namespace}}})
+			}
+			return nil
+		}
 		key, err := wire.ParseKey(raw)
 		if err != nil || key.Collection != r.Collection || r.Namespace != "" && key.Namespace != r.Namespace {
 			return err
@@ -203,7 +220,7 @@ func (f *Feed) step(r Request, from int64) (b Batch, next int64, more bool, err 
 		c, err := wire.DecodeChange(key, record.Value, parts)
 		bytes += len(record.Value)
 		if err == nil && !c.Due(now) {
-			b.Items = append(b.Items, Item{c, f.token(offset + 1)})
+			b.Items = append(b.Items, Item{Change: c, Token: f.token(offset + 1)})
 		}
 		return err
 	})

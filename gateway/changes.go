@@ -148,6 +148,9 @@ func (c *changeStream) send(b feed.Batch) error {
 	}
 	for i := range b.Items {
 		line := changeOf(&b.Items[i].Change)
+		if b.Items[i].Dropped {
+			line = change{Op: "drop", Collection: line.Collection, Namespace: line.Namespace}
+		}
 		line.Token = wire.TokenString(b.Items[i].Token)
 		if err := c.line("change", line.Token, line); err != nil {
 			return err

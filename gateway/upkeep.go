@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"strings"
 )
 
 // UpkeepAdmin is what the routes that look after the data folder can do.
@@ -11,6 +13,8 @@ type UpkeepAdmin struct {
 	Verify func(ctx context.Context) (*VerifyReport, error)
 	// Compact rewrites the state.
 	Compact func(ctx context.Context) (CompactReport, error)
+	// Drop empties a namespace of a collection, or with "" all of it, and returns once nothing of it can be found.
+	Drop func(ctx context.Context, collection, namespace string) (DropReport, error)
 	// Doctor looks for what is wrong.
 	Doctor func(ctx context.Context) ([]Finding, error)
 }
@@ -74,7 +78,42 @@ type CompactReport struct {
 	Seconds     float64 `json:"seconds"`
 }
 
+// DropReport says what a drop has done.
+type DropReport struct {
+	Collection string `json:"collection"`
+	Namespace  string `json:"namespace,omitempty"` // absent: all of the collection
+	Token      string `json:"token"`               // of the drop: events before it are gone
+}
+
+// dropOf answers a request to drop; confirm names once more what is to go.
+func (s *Server) dropOf(w http.ResponseWriter, r *http.Request) {
+	values, err := parametersOf(r, "confirm")
+	collection, namespace := r.PathValue("collection"), r.PathValue("namespace")
+	if err == nil {
+		err = checkID("collection", collection)
+	}
+	name := collection
+	if err == nil && strings.Contains(r.Pattern, "{namespace}") {
+		err = checkID("namespace", namespace)
+		name += "/" + namespace
+	}
+	if confirm := values.get("confirm"); err == nil && (confirm == nil || *confirm != name) {
+		err = invalid("confirm", fmt.Sprintf("must be %q: all that is in it goes, and does not come back", name))
+	}
+	var report DropReport
+	if err == nil {
+		report, err = s.opts.Admin.Upkeep.Drop(r.Context(), collection, namespace)
+	}
+	if err != nil {
+		s.fail(w, r, err, nil)
+		return
+	}
+	reply(w, report)
+}
+
 func (s *Server) upkeepRoutes() {
+	s.route("DELETE /v1/collections/{collection}", s.dropOf)
+	s.route("DELETE /v1/collections/{collection}/namespaces/{namespace}", s.dropOf)
 	s.route("GET /v1/admin/doctor", func(w http.ResponseWriter, r *http.Request) {
 		list, err := s.opts.Admin.Upkeep.Doctor(r.Context())
 		if err != nil {

@@ -245,7 +245,7 @@ func (n *Node) openStages() (err error) {
 	n.worker = vsync.NewWorker(n.store, n.decided, n.opts.Logger)
 	n.processor, err = process.New(process.Options{Log: n.log, Sequencer: n.sequencer, Logger: n.opts.Logger,
 		Deliver: func(ctx context.Context, b process.Batch) error {
-			return n.worker.Deliver(ctx, vsync.Batch{Changes: b.Changes, Through: b.Through, Next: b.Next})
+			return n.worker.Deliver(ctx, vsync.Batch{Drops: b.Drops, Changes: b.Changes, Through: b.Through, Next: b.Next})
 		}})
 	if err != nil {
 		return err

@@ -52,6 +52,11 @@ func (f *foldState) LastAt() int64 { return f.lastAt }
 func (f *foldState) Facts() Facts { return f.facts }
 
 func (f *foldState) take(d *Decided) {
+	for _, name := range d.Drops {
+		maps.DeleteFunc(f.entities, func(key freshet.Key, _ folded) bool {
+			return key.Collection == name.Collection && (name.Namespace == "" || key.Namespace == name.Namespace)
+		})
+	}
 	for i := range d.Changes {
 		c := &d.Changes[i].Change
 		old := f.entities[c.Key]
@@ -193,7 +198,7 @@ func compare(view *embedded.View, state *foldState, report *freshet.AuditReport)
 		}
 		want, ok := state.entities[key]
 		delete(state.entities, key)
-		if !ok && state.facts.Gone(&c) {
+		if !ok && !state.facts.predates(key, c.Version) && state.facts.Gone(&c) {
 			return nil // a tombstone that is yet to be swept
 		}
 		if kind, detail := judge(&c, want, ok); kind != "" {

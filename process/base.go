@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -192,6 +193,13 @@ func (s *baseState) entity(key []byte) (folded, bool, error) {
 
 // stageAll adds what a batch has decided to its transaction.
 func (s *baseState) stageAll(tx *embedded.Txn, d *Decided) error {
+	for _, name := range d.Drops {
+		for _, r := range wire.DropRanges(name) {
+			if err := tx.DeleteTableRange(embedded.TableBase, baseKey(r[0]), baseKey(r[1])); err != nil {
+				return err
+			}
+		}
+	}
 	for i := range d.Changes {
 		c := &d.Changes[i].Change
 		key := wire.AppendKey(nil, c.Key)
@@ -210,7 +218,7 @@ func (s *baseState) stageAll(tx *embedded.Txn, d *Decided) error {
 	if err := s.stage(tx, d.Seen); err != nil {
 		return err
 	}
-	return s.stageFacts(tx, d.Facts)
+	return errors.Join(s.stageFacts(tx, d.Facts), s.stageDrops(tx, d))
 }
 
 // load fills the state of an audit with the base as it stands in a view, and returns the offset that the

@@ -36,6 +36,8 @@ func decodeCommand(r Record) (Command, error) {
 		c = &Expire{}
 	case (&Replay{}).kind():
 		c = &Replay{}
+	case (&Drop{}).kind():
+		c = &Drop{}
 	default:
 		return nil, fmt.Errorf("%s@%d is a command %q, which is not known to this version of freshet; use the one that wrote it",
 			r.Position.Topic, r.Position.Offset, r.Command)

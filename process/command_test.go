@@ -88,3 +88,77 @@ func TestUnknownCommand(t *testing.T) {
 		}
 	}
 }
+
+// What is dropped counts as if it had never been, whether the command stands in the batch of its events or in another: counts,
+// event ids, tombstones. Others stay.
+func TestDropShard(t *testing.T) {
+	for _, together := range []bool{false, true} {
+		b := newBench(t)
+		if together { // all of it is decided as one batch
+			b.halt()
+		}
+		send := func(events ...string) {
+			b.append(events...)
+			if !together {
+				b.settle()
+			}
+		}
+		drop := func(c *process.Drop) {
+			t.Helper()
+			if _, err := process.AppendCommand(context.Background(), b.log, c); err != nil {
+				t.Fatal(err)
+			}
+			if !together {
+				b.settle()
+			}
+		}
+		send("a one #1", "a two #2", "b one #1", "-b #2", "c one #1 @other", "d one")
+		drop(&process.Drop{Collection: freshet.DefaultCollection, Namespace: freshet.DefaultNamespace})
+		send("a three #2", "a four #2", "b one #1", "c one #1 @other", "c two #2 @other")
+		drop(&process.Drop{Collection: "vec"}) // which has nothing
+		send("a five #5")
+		if together {
+			b.start()
+			b.settle()
+		}
+		state := b.state()
+		if len(state) != 3 || state["a"].Events != 2 || state["a"].Text != "five" || state["b"].Events != 1 || state["c@other"].Events != 2 {
+			t.Errorf("together %v: there is %+v", together, state)
+		}
+		b.mustBeClean()
+		b.halt()
+		b.start() // what was dropped is remembered
+		b.send([]string{"a six #2", "a seven #7"})
+		if e := b.state()["a"]; e.Events != 3 || e.Text != "seven" {
+			t.Errorf("together %v: after a restart a is %+v", together, e)
+		}
+		drop(&process.Drop{Collection: freshet.DefaultCollection})
+		b.settle()
+		if state := b.state(); len(state) != 1 {
+			t.Errorf("together %v: after all is dropped there is %+v", together, state)
+		}
+		b.mustBeClean()
+	}
+}
+
+// A dead letter of an event from before a drop goes when it is replayed, and revives nothing.
+func TestReplayBehindDrop(t *testing.T) {
+	b := newBench(t)
+	b.send([]string{"a red", "a bad", "b bad", "c bad @other"})
+	letters := b.letters()
+	b.command(&process.Drop{Collection: freshet.DefaultCollection, Namespace: freshet.DefaultNamespace})
+	b.heal()
+	b.replay(letters)
+	if state := b.state(); len(state) != 1 || state["c@other"].Text != "bad" {
+		t.Errorf("there is %+v", state)
+	}
+	if got := b.dead(); len(got) > 0 {
+		t.Errorf("dead letters: %v", got)
+	}
+	b.mustBeClean()
+	b.send([]string{"a new"})
+	if e := b.state()["a"]; e.Events != 1 {
+		t.Errorf("a is %+v", e)
+	}
+	b.mustBeClean()
+}

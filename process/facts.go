@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -12,6 +13,7 @@ import (
 // next decision depends on. It is a value; who alters what it points to copies that first.
 type Facts struct {
 	Purge Purge
+	Drops map[freshet.Shard]Dropped // with an empty namespace: of all of a collection
 }
 
 // Purge is the command that bounds how long tombstones count. One that is older counts as if
@@ -34,6 +36,9 @@ func (c *Purge) say(p *plan) {
 
 // Gone reports whether a state of an entity counts as if it had never been.
 func (f *Facts) Gone(c *freshet.Change) bool {
+	if f.predates(c.Key, c.Version) {
+		return true
+	}
 	if c.Op != freshet.OpDelete {
 		return false
 	}
@@ -86,6 +91,9 @@ func openFacts(log *embedded.Log, table embedded.Table) (*factTable, error) {
 
 // parse takes in an entry of the table.
 func (f *Facts) parse(key, value []byte) error {
+	if marker, ok := bytes.CutPrefix(key, []byte(factDrop)); ok {
+		return f.parseDrop(marker, value)
+	}
 	if string(key) != factPurge {
 		return fmt.Errorf("%q is not known to this version of freshet; use the one that wrote it", key)
 	}

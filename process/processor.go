@@ -30,6 +30,7 @@ const (
 
 // Batch is a committed batch on its way to the store. Changes are in order of the log.
 type Batch struct {
+	Drops   []freshet.Shard // emptied before Changes; with an empty namespace all of a collection
 	Changes []freshet.Change
 	Through int64 // every record of events.raw up to this offset is decided by it
 	Next    int64 // the offset behind the last of Changes in vector.sync; 0 without changes
@@ -228,7 +229,7 @@ func (p *Processor) batch(ctx context.Context, batch []Record) error {
 	for i := range decided.Changes {
 		changes[i] = decided.Changes[i].Change
 	}
-	return p.opts.Deliver(ctx, Batch{Changes: changes, Through: through, Next: next})
+	return p.opts.Deliver(ctx, Batch{Drops: decided.Drops, Changes: changes, Through: through, Next: next})
 }
 
 // commit writes what was decided, with the position behind it, as one transaction. It returns
@@ -252,6 +253,13 @@ func (p *Processor) commit(d *Decided, position int64) (next int64, err error) {
 
 func (p *Processor) stage(tx *embedded.Txn, d *Decided, position int64) (next int64, err error) {
 	var key, value []byte
+	for _, name := range d.Drops {
+		offset, err := tx.Drop(freshet.TopicSync, wire.AppendDrop(nil, name), wire.DropRanges(name))
+		if err != nil {
+			return 0, err
+		}
+		next = offset + 1
+	}
 	for i := range d.Changes {
 		c := &d.Changes[i]
 		latest := embedded.NoRecord
@@ -292,7 +300,7 @@ func (p *Processor) stage(tx *embedded.Txn, d *Decided, position int64) (next in
 	if err := p.state.stage(tx, d.Seen); err != nil {
 		return 0, err
 	}
-	if err := p.state.stageFacts(tx, d.Facts); err != nil {
+	if err := errors.Join(p.state.stageFacts(tx, d.Facts), p.state.stageDrops(tx, d)); err != nil {
 		return 0, err
 	}
 	return next, tx.Move(p.member, freshet.TopicRaw, 0, position)

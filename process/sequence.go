@@ -92,6 +92,7 @@ type plan struct {
 	told     bool            // a command has altered the facts
 	expired  []expiry        // that commands were about
 	fates    map[letter]fate // of dead letters that went
+	drops    []freshet.Shard // that commands have emptied
 	outcomes Outcomes
 }
 
@@ -187,6 +188,10 @@ func (s *Sequencer) draft(p *plan, m *mapped, d *mappedDraft, at spot, known *ma
 			*e = before
 		}
 	}()
+	if p.facts.predates(d.Key, version) {
+		p.outcomes.Superseded++
+		return nil
+	}
 	if err := s.checkOrder(d, e); err != nil {
 		return err
 	}
@@ -257,14 +262,14 @@ func (s *Sequencer) repeated(p *plan, d *mappedDraft, at spot, now int64) (bool,
 	if d.EventID == "" {
 		return false, nil
 	}
-	if n, ok := p.inBatch[d.id]; ok {
+	if n, ok := p.inBatch[d.id]; ok && !p.facts.forgets(d.Key, s.state.NextID()+uint64(n)) {
 		if p.seen[n].record == at.record {
 			return false, twice(d)
 		}
 		return s.window.covers(uint64(n), p.seen[n].at, uint64(len(p.seen)), now), nil
 	}
 	n, when, ok, err := s.state.Seen(d.id)
-	if err != nil || !ok {
+	if err != nil || !ok || p.facts.forgets(d.Key, n) {
 		return false, err
 	}
 	return s.window.covers(n, when, s.state.NextID()+uint64(len(p.seen)), now), nil

@@ -57,7 +57,8 @@ type Decided struct {
 	Changes  []Decision
 	Seen     []seenID
 	Dead     []freshet.DeadLetter
-	Facts    *Facts // what commands say now; nil when nothing was said
+	Facts    *Facts          // what commands say now; nil when nothing was said
+	Drops    []freshet.Shard // that were emptied, before Changes; with an empty namespace all of a collection
 	Outcomes Outcomes
 	fates    []fate   // of dead letters that go
 	done     []expiry // expiries that the table need not have any more
@@ -173,7 +174,7 @@ func (s *Sequencer) Decide(ctx context.Context, records []Record, t *Timing) (*D
 		if err != nil {
 			return nil, err
 		}
-		return &Decided{Changes: decisions, Seen: p.seen, Dead: p.dead, Facts: p.newFacts(), Outcomes: p.outcomes, done: p.done(), fates: slices.Collect(maps.Values(p.fates))}, nil
+		return &Decided{Changes: decisions, Seen: p.seen, Dead: p.dead, Facts: p.newFacts(), Drops: p.drops, Outcomes: p.outcomes, done: p.done(), fates: slices.Collect(maps.Values(p.fates))}, nil
 	}
 }
 

@@ -26,6 +26,8 @@ type shelf struct {
 
 func (s *shelf) Apply(context.Context, []freshet.Change) ([]freshet.Applied, error) { return nil, nil }
 
+func (s *shelf) Drop(context.Context, freshet.Shard) error { return nil }
+
 func (s *shelf) Get(_ context.Context, key freshet.Key) (freshet.Change, bool, error) {
 	vectors, ok := s.points[key.Entity]
 	c := freshet.Change{Key: key, Op: freshet.OpUpsert}

@@ -24,6 +24,7 @@ const (
 
 // Batch is a committed run of changes, in order of the log.
 type Batch struct {
+	Drops   []freshet.Shard // emptied before Changes are applied; with an empty namespace all of a collection
 	Changes []freshet.Change
 	Through int64 // every record of the raw topic up to here is decided once the changes are applied
 	Next    int64 // the offset behind the last of Changes in vector.sync; 0 without changes
@@ -67,34 +68,41 @@ func (w *Worker) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case b := <-w.queue:
-			if err := w.apply(ctx, w.gather(b)); err != nil {
-				return nil // only ctx ends the retries
+			for more := true; more; {
+				var joined Batch
+				joined, b, more = w.gather(b)
+				if err := w.apply(ctx, joined); err != nil {
+					return nil // only ctx ends the retries
+				}
 			}
 		}
 	}
 }
 
-// gather joins what waits behind b to one batch. The changes of b may have room behind them
-// that belongs to who delivered them, so they are copied when something is joined.
-func (w *Worker) gather(b Batch) Batch {
+// gather joins what waits behind b to one batch, up to one that drops something: that is next then, and more is true.
+// The changes of b may have room behind them that belongs to who delivered them, so they are copied when something is joined.
+func (w *Worker) gather(b Batch) (joined, next Batch, more bool) {
 	b.Changes = slices.Clip(b.Changes)
 	for len(b.Changes) < maxApply {
 		select {
 		case next := <-w.queue:
+			if len(next.Drops) > 0 {
+				return b, next, true
+			}
 			b.Changes = append(b.Changes, next.Changes...)
 			b.Through, b.Next = next.Through, max(b.Next, next.Next)
 		default:
-			return b
+			return b, Batch{}, false
 		}
 	}
-	return b
+	return b, Batch{}, false
 }
 
 func (w *Worker) apply(ctx context.Context, b Batch) error {
 	start := time.Now()
 	backoff := minBackoff
 	for {
-		results, err := w.store.Apply(ctx, b.Changes)
+		results, err := w.takeIn(ctx, b)
 		w.Stats.Paused.Store(err != nil)
 		if err == nil {
 			w.note(results, time.Since(start))
@@ -112,6 +120,16 @@ func (w *Worker) apply(ctx context.Context, b Batch) error {
 		}
 		backoff = min(2*backoff, maxBackoff)
 	}
+}
+
+// takeIn gives a batch to the store.
+func (w *Worker) takeIn(ctx context.Context, b Batch) ([]freshet.Applied, error) {
+	for _, name := range b.Drops {
+		if err := w.store.Drop(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	return w.store.Apply(ctx, b.Changes)
 }
 
 func (w *Worker) note(results []freshet.Applied, took time.Duration) {

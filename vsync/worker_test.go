@@ -20,11 +20,17 @@ import (
 // store is a store that does what the test says with each batch.
 type store struct {
 	freshet.Store
+	drop  func(freshet.Shard)
 	apply func(ctx context.Context, changes []freshet.Change) ([]freshet.Applied, error)
 }
 
 func (s store) Apply(ctx context.Context, changes []freshet.Change) ([]freshet.Applied, error) {
 	return s.apply(ctx, changes)
+}
+
+func (s store) Drop(_ context.Context, name freshet.Shard) error {
+	s.drop(name)
+	return nil
 }
 
 // journal notes what happens, in order.
@@ -79,7 +85,7 @@ func allNew(changes []freshet.Change) []freshet.Applied {
 
 // run starts a worker; stop ends it and waits.
 func run(t *testing.T, j *journal, apply func(context.Context, []freshet.Change) ([]freshet.Applied, error)) (w *vsync.Worker, stop func()) {
-	w = vsync.NewWorker(store{apply: apply}, func(b vsync.Batch) { j.note("decided %s %d", names(b.Changes), b.Through) }, slog.New(slog.DiscardHandler))
+	w = vsync.NewWorker(store{apply: apply, drop: func(s freshet.Shard) { j.note("drop %s", s.Collection) }}, func(b vsync.Batch) { j.note("decided %s %d", names(b.Changes), b.Through) }, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
@@ -187,6 +193,31 @@ func TestWaitingBatchesAreJoined(t *testing.T) {
 		if names(room) != "bcXY" {
 			t.Errorf("the delivered slice became %q", names(room))
 		}
+		stop()
+	})
+}
+
+// A batch that drops something is not joined to those before it: its drop comes behind their changes and before its own.
+func TestDropsKeepTheirPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		gate := make(chan struct{})
+		w, stop := run(t, &j, func(_ context.Context, c []freshet.Change) ([]freshet.Applied, error) {
+			j.note("apply %s", names(c))
+			<-gate
+			return allNew(c), nil
+		})
+		dropping := func(entities string, through int64) vsync.Batch {
+			b := batch(entities, through)
+			b.Drops = []freshet.Shard{{Collection: "x"}}
+			return b
+		}
+		deliver(t, w, batch("a", 1))
+		synctest.Wait()
+		deliver(t, w, batch("b", 2), dropping("c", 3), batch("d", 4), dropping("", 5), dropping("e", 6))
+		close(gate)
+		synctest.Wait()
+		j.want(t, "apply a", "decided a 1", "apply b", "decided b 2", "drop x", "apply cd", "decided cd 4", "drop x", "apply ", "decided  5", "drop x", "apply e", "decided e 6")
 		stop()
 	})
 }

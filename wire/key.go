@@ -104,3 +104,33 @@ func VersionString(v freshet.Version) string {
 	var b [versionBytes]byte
 	return sortable.EncodeToString(AppendVersion(b[:0], v))
 }
+
+// DropRanges returns the bounds [lower, upper) of the keys of a shard, or with an empty namespace of all of a collection.
+func DropRanges(s freshet.Shard) (ranges [][2][]byte) {
+	if s.Namespace != "" {
+		lower, upper := ShardRange(s)
+		return [][2][]byte{{lower, upper}}
+	}
+	if s.Collection == freshet.DefaultCollection {
+		lower, upper := ShardRange(freshet.Shard{Collection: freshet.DefaultCollection, Namespace: freshet.DefaultNamespace})
+		ranges = append(ranges, [2][]byte{lower, upper})
+	}
+	lower := appendString([]byte{keyMark}, s.Collection)
+	upper := bytes.Clone(lower)
+	upper[len(upper)-1]++ // the last byte of a name is below 0xff
+	return append(ranges, [2][]byte{lower, upper})
+}
+
+// AppendDrop appends the key that tells in vector.sync that a shard was dropped, or with an empty namespace a collection: that
+// of an entity without an id.
+func AppendDrop(b []byte, s freshet.Shard) []byte { return appendShard(b, s) }
+
+// ParseDrop is the inverse of AppendDrop; ok is false for the key of an entity.
+func ParseDrop(b []byte) (s freshet.Shard, ok bool) {
+	if len(b) == 0 || b[0] != keyMark {
+		return s, false
+	}
+	d := Decoder{rest: b[1:]}
+	s = freshet.Shard{Collection: d.String(), Namespace: d.String()}
+	return s, !d.bad && len(d.rest) == 0 && s.Collection != ""
+}

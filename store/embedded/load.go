@@ -286,6 +286,9 @@ func (l *loader) tail() error {
 	}
 	return l.s.log.Changed(freshet.TopicSync, from, func(offset int64, raw []byte) error {
 		l.s.loaded.Tail++
+		if _, ok := wire.ParseDrop(raw); ok {
+			return nil // what was dropped has no record, and no snapshot that is loaded has it
+		}
 		key, err := wire.ParseKey(raw)
 		if err != nil {
 			return err

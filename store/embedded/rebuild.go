@@ -144,6 +144,9 @@ func (s *shard) switchTo(r *Rebuild) (old *ann.Index, err error) {
 	if s.rebuildErr != nil {
 		return nil, fmt.Errorf("rebuild the index of %s/%s: a change could not be applied: %w", s.name.Collection, s.name.Namespace, s.rebuildErr)
 	}
+	if s.dropped.Load() {
+		return nil, fmt.Errorf("rebuild the index of %s/%s: it was dropped meanwhile", s.name.Collection, s.name.Namespace)
+	}
 	old = s.vectors()
 	s.use(r.next)
 	return old, nil

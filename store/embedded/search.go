@@ -27,6 +27,9 @@ func (s *Store) Search(ctx context.Context, q freshet.Query) ([]freshet.Hit, err
 	k, now := q.K, s.now().UnixMilli() // one time for the whole answer
 	for round := 1; ; round++ {
 		f, err := sh.find(q, k, now)
+		if errors.Is(err, ann.ErrClosed) && sh.dropped.Load() {
+			return s.Search(ctx, q) // it was dropped just now
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -45,6 +45,7 @@ type shard struct {
 	// after one has failed.
 	begun, done atomic.Uint64
 
+	dropped  atomic.Bool             // see Store.Drop
 	watcher  atomic.Pointer[watcher] // nil: recall is not watched
 	dirty    atomic.Int64            // changes since the last snapshot
 	files    generations             // guarded by Store.snapping

@@ -55,7 +55,7 @@ func (s *Store) readSnapshot(h shardHash, number uint64, end int64) (*shard, int
 	}
 	sh, err := f.read(s, h)
 	if err == nil {
-		if err = s.purged(sh, f.position); err != nil {
+		if err = errors.Join(s.droppedSince(sh.name, f.position), s.purged(sh, f.position)); err != nil {
 			err = errors.Join(err, sh.close())
 		}
 	}

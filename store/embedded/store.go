@@ -53,6 +53,8 @@ type Store struct {
 	snapping sync.Mutex             // one snapshot at a time; guards files and position of every shard
 	unusable map[shardHash][]uint64 // snapshots of shards that had none that could be used; for load only
 
+	closing sync.WaitGroup // indexes of dropped shards
+
 	mu     sync.RWMutex // guards shards
 	shards map[freshet.Shard]*shard
 }
@@ -233,6 +235,7 @@ func (s *Store) Flush(ctx context.Context) error {
 
 // Close stops the indexes. Snapshots are not written; see Snapshot.
 func (s *Store) Close() error {
+	s.closing.Wait()
 	var errs []error
 	for _, sh := range s.all() {
 		errs = append(errs, sh.close())

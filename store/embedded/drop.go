@@ -1,0 +1,66 @@
+package embedded
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/wire"
+)
+
+// Drop implements freshet.Store. It takes the indexes out of the way at once; they are closed when nobody reads them any more.
+func (s *Store) Drop(_ context.Context, name freshet.Shard) error {
+	var gone []*shard
+	s.mu.Lock()
+	for n, sh := range s.shards {
+		if n.Collection == name.Collection && (name.Namespace == "" || n.Namespace == name.Namespace) {
+			gone = append(gone, sh)
+			delete(s.shards, n)
+		}
+	}
+	s.mu.Unlock()
+	for _, sh := range gone {
+		sh.dropped.Store(true)
+		s.closing.Go(func() {
+			sh.reading.Lock() // who writes a snapshot of it ends first; a start will not take that
+			defer sh.reading.Unlock()
+			if err := sh.close(); err != nil {
+				s.logger.Error("the index of a dropped namespace could not be closed", "collection", sh.name.Collection, "namespace", sh.name.Namespace, "error", err)
+			}
+		})
+	}
+	s.removeSnapshots(gone)
+	return nil
+}
+
+// removeSnapshots removes those of dropped shards, unless snapshots are being written: then the next start finds that they
+// are older than the drop.
+func (s *Store) removeSnapshots(gone []*shard) {
+	if !s.snapping.TryLock() {
+		return
+	}
+	defer s.snapping.Unlock()
+	for _, sh := range gone {
+		for _, numbers := range [][]uint64{sh.files.sound, sh.files.bad} {
+			for _, number := range numbers {
+				if err := s.removeFile(hashOf(sh.name), number); err != nil {
+					s.logger.Warn("a snapshot of a dropped namespace could not be removed; the next start does not use it", "file", fileName(hashOf(sh.name), number), "error", err)
+				}
+			}
+		}
+	}
+}
+
+// droppedSince returns an error for a snapshot with a position from before its shard was dropped.
+func (s *Store) droppedSince(name freshet.Shard, position int64) error {
+	for _, n := range []freshet.Shard{name, {Collection: name.Collection}} {
+		offset, ok, err := s.log.Dropped(freshet.TopicSync, wire.AppendDrop(nil, n))
+		if err != nil {
+			return err
+		}
+		if ok && position <= offset {
+			return fmt.Errorf("its namespace was dropped at offset %d of %s, it is of offset %d", offset, freshet.TopicSync, position)
+		}
+	}
+	return nil
+}
