@@ -46,7 +46,7 @@ var edges = map[string]string{
 	"console":              "",
 	"transfer":             "codec codec/parquet wire", // a client: the HTTP API is all it needs of a server
 	"demo":                 "",
-	"bench":                "ann config node query",
+	"bench":                "ann broker/embedded broker/journal config node query",
 	"bench/annbench":       "ann bench/dataset bench/peers",
 	"bench/dataset":        "ann embed/static",
 	"bench/peers":          "",

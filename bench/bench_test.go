@@ -48,7 +48,10 @@ func TestIngestCountsWhatIsDurable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range []DurableResult{r.HTTP, r.InProcess} {
+	if b := r.ReadBack; b.Events < 1000 || b.Missing != 0 || b.Extra != 0 {
+		t.Errorf("read back: %+v", b)
+	}
+	for _, d := range []DurableResult{r.HTTP, r.HTTPProcessing, r.InProcess} {
 		if d.EventsPerS < 1000 || d.WriteAmplification < 1 || d.WriteAmplification > 1.2 || d.AckP99Ms < d.AckP50Ms {
 			t.Errorf("impossible figures: %s", raw)
 		}
@@ -57,6 +60,61 @@ func TestIngestCountsWhatIsDurable(t *testing.T) {
 		if p.EventsPerS < p.LinkedPerS || p.LinkedPerS <= 0 || p.Bottleneck == "" {
 			t.Errorf("impossible figures: %s", raw)
 		}
+	}
+}
+
+// What is not there, and what is there too often, is told apart.
+func TestReadBackCounts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs a node")
+	}
+	dir := t.TempDir()
+	n, err := openNode(context.Background(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bodies := makeBodies(200)
+	b := n.Intake().NewBatch()
+	for _, line := range bodies[1].lines {
+		if err := b.Add(line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.Append(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	b.Release()
+	n.Kill()
+	for _, c := range []struct{ first, second int64 }{{0, 1}, {1, 1}, {0, 0}, {0, 2}} {
+		sent := newTally(len(bodies))
+		sent.bodies[0].Store(c.first)
+		sent.bodies[1].Store(c.second)
+		r, err := sent.readBack(context.Background(), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := ReadBack{Events: (c.first + c.second) * batchEvents, Missing: (c.first + max(0, c.second-1)) * batchEvents,
+			Extra: max(0, 1-c.second) * batchEvents, Seconds: r.Seconds}
+		if r != want {
+			t.Errorf("acknowledged %d and %d: %+v, want %+v", c.first, c.second, r, want)
+		}
+	}
+}
+
+// A backlog is on disk, not in memory.
+func TestBacklogTakesNoMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs a server for 20 s")
+	}
+	r, err := Backlog(context.Background(), BacklogOptions{Binary: build(t), Rate: 20_000, Seconds: 20, EventBytes: 200, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Events < 300_000 || r.LagRecords != int64(r.Events) || r.JournalBytes < int64(r.Events)*200 {
+		t.Errorf("%+v", r)
+	}
+	if grown := r.RSSMostBytes - r.RSSBeginBytes; grown > 32<<20 {
+		t.Errorf("the server has grown by %d bytes over a backlog of %d: %+v", grown, r.JournalBytes, r)
 	}
 }
 

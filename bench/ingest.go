@@ -29,12 +29,14 @@ type IngestOptions struct {
 
 // IngestResult is what Ingest measured.
 type IngestResult struct {
-	HTTP      DurableResult  `json:"http"`
-	InProcess DurableResult  `json:"in_process"`
-	Pipeline  PipelineResult `json:"pipeline"`
+	HTTP           DurableResult  `json:"http"`
+	HTTPProcessing DurableResult  `json:"http_processing"` // the same while what was accepted is processed
+	InProcess      DurableResult  `json:"in_process"`
+	Pipeline       PipelineResult `json:"pipeline"`
+	ReadBack       ReadBack       `json:"read_back"`
 }
 
-// DurableResult is a rate of durable, acknowledged events. Processing is paused meanwhile.
+// DurableResult is a rate of durable, acknowledged events. Processing says whether they are processed meanwhile.
 type DurableResult struct {
 	EventsPerS         float64 `json:"events_per_s"`
 	AckP50Ms           float64 `json:"ack_p50_ms"` // of a request or batch
@@ -74,8 +76,22 @@ func Ingest(ctx context.Context, o IngestOptions) (*IngestResult, error) {
 	defer os.RemoveAll(dir)
 	var r IngestResult
 	bodies := makeBodies(o.EventBytes)
-	if err := r.http(ctx, o, filepath.Join(dir, "http"), bodies); err != nil {
+	sent := newTally(len(bodies))
+	data, err := r.HTTP.overHTTP(ctx, o, filepath.Join(dir, "http"), bodies, "paused", sent)
+	if err != nil {
 		return nil, fmt.Errorf("over HTTP: %w", err)
+	}
+	if r.ReadBack, err = sent.readBack(ctx, data); err != nil {
+		return nil, fmt.Errorf("read back: %w", err)
+	}
+	if err := os.RemoveAll(data); err != nil {
+		return nil, err
+	}
+	if data, err = r.HTTPProcessing.overHTTP(ctx, o, filepath.Join(dir, "processing"), bodies, "on", newTally(len(bodies))); err != nil {
+		return nil, fmt.Errorf("over HTTP, with processing: %w", err)
+	}
+	if err := os.RemoveAll(data); err != nil {
+		return nil, err
 	}
 	if err := r.inProcess(ctx, o, filepath.Join(dir, "process"), bodies); err != nil {
 		return nil, fmt.Errorf("in process: %w", err)
@@ -107,17 +123,20 @@ func makeBodies(eventBytes int) []body {
 	return bodies
 }
 
-func (r *IngestResult) http(ctx context.Context, o IngestOptions, dir string, bodies []body) error {
+// overHTTP sends to a server in a process of its own, kills it, as kill -9 does, and returns its data folder.
+func (r *DurableResult) overHTTP(ctx context.Context, o IngestOptions, dir string, bodies []body, processing string, sent *tally) (data string, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+		return "", err
 	}
-	s, err := startServer(ctx, o.Binary, dir, "limits: {backlog_bytes: 1099511627776}\n", o.Connections)
+	s, err := startServer(ctx, o.Binary, dir, "limits: {backlog_bytes: 1099511627776}\nretention: {disk_share: 1}\n", o.Connections)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer s.kill()
-	if err := s.call(ctx, http.MethodPost, "/v1/admin/pause", nil, nil); err != nil {
-		return err
+	if processing == "paused" {
+		if err := s.call(ctx, http.MethodPost, "/v1/admin/pause", nil, nil); err != nil {
+			return "", err
+		}
 	}
 	cpu := childCPU(s.cmd.Process.Pid)
 	acks, took, err := drive(ctx, o, func(i int) (int, error) {
@@ -130,14 +149,16 @@ func (r *IngestResult) http(ctx context.Context, o IngestOptions, dir string, bo
 			Accepted int `json:"accepted"`
 		}
 		err = s.do(req, &answer)
+		sent.note(i, answer.Accepted)
 		return answer.Accepted, err
 	})
 	if err != nil {
-		return err
+		return "", err
 	}
-	r.HTTP = durable(o, acks, took, folderBytes(filepath.Join(s.dir, "journal")))
-	r.HTTP.Cores = round((childCPU(s.cmd.Process.Pid) - cpu).Seconds() / took.Seconds())
-	return nil
+	*r = durable(o, acks, took, folderBytes(filepath.Join(s.dir, "journal")))
+	r.Processing = processing
+	r.Cores = round((childCPU(s.cmd.Process.Pid) - cpu).Seconds() / took.Seconds())
+	return s.dir, nil
 }
 
 func (r *IngestResult) inProcess(ctx context.Context, o IngestOptions, dir string, bodies []body) error {

@@ -12,7 +12,7 @@ import (
 
 func newBench() *cobra.Command {
 	cmd := &cobra.Command{Use: "bench", Short: "Measure freshet on this machine"}
-	cmd.AddCommand(newBenchFreshness(), newBenchIngest(), newBenchStart(), newBenchSearch(), newBenchANN(), newBenchRunbook(), newBenchData(), newBenchPeers())
+	cmd.AddCommand(newBenchFreshness(), newBenchIngest(), newBenchBacklog(), newBenchStart(), newBenchSearch(), newBenchANN(), newBenchRunbook(), newBenchData(), newBenchPeers())
 	return cmd
 }
 
@@ -84,6 +84,34 @@ func newBenchIngest() *cobra.Command {
 	cmd.Flags().IntVar(&o.EventBytes, "bytes", 200, "size of an event, newline included")
 	cmd.Flags().IntVar(&o.Connections, "connections", 4, "requests in flight")
 	cmd.Flags().IntVar(&o.Entities, "entities", 50_000, "entities of the pipeline measurements")
+	benchFlags(cmd, &o.Dir, &asJSON)
+	return cmd
+}
+
+func newBenchBacklog() *cobra.Command {
+	var o bench.BacklogOptions
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "backlog",
+		Short: "Memory of a server whose events wait to be processed",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if o.Binary, err = os.Executable(); err != nil {
+				return err
+			}
+			if o.Seconds <= 0 || o.Rate < 1 || o.EventBytes < 120 {
+				return fmt.Errorf("--seconds and --rate must be above zero, --bytes at least 120")
+			}
+			r, err := bench.Backlog(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			return printResult(cmd, r, asJSON)
+		},
+	}
+	cmd.Flags().IntVar(&o.Rate, "rate", 20_000, "events/s")
+	cmd.Flags().Float64Var(&o.Seconds, "seconds", 300, "how long")
+	cmd.Flags().IntVar(&o.EventBytes, "bytes", 200, "size of an event, newline included")
 	benchFlags(cmd, &o.Dir, &asJSON)
 	return cmd
 }
