@@ -129,23 +129,18 @@ func beginEpoch(dfs disk.FS, dir string, end int64, now time.Time) (control.Epoc
 	if log.RawEnd() != end {
 		err = fmt.Errorf("events.raw ends at offset %d, the backup says %d", log.RawEnd(), end)
 	}
-	id, iderr := broker.NewID()
-	err = errors.Join(err, iderr)
-	var changes int64
 	if err == nil {
 		err = catalog.CheckEpoch(now)
 	}
-	if err == nil {
-		changes, err = log.End(freshet.TopicSync)
-	}
+	var id freshet.LogID
 	var epoch control.Epoch
 	if err == nil {
-		epoch, err = catalog.RaiseEpoch(id, log.RawEnd(), changes, now, control.EpochRestored)
+		id, err = raise(log, catalog, now, control.EpochRestored, &epoch)
 	}
 	if err = errors.Join(err, log.Close()); err != nil {
 		return epoch, err
 	}
-	return epoch, broker.Rename(dfs, dir, id)
+	return epoch, broker.Rename(dfs, dir, id, 0)
 }
 
 // parts of a data folder; FORMAT makes it one, so it is moved last and removed first.

@@ -58,7 +58,7 @@ func identify(dfs disk.FS, dir string, partitions int) (id freshet.LogID, has in
 	}
 	if partitions != 0 && f.Partitions != partitions {
 		return id, 0, fmt.Errorf("partitions: the data folder %s was made with %d, the configuration says %d; "+
-			"the number can't change, set it back", dir, f.Partitions, partitions)
+			"set it back, or change it with `freshet epoch raise --data %s --partitions %d`", dir, f.Partitions, partitions, dir, partitions)
 	}
 	id, err = wire.ParseLogID(f.Log)
 	return id, f.Partitions, err
@@ -89,13 +89,17 @@ func NewID() (id freshet.LogID, err error) {
 	return id, nil
 }
 
-// Rename gives the data folder of a log that is not open another identity. Who does it records an epoch first.
-func Rename(dfs disk.FS, dir string, id freshet.LogID) error {
+// Rename gives the data folder of a log that is not open another identity, and another number of partitions, if that is not
+// 0. Who does it records an epoch first.
+func Rename(dfs disk.FS, dir string, id freshet.LogID, partitions int) error {
 	f, err := readFormat(dfs, dir)
 	if err != nil {
 		return err
 	}
 	f.Log = wire.LogIDString(id)
+	if partitions != 0 {
+		f.Partitions = partitions
+	}
 	return writeFormat(dfs, dir, f)
 }
 
