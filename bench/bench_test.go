@@ -101,6 +101,22 @@ func TestReadBackCounts(t *testing.T) {
 	}
 }
 
+func TestUpkeepMeasuresWhatItSays(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs servers")
+	}
+	r, err := Upkeep(context.Background(), UpkeepOptions{Binary: build(t), Entities: 3000, Dim: 8, Rate: 3000, Seconds: 4, Rounds: 1, Dir: t.TempDir()}, func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Audit.Seconds <= 0 || r.Backup.Bytes < 3000*8*4 || r.Restore.Seconds <= 0 || r.Verify.Seconds <= 0 || r.RestartS <= 0 {
+		t.Errorf("%+v", r)
+	}
+	if len(r.Retention) != 2 || r.Retention[0].On || r.Retention[0].CutBytes != 0 || !r.Retention[1].On || r.Retention[1].CutBytes == 0 {
+		t.Errorf("%+v", r.Retention)
+	}
+}
+
 // A backlog is on disk, not in memory.
 func TestBacklogTakesNoMemory(t *testing.T) {
 	if testing.Short() {

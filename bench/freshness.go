@@ -19,6 +19,8 @@ type FreshnessOptions struct {
 	Seconds     float64
 	Every       int // each so many-th event is searched for
 	Connections int
+	Config      string // more lines of configuration
+	after       func(*server) error
 	Dir         string // where the data folder is made; "" means a temporary one
 }
 
@@ -49,14 +51,18 @@ func Freshness(ctx context.Context, o FreshnessOptions) (*FreshnessResult, error
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	s, err := startServer(ctx, o.Binary, dir, "", 2*o.Connections)
+	s, err := startServer(ctx, o.Binary, dir, o.Config, 2*o.Connections)
 	if err != nil {
 		return nil, err
 	}
 	defer s.kill()
 	f := &freshnessRun{server: s, opts: o, rng: rand.New(rand.NewPCG(1, 2))}
 	f.prepare()
-	return f.run(ctx)
+	r, err := f.run(ctx)
+	if err == nil && o.after != nil {
+		err = o.after(s)
+	}
+	return r, err
 }
 
 type freshnessRun struct {

@@ -12,7 +12,7 @@ import (
 
 func newBench() *cobra.Command {
 	cmd := &cobra.Command{Use: "bench", Short: "Measure freshet on this machine"}
-	cmd.AddCommand(newBenchFreshness(), newBenchIngest(), newBenchBacklog(), newBenchStart(), newBenchSearch(), newBenchANN(), newBenchRunbook(), newBenchData(), newBenchPeers())
+	cmd.AddCommand(newBenchFreshness(), newBenchIngest(), newBenchBacklog(), newBenchUpkeep(), newBenchStart(), newBenchSearch(), newBenchANN(), newBenchRunbook(), newBenchData(), newBenchPeers())
 	return cmd
 }
 

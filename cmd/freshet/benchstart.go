@@ -43,6 +43,36 @@ func newBenchStart() *cobra.Command {
 	return cmd
 }
 
+func newBenchUpkeep() *cobra.Command {
+	var o bench.UpkeepOptions
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "upkeep",
+		Short: "What audits, backups, restores and retention cost",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if o.Binary, err = os.Executable(); err != nil {
+				return err
+			}
+			if o.Entities < 1 || o.Dim < 2 || o.Rate <= 0 || o.Seconds <= 0 || o.Rounds < 0 {
+				return fmt.Errorf("--entities, --rate and --seconds must be above zero, --dim at least 2, --rounds not negative")
+			}
+			r, err := bench.Upkeep(cmd.Context(), o, func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) })
+			if err != nil {
+				return err
+			}
+			return printResult(cmd, r, asJSON)
+		},
+	}
+	cmd.Flags().IntVar(&o.Entities, "entities", 100_000, "how many are audited and backed up")
+	cmd.Flags().IntVar(&o.Dim, "dim", 128, "dimension of their vectors")
+	cmd.Flags().Float64Var(&o.Rate, "rate", 1000, "events/s while retention is measured")
+	cmd.Flags().Float64Var(&o.Seconds, "seconds", 15, "how long each of those measurements takes")
+	cmd.Flags().IntVar(&o.Rounds, "rounds", 3, "of those, with and without")
+	benchFlags(cmd, &o.Dir, &asJSON)
+	return cmd
+}
+
 func newBenchSearch() *cobra.Command {
 	var o bench.SearchOptions
 	var asJSON bool
