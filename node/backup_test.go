@@ -152,14 +152,13 @@ func restore(fs disk.FS, dir string, raw []byte, now time.Time) (*node.Restored,
 func TestRestoreBeginsAnEpoch(t *testing.T) {
 	fs := disk.New(vfs.NewMem(), nil)
 	a := start(t, fs, "a")
-	var kept string
 	for i := range 40 {
-		kept = a.put(fmt.Sprint("e", i%10), i)
+		a.put(fmt.Sprint("e", i%10), i)
 	}
 	if _, err := a.Snapshot(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	kept = a.put("e3", 99)
+	kept := a.put("e3", 99)
 	_, told, keptPlace := a.changes("")
 	if len(told) != 10 {
 		t.Fatalf("the feed tells of %v", told)
