@@ -19,6 +19,9 @@ type AuditReport struct {
 	// Differences holds the first ones; Found counts all.
 	Differences []Difference
 	Found       int64
+	Repaired    int64 // of a repair: entities and indexes that were written again
+	// Each, if it is not nil, is called for every difference.
+	Each func(Difference)
 }
 
 // Clean reports whether nothing disagrees.
@@ -27,6 +30,9 @@ func (r *AuditReport) Clean() bool { return r.Found == 0 }
 // Note adds a difference; at most limit of them are kept.
 func (r *AuditReport) Note(limit int, d Difference) {
 	r.Found++
+	if r.Each != nil {
+		r.Each(d)
+	}
 	if len(r.Differences) < limit {
 		r.Differences = append(r.Differences, d)
 	}

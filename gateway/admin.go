@@ -18,6 +18,7 @@ import (
 type Admin struct {
 	Shards func() []ShardStat
 	Audit  func(ctx context.Context) (*freshet.AuditReport, error)
+	Repair func(ctx context.Context) (*freshet.AuditReport, error) // what is left after it
 	// DeadLetters returns dead letters from an offset on, or backwards from one; a negative one means the last.
 	DeadLetters func(from int64, back bool, limit int) ([]freshet.DeadLetter, error)
 	Replay      func(ctx context.Context, q LettersRequest) (LettersResult, error)
@@ -75,7 +76,8 @@ const (
 )
 
 func (s *Server) adminRoutes() {
-	s.route("POST /v1/admin/audit", s.postAudit)
+	s.route("POST /v1/admin/audit", s.postAudit(s.opts.Admin.Audit))
+	s.route("POST /v1/admin/repair", s.postAudit(s.opts.Admin.Repair))
 	s.route("GET /v1/admin/dlq", s.getDeadLetters)
 	s.route("POST /v1/admin/dlq/replay", s.postLetters(s.opts.Admin.Replay))
 	s.route("POST /v1/admin/dlq/drop", s.postLetters(s.opts.Admin.Drop))
@@ -113,6 +115,7 @@ type AuditDocument struct {
 	Points      int64             `json:"points"`
 	DeadLetters int64             `json:"dead_letters"`
 	Found       int64             `json:"found"`
+	Repaired    int64             `json:"repaired"` // by a repair; the rest is what it left
 	Differences []AuditDifference `json:"differences"`
 }
 
@@ -129,7 +132,7 @@ type AuditDifference struct {
 // DocumentAudit gives a report the form of the API.
 func DocumentAudit(r *freshet.AuditReport) AuditDocument {
 	d := AuditDocument{Clean: r.Clean(), Through: r.Through, Records: r.Records, Entities: r.Entities, Tombstones: r.Tombstones,
-		Points: r.Points, DeadLetters: r.DeadLetters, Found: r.Found, Differences: []AuditDifference{}}
+		Points: r.Points, DeadLetters: r.DeadLetters, Found: r.Found, Repaired: r.Repaired, Differences: []AuditDifference{}}
 	for _, x := range r.Differences {
 		d.Differences = append(d.Differences, AuditDifference{x.Part, x.Kind, x.Key.Collection, x.Key.Namespace, x.Key.Entity, x.Detail})
 	}
@@ -138,13 +141,15 @@ func DocumentAudit(r *freshet.AuditReport) AuditDocument {
 
 // postAudit answers with what the audit found; that something differs is no error of the
 // request.
-func (s *Server) postAudit(w http.ResponseWriter, r *http.Request) {
-	report, err := s.opts.Admin.Audit(r.Context())
-	if err != nil {
-		s.fail(w, r, err, nil)
-		return
+func (s *Server) postAudit(audit func(context.Context) (*freshet.AuditReport, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		report, err := audit(r.Context())
+		if err != nil {
+			s.fail(w, r, err, nil)
+			return
+		}
+		reply(w, DocumentAudit(report))
 	}
-	reply(w, DocumentAudit(report))
 }
 
 // deadLetter is a dead letter as the API shows it.

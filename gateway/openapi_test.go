@@ -122,6 +122,7 @@ func TestAnswersMatchOpenAPI(t *testing.T) {
 		{"GET", "/readyz", "/readyz", ""},
 		{"GET", "/openapi.json", "/openapi.json", ""},
 		{"POST", "/v1/admin/audit", "/v1/admin/audit", ""},
+		{"POST", "/v1/admin/repair", "/v1/admin/repair", ""},
 		{"GET", "/v1/admin/dlq", "/v1/admin/dlq", ""},
 		{"GET", "/v1/admin/dlq?limit=x", "/v1/admin/dlq", ""},
 		{"GET", "/v1/admin/dlq?order=desc", "/v1/admin/dlq", ""},

@@ -15,7 +15,7 @@ import (
 )
 
 func (n *Node) admin() gateway.Admin {
-	return gateway.Admin{Shards: n.shards, Audit: n.Audit, DeadLetters: n.DeadLetters, Replay: n.ReplayLetters, Drop: n.DropLetters, Snapshot: n.Snapshot,
+	return gateway.Admin{Shards: n.shards, Audit: n.Audit, Repair: n.Repair, DeadLetters: n.DeadLetters, Replay: n.ReplayLetters, Drop: n.DropLetters, Snapshot: n.Snapshot,
 		Pause: n.processor.Pause, Resume: n.processor.Resume, Live: n.live, Index: n.indexAdmin(), Backup: n.Backup,
 		Upkeep: gateway.UpkeepAdmin{Verify: n.Verify, Compact: n.Compact, Doctor: n.Doctor, Drop: n.Drop}}
 }

@@ -76,13 +76,14 @@ type Node struct {
 	retention retention
 	retaining sync.Mutex // one Retain at a time
 
-	ctx      context.Context // of the stages
-	stop     context.CancelCauseFunc
-	running  sync.WaitGroup
-	failed   chan error // the error that ended a part
-	snapping sync.Mutex // one snapshot at a time
-	closing  sync.Once
-	closed   error
+	ctx       context.Context // of the stages
+	stop      context.CancelCauseFunc
+	running   sync.WaitGroup
+	failed    chan error // the error that ended a part
+	snapping  sync.Mutex // one snapshot at a time
+	repairing sync.Mutex // one Repair at a time
+	closing   sync.Once
+	closed    error
 }
 
 // Open starts a node: log, catalog, store, then the stages. It returns when searches can be

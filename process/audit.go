@@ -25,6 +25,7 @@ type foldState struct {
 	next     uint64
 	lastAt   int64
 	facts    Facts
+	whole    map[freshet.Key]*freshet.Change // of a repair: states with text and vectors; nil while one is not known
 }
 
 // Latest implements State.
@@ -33,7 +34,7 @@ func (f *foldState) Latest(key freshet.Key) (*Entity, error) {
 	if !ok {
 		return nil, nil
 	}
-	return e.entity(key, f.view.Latest), nil
+	return f.recall(e.entity(key, f.view.Latest)), nil
 }
 
 // Seen implements State.
@@ -61,6 +62,7 @@ func (f *foldState) take(d *Decided) {
 		c := &d.Changes[i].Change
 		old := f.entities[c.Key]
 		f.entities[c.Key] = old.next(&d.Changes[i])
+		f.keep(&d.Changes[i])
 	}
 	for _, s := range d.Seen {
 		f.seen[s.id] = remembered{f.next, s.at}

@@ -316,9 +316,12 @@ func (p *Processor) retry(ctx context.Context, what string, step func() error) e
 			return err
 		}
 		p.opts.Logger.Error("paused; it is tried again", "step", what, "error", err, "wait", backoff)
+		<-p.turn // who repairs what a step fails by must get its turn
 		select {
 		case <-time.After(backoff/2 + rand.N(backoff/2)):
+			p.turn <- struct{}{}
 		case <-ctx.Done():
+			p.turn <- struct{}{}
 			return context.Cause(ctx)
 		}
 		backoff = min(2*backoff, maxBackoff)

@@ -20,21 +20,27 @@ import (
 func newAudit() *cobra.Command {
 	var server string
 	var flags nodeFlags
-	var asJSON bool
+	var asJSON, repair bool
 	cmd := &cobra.Command{
 		Use:   "audit",
 		Short: "Compare the log, the table and the indexes, entity by entity",
 		Long: "Folds events.raw anew and compares it with vector.sync, and vector.sync with the indexes, by\n" +
 			"version, revision and digest, while traffic goes on. With --data the folder of a stopped server\n" +
-			"is opened instead. Exit status 1 when something differs.",
+			"is opened instead. Exit status 1 when something differs.\n\n" +
+			"With --repair what differs is mended: vector.sync by what the log gives, the indexes by vector.sync. Nothing is\n" +
+			"deleted only because the log no longer holds it. Then an audit tells what is left.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var a gateway.AuditDocument
 			var err error
 			if flags.data != "" {
-				a, err = auditFolder(cmd.Context(), flags)
+				a, err = auditFolder(cmd.Context(), flags, repair)
 			} else {
-				err = newClient(server).do(cmd.Context(), http.MethodPost, "/v1/admin/audit", "", nil, &a)
+				path := "/v1/admin/audit"
+				if repair {
+					path = "/v1/admin/repair"
+				}
+				err = newClient(server).do(cmd.Context(), http.MethodPost, path, "", nil, &a)
 			}
 			if err != nil {
 				return err
@@ -49,6 +55,7 @@ func newAudit() *cobra.Command {
 	serverFlag(cmd, &server)
 	flags.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&repair, "repair", false, "mend what differs")
 	return cmd
 }
 
@@ -62,6 +69,9 @@ func auditExit(a gateway.AuditDocument) error {
 func printAudit(w io.Writer, a gateway.AuditDocument) {
 	fmt.Fprintf(w, "%d records, %d entities, %d tombstones, %d points, %d dead letters\n",
 		a.Records, a.Entities, a.Tombstones, a.Points, a.DeadLetters)
+	if a.Repaired > 0 {
+		fmt.Fprintf(w, "%d written again\n", a.Repaired)
+	}
 	if a.Clean {
 		fmt.Fprintln(w, "clean: log, table and indexes agree")
 		return
@@ -76,7 +86,7 @@ func printAudit(w io.Writer, a gateway.AuditDocument) {
 }
 
 // auditFolder opens the folder of a stopped server.
-func auditFolder(ctx context.Context, flags nodeFlags) (a gateway.AuditDocument, err error) {
+func auditFolder(ctx context.Context, flags nodeFlags, repair bool) (a gateway.AuditDocument, err error) {
 	cfg, err := flags.load()
 	if err != nil {
 		return a, err
@@ -92,7 +102,11 @@ func auditFolder(ctx context.Context, flags nodeFlags) (a gateway.AuditDocument,
 	if err := n.CatchUp(ctx); err != nil {
 		return a, err
 	}
-	r, err := n.Audit(ctx)
+	audit := n.Audit
+	if repair {
+		audit = n.Repair
+	}
+	r, err := audit(ctx)
 	if err != nil {
 		return a, err
 	}

@@ -17,7 +17,7 @@ import (
 
 // Each part is damaged behind the store's back, and the audit names the part, what is wrong
 // with it and the entity, and nothing else.
-func TestAuditNamesTheDamage(t *testing.T) {
+func TestAuditNamesTheDamageAndRepairMendsIt(t *testing.T) {
 	const victim = "e5" // of fill: three points
 	never := func(err error) {
 		if err != nil {
@@ -130,6 +130,22 @@ func TestAuditNamesTheDamage(t *testing.T) {
 			}
 			if joined := strings.Join(got, ", "); joined != c.want || report.Found != int64(len(got)) {
 				t.Errorf("found %d: %s, want %s", report.Found, joined, c.want)
+			}
+			if _, err := b.store.Repair(b.Context(), report.Differences); err != nil {
+				t.Fatal("repair:", err)
+			}
+			if c.want == "documents damaged e5" { // nobody can read it
+				if r := b.audit(); r.Found != 1 {
+					t.Errorf("after the repair %+v", r.Differences)
+				}
+				return
+			}
+			b.wantClean()
+			b.snapshot() // what was mended stays so
+			b.reopen()
+			b.wantClean()
+			if n, err := b.store.Repair(b.Context(), nil); n != 0 || err != nil {
+				t.Errorf("a repair of nothing writes %d again, %v", n, err)
 			}
 		})
 	}
