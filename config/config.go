@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -234,6 +235,13 @@ func Parse(raw []byte, lookup func(string) (string, bool)) (Config, error) {
 	if len(bytes.TrimSpace(raw)) > 0 {
 		if err := yaml.UnmarshalWithOptions(raw, &c, yaml.Strict()); err != nil {
 			return Config{}, errors.New(yaml.FormatError(err, false, true))
+		}
+		var tree any
+		if err := yaml.Unmarshal(raw, &tree); err != nil {
+			return Config{}, err
+		}
+		if err := checkNumbers(reflect.TypeFor[Config](), tree, ""); err != nil {
+			return Config{}, err
 		}
 	}
 	c.fill()
