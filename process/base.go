@@ -123,9 +123,30 @@ func (b *Base) batch(ctx context.Context, batch []Record) error {
 	return nil
 }
 
+// sweepFates forgets what became of dead letters whose commands the base has passed, and every audit that is under way.
+func (b *Base) sweepFates() error {
+	passed := min(b.next, b.log.RawPinned())
+	tx := b.log.Begin()
+	err := b.log.ScanTableRange(embedded.TableProcess, []byte{'d'}, append([]byte{'d'}, wire.DeadLetterKey(passed, 0)...), func(k, v []byte) error {
+		f, err := parseFate(k, v)
+		if err != nil || f.by >= passed {
+			return err
+		}
+		return tx.DeleteTable(embedded.TableProcess, k)
+	})
+	if err != nil || tx.Empty() {
+		tx.Abort()
+		return err
+	}
+	return tx.Commit()
+}
+
 // Sweep forgets tombstones of the base that are gone, at most so many, and reports whether
 // there may be more.
 func (b *Base) Sweep(most int) (more bool, err error) {
+	if err := b.sweepFates(); err != nil {
+		return false, err
+	}
 	gone, err := b.state.between(b.log, Purge{}, b.state.facts.Purge, nil, most)
 	if err != nil || len(gone) == 0 {
 		return false, err

@@ -297,3 +297,70 @@ func TestDamagedBase(t *testing.T) {
 		}
 	}
 }
+
+// A deletion that is forgotten within its own batch is committed all the same: the state before it must go.
+func TestForgottenWithinABatch(t *testing.T) {
+	for name, last := range map[string]func(b *bench, was freshet.Change) process.Command{
+		"nothing else": func(*bench, freshet.Change) process.Command { return &process.Purge{} },
+		"an expiry": func(_ *bench, was freshet.Change) process.Command {
+			return &process.Expire{Collection: "other", Namespace: freshet.DefaultNamespace, Entity: "c", Version: was.Version, At: was.ExpiresAt}
+		},
+		"an event that is refused": nil,
+	} {
+		b := newBench(t)
+		b.send([]string{`{"entity_id":"c","collection":"other","order":5,"expires_at":2000000,"payload":{"text":"one"}}`})
+		was := b.state()["c@other"]
+		b.halt()
+		b.append("-c ^6 @other")
+		commands := []process.Command{&process.Purge{Before: b.now + 1}}
+		if last != nil {
+			commands = append(commands, last(b, was))
+		}
+		for _, c := range commands {
+			if _, err := process.AppendCommand(context.Background(), b.log, c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if last == nil {
+			b.append("c bad ^7 @other")
+		}
+		b.start()
+		b.settle()
+		if c, ok := b.state()["c@other"]; ok && !c.Deleted() {
+			t.Errorf("%s: it is there: %+v", name, c)
+		}
+		b.mustBeClean()
+	}
+}
+
+// What became of dead letters is forgotten once the base has passed the commands, and no audit reads from before.
+func TestFatesAreSwept(t *testing.T) {
+	b := newBench(t, withSmallSegments)
+	b.send([]string{"a bad", "b one"}, []string{"c one"}, []string{"d one"})
+	b.heal()
+	b.replay(b.letters())
+	b.send([]string{"e one"}, []string{"f one"})
+	fates := func() (n int) {
+		err := b.log.ScanTableRange(embedded.TableProcess, []byte{'d'}, []byte{'e'}, func(_, _ []byte) error { n++; return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	b.cut(2)
+	if fates() != 1 {
+		t.Errorf("%d fates are known, the base has not passed the command yet", fates())
+	}
+	b.mustBeClean()
+	release := b.log.PinRaw()
+	b.cut(b.log.RawEnd())
+	if fates() != 1 {
+		t.Errorf("%d fates are known while an audit may read from before", fates())
+	}
+	release()
+	b.cut(b.log.RawEnd())
+	if fates() != 0 {
+		t.Errorf("%d fates are known still", fates())
+	}
+	b.mustBeClean()
+}

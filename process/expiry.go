@@ -65,8 +65,7 @@ func (c *Expire) do(s *Sequencer, p *plan, m *mapped, at spot, _ *made) error {
 	if err != nil {
 		return err
 	}
-	p.forget(e)
-	if e.head.Version != c.Version || e.head.Op != freshet.OpUpsert {
+	if e.head.Version != c.Version || e.head.Op != freshet.OpUpsert || p.facts.Gone(&e.head) {
 		return nil // it has changed, or is gone
 	}
 	offset := m.record.Position.Offset

@@ -35,6 +35,17 @@ func (l *Log) PinRaw() (release func()) {
 	}
 }
 
+// RawPinned is the offset from which on somebody keeps the records of events.raw; the end when nobody does.
+func (l *Log) RawPinned() int64 {
+	l.retention.mu.Lock()
+	defer l.retention.mu.Unlock()
+	lowest := l.RawEnd()
+	for pin := range l.retention.pins {
+		lowest = min(lowest, *pin)
+	}
+	return lowest
+}
+
 // RawSegments returns the segments of events.raw that may be cut off, oldest first.
 func (l *Log) RawSegments() ([]journal.SegmentInfo, error) { return l.journal.Segments() }
 
