@@ -67,7 +67,11 @@ func openFolder(dfs disk.FS, dir string) (*broker.Log, *control.Catalog, error) 
 	if _, err := dfs.Stat(dfs.PathJoin(dir, "FORMAT")); err != nil {
 		return nil, nil, fmt.Errorf("%s is no data folder of freshet: %w", dir, err)
 	}
-	log, err := broker.Open(dir, broker.Options{FS: dfs})
+	return openWith(dfs, dir, broker.Options{FS: dfs})
+}
+
+func openWith(dfs disk.FS, dir string, o broker.Options) (*broker.Log, *control.Catalog, error) {
+	log, err := broker.Open(dir, o)
 	if err != nil {
 		return nil, nil, err
 	}

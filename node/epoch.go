@@ -9,6 +9,7 @@ import (
 	broker "github.com/freshet-io/freshet/broker/embedded"
 	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/disk"
+	"github.com/freshet-io/freshet/process"
 )
 
 // RaiseEpoch begins a new epoch in a data folder that no process has open: it accepts the folder as it is, though FORMAT and
@@ -27,6 +28,34 @@ func RaiseEpoch(dfs disk.FS, dir string, partitions int, now time.Time) (epoch c
 		return epoch, fmt.Errorf("raise epoch: %w", err)
 	}
 	return epoch, broker.Rename(dfs, dir, id, partitions)
+}
+
+// RaiseWithoutJournal is RaiseEpoch for a folder whose journal is lost, damaged or too short: the tables are taken for the truth, and
+// events.raw goes on, empty, behind what they know of. Events that were accepted and not yet decided are lost. kept is the
+// name under which what is left of the old journal is kept, "" when there was nothing.
+func RaiseWithoutJournal(dfs disk.FS, dir string, now time.Time) (epoch control.Epoch, kept string, err error) {
+	if _, err := dfs.Stat(dfs.PathJoin(dir, "FORMAT")); err != nil {
+		return epoch, "", fmt.Errorf("%s is no data folder of freshet: %w", dir, err)
+	}
+	if _, err := broker.BeginJournal(dfs, dir); err != nil {
+		return epoch, "", fmt.Errorf("begin a new journal: %w", err)
+	}
+	log, catalog, err := openWith(dfs, dir, broker.Options{FS: dfs, Journal: broker.NewJournal})
+	if err != nil {
+		return epoch, "", err
+	}
+	var id freshet.LogID
+	if err = process.Adopt(log); err == nil {
+		id, err = raise(log, catalog, now, control.EpochRaised, &epoch)
+	}
+	if err = errors.Join(err, log.Close()); err != nil {
+		return epoch, "", fmt.Errorf("raise epoch: %w", err)
+	}
+	// From here on a start is refused until FORMAT names the new epoch.
+	if kept, err = broker.TakeJournal(dfs, dir); err != nil {
+		return epoch, kept, err
+	}
+	return epoch, kept, broker.Rename(dfs, dir, id, 0)
 }
 
 // raise records a new epoch that begins behind everything that an open log has, and returns the identity that the folder is

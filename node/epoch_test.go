@@ -3,12 +3,16 @@ package node_test
 import (
 	"bytes"
 	"errors"
+	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/disk"
@@ -99,4 +103,94 @@ func TestRaiseEpoch(t *testing.T) {
 	if _, err := node.RaiseEpoch(fs, "nowhere", 0, time.Now()); err == nil {
 		t.Error("a folder that is not there is raised")
 	}
+}
+
+// A journal that is gone, or too short, stops a start. Without it the tables go on: what was there is there, updates win, nothing
+// is taken for what was lost, and the audit is clean; also when the raise is interrupted before any operation.
+func TestRaiseWithoutJournal(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	fs := disk.New(mem, nil)
+	s := start(t, fs, "a")
+	for i := range 20 {
+		s.put("e", i)
+	}
+	s.put("other", 1)
+	s.must("DELETE", "/v1/entities/other?collection=vectors", "", &struct{}{})
+	const patch = `{"entity_id":"e","event_id":"once","collection":"vectors","op":"patch","payload":{"p":1}}`
+	s.must("POST", "/v1/events", patch, &struct{}{})
+	token := s.put("last", 3)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	names, err := fs.List("a/journal")
+	if err != nil || len(names) < 2 {
+		t.Fatalf("the journal has %v, %v", names, err)
+	}
+	slices.Sort(names)
+	for what, lose := range map[string]func(fs disk.FS) error{
+		"no journal":         func(fs disk.FS) error { return fs.RemoveAll("a/journal") },
+		"the last one gone":  func(fs disk.FS) error { return fs.Remove("a/journal/" + names[len(names)-1]) },
+		"an empty journal":   func(fs disk.FS) error { return errors.Join(fs.RemoveAll("a/journal"), fs.MkdirAll("a/journal", 0o755)) },
+		"nothing, in truth,": func(disk.FS) error { return nil },
+	} {
+		for stop := 1; raiseWithoutJournal(t, mem, what, stop, token, patch, lose); stop += 4 {
+		}
+	}
+}
+
+// raiseWithoutJournal stops the raise before an operation that writes, and repeats it then. It returns false when the raise came to its end.
+func raiseWithoutJournal(t *testing.T, mem *vfs.MemFS, what string, stop int, token, patch string, lose func(disk.FS) error) (stopped bool) {
+	t.Helper()
+	lost := mem.CrashClone(vfs.CrashCloneCfg{})
+	fs := disk.New(lost, nil)
+	if err := lose(fs); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := open(fs, "a"); err == nil {
+		n.Kill()
+		if what != "nothing, in truth," {
+			t.Fatalf("%s is not noticed", what)
+		}
+	}
+	var mu sync.Mutex
+	var after *vfs.MemFS
+	count := 0
+	watched := disk.New(errorfs.Wrap(lost, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			if count++; count == stop {
+				after = lost.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(uint64(stop), 1))})
+			}
+		}
+		return nil
+	})), nil)
+	if _, _, err := node.RaiseWithoutJournal(watched, "a", time.Now()); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	if stopped = after != nil; stopped {
+		fs = disk.New(after, nil)
+		if _, _, err := node.RaiseWithoutJournal(fs, "a", time.Now().Add(time.Second)); err != nil {
+			t.Fatalf("%s: again, after it was stopped at %d: %v", what, stop, err)
+		}
+	}
+	s := start(t, fs, "a")
+	defer s.Kill()
+	s.mustBeClean()
+	x, version := s.get("e")
+	if status := s.after(token); x != 19 || status != http.StatusOK {
+		t.Errorf("%s, stopped at %d: e is %d, a token of before: %d", what, stop, x, status)
+	}
+	s.put("e", 100)
+	s.must("POST", "/v1/events", patch, &struct{}{}) // a repeat
+	s.put("other", 5)
+	if x, v := s.get("e"); x != 100 || v <= version {
+		t.Errorf("%s, stopped at %d: the update gives %d, version %s behind %s", what, stop, x, v, version)
+	}
+	s.mustBeClean()
+	s.Kill()
+	s = start(t, fs, "a")
+	s.mustBeClean()
+	s.Kill()
+	return stopped
 }

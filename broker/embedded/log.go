@@ -30,6 +30,8 @@ type Options struct {
 	SegmentBytes int64
 	// Now gives the time of appends. Default time.Now.
 	Now func() time.Time
+	// Journal is the folder of events.raw below the data folder. Default "journal"; see [NewJournal].
+	Journal string
 }
 
 // DefaultPartitions of events.raw.
@@ -38,6 +40,9 @@ const DefaultPartitions = 16
 func (o Options) withDefaults() Options {
 	if o.FS.FS == nil {
 		o.FS = disk.OS()
+	}
+	if o.Journal == "" {
+		o.Journal = journalFolder
 	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = 256 << 20
@@ -105,7 +110,7 @@ func (l *Log) open() (err error) {
 	if err := errors.Join(l.sweep(pinFolder), l.sweep(Restoring)); err != nil {
 		return err
 	}
-	l.journal, l.torn, err = journal.Open(fs, fs.PathJoin(l.dir, "journal"), 0,
+	l.journal, l.torn, err = journal.Open(fs, fs.PathJoin(l.dir, l.opts.Journal), 0,
 		journal.Options{SegmentBytes: l.opts.SegmentBytes, Now: l.opts.Now})
 	if err != nil {
 		return err
@@ -163,24 +168,30 @@ func (quiet) Fatalf(format string, args ...interface{}) {
 // checkJournalEnd refuses a journal that ends before what is known to have been in it.
 func (l *Log) checkJournalEnd() error {
 	end := l.journal.End()
-	known, err := l.getOffset(cleanKey())
+	known, stopped, err := l.knownEnd()
 	if err != nil {
 		return err
 	}
-	l.clean = known == end
+	l.clean = stopped == end
+	if known > end {
+		return fmt.Errorf("%s: the journal ends at offset %d, but records up to %d were acknowledged and processed: "+
+			"its last segment is damaged or missing; restore it from a backup, or see `freshet epoch raise --help`", l.dir, end, known)
+	}
+	return nil
+}
+
+// knownEnd is the offset behind the records of events.raw that the state knows of, and where they ended at the last clean stop.
+func (l *Log) knownEnd() (known, stopped int64, err error) {
+	if stopped, err = l.getOffset(cleanKey()); err != nil {
+		return 0, 0, err
+	}
+	known = stopped
 	err = l.eachPosition(func(topic string, next int64) {
 		if topic == freshet.TopicRaw {
 			known = max(known, next)
 		}
 	})
-	if err != nil {
-		return err
-	}
-	if known > end {
-		return fmt.Errorf("%s: the journal ends at offset %d, but records up to %d were acknowledged and processed: "+
-			"its last segment is damaged or missing; restore it from a backup", l.dir, end, known)
-	}
-	return nil
+	return known, stopped, err
 }
 
 // ID is the identity of the log.

@@ -1,12 +1,15 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"sort"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/freshet-io/freshet/disk"
 )
@@ -62,6 +65,18 @@ func (s *segment) seek(offset int64) place {
 		return s.index[0]
 	}
 	return s.index[i-1]
+}
+
+// Create makes an empty journal in a folder that has none, whose first record will get an offset.
+func Create(fs disk.FS, dir string, first int64) error {
+	if err := fs.MakeDir(dir, disk.JournalDir); err != nil {
+		return fmt.Errorf("make journal folder: %w", err)
+	}
+	f, err := fs.Create(newSegment(fs, dir, first).path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return fmt.Errorf("begin journal: %w", err)
+	}
+	return errors.Join(f.Close(), fs.SyncDir(dir, disk.JournalDir))
 }
 
 // listSegments returns the segments of a folder, oldest first.
