@@ -99,8 +99,14 @@ func (l *life) checkDead(st *state) error {
 	if len(letters) != len(st.dead) {
 		return fmt.Errorf("there are %d dead letters, events.raw gives %d", len(letters), len(st.dead))
 	}
-	for i, want := range st.dead {
-		have := letters[i]
+	for _, have := range letters {
+		want := st.dead[have.Position.Offset]
+		if want == nil {
+			return fmt.Errorf("there is a dead letter %s of %s at %d, events.raw gives none", have.Class, name(have.Key), have.Position.Offset)
+		}
+		if have.Attempts != want.attempts {
+			return fmt.Errorf("the dead letter at %d was tried %d times, events.raw gives %d", want.offset, have.Attempts, want.attempts)
+		}
 		if have.Position.Offset != want.offset || have.Class != want.class || have.Key != want.key || have.EventID != want.id ||
 			want.raw != nil && string(have.Value) != string(want.raw) {
 			return fmt.Errorf("a dead letter is %s of %s at %d: %.100q, events.raw gives %s of %s at %d",

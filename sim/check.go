@@ -25,9 +25,15 @@ func (l *life) check(ctx context.Context) error {
 		return fmt.Errorf("catch up: %w", err)
 	}
 	m := l.model
-	st := fold(m.placed, l.cfg.Dedupe.MaxIDs)
+	if err := l.checkLate(); err != nil {
+		return err
+	}
+	if err := l.settleDropped(); err != nil {
+		return err
+	}
+	st := fold(m.placed, knowledge{l.cfg.Dedupe.MaxIDs, m.since, m.letters.dropped})
 	m.report.Repeated, m.report.Dead, m.report.Entities = st.repeated, len(st.dead), len(st.entities)
-	m.report.Forgotten = len(st.purged)
+	m.report.Forgotten, m.report.Replayed, m.report.Dropped = len(st.purged), st.replayed, len(m.letters.dropped)
 	err := errors.Join(l.checkStart(st), l.checkCatalog(st), l.checkEntities(ctx, st), l.checkShown(st),
 		l.checkDead(st), l.checkSearches(ctx, st), l.checkTokens(ctx, st))
 	if err != nil {
@@ -76,10 +82,10 @@ func (l *life) checkLog(ctx context.Context) (known bool, err error) {
 		defer m.mu.Unlock()
 		for i, s := range read {
 			offset := first + int64(i)
-			if s.offset == unplaced && s.purge == nil {
+			if s.offset == unplaced && s.command == nil {
 				m.report.Kept++
 			}
-			err = errors.Join(err, m.place(s, offset))
+			err = errors.Join(err, m.place(s, offset), m.checkCommand(s.command))
 		}
 	})
 	return known, err
@@ -124,7 +130,7 @@ func (l *life) submissionOf(r journal.Record) (*submission, error) {
 		if r.Offset < int64(len(m.placed)) && m.placed[r.Offset] != nil {
 			return m.placed[r.Offset], nil
 		}
-		return command(r)
+		return readCommand(r)
 	}
 	s := m.marks[header(r, freshet.HeaderTrace)]
 	if s == nil {
@@ -168,7 +174,7 @@ func (l *life) checkStart(st *state) error {
 	}
 	newer := 0
 	for _, e := range st.entities {
-		if e.version.Offset > promised.decided {
+		if e.decided > promised.decided {
 			newer++
 		}
 	}
@@ -195,6 +201,26 @@ func (l *life) checkCatalog(st *state) error {
 		if col, _ := catalog.Get(name); col.Order != order {
 			return fmt.Errorf("collection %q has order %q, its first event says %q", name, col.Order, order)
 		}
+	}
+	return nil
+}
+
+// checkLate: what did not exist exists since the place that was reached when it was declared, for ever.
+func (l *life) checkLate() (err error) {
+	col, ok := l.node.Planner().Catalog.Get(collectionLate)
+	if ok != l.late {
+		return fmt.Errorf("collection %q is there: %v, it is declared: %v", collectionLate, ok, l.late)
+	}
+	if !ok {
+		return nil
+	}
+	if known := l.model.since; known != never && known != col.Since {
+		return fmt.Errorf("collection %q exists since offset %d, it was %d", collectionLate, col.Since, known)
+	}
+	if l.model.since == never { // what snapshots had counted before from there on may mean more now
+		l.model.since = col.Since
+		l.promised.decided = min(l.promised.decided, col.Since-1)
+		l.model.snapshot.decided = min(l.model.snapshot.decided, col.Since-1)
 	}
 	return nil
 }

@@ -25,6 +25,11 @@ type writer struct {
 // run sends batches until it has sent enough or the power is off.
 func (w *writer) run(ctx context.Context) error {
 	for n := 2 + w.rng.IntN(8); n > 0 && w.outlet.on(); n-- {
+		if !w.late && w.rng.IntN(5) == 0 {
+			if err := w.stray(ctx); err != nil {
+				return fmt.Errorf("stray events: %w", err)
+			}
+		}
 		b := w.model.submit(w.compose())
 		if err := w.send(ctx, b); err != nil {
 			return fmt.Errorf("writer: %w", err)
@@ -71,6 +76,9 @@ func (w *writer) gather() []*event {
 	events := make([]*event, 1+w.rng.IntN(1<<w.rng.IntN(5)))
 	for i := range events {
 		old := w.model.old(w.rng)
+		if old != nil && old.key.Collection == collectionLate && !w.late {
+			old = nil
+		}
 		switch p := w.rng.IntN(100); {
 		case p < 8 && old != nil:
 			again := *old
@@ -106,6 +114,35 @@ func (w *writer) send(ctx context.Context, b *batch) error {
 		return err
 	}
 	w.outlet.witness(func() { err = w.model.acknowledge(b, first, wire.TokenString(token)) })
+	return err
+}
+
+// stray appends events of a collection that does not exist, as those of a configured mapping may be.
+func (w *writer) stray(ctx context.Context) error {
+	author := *w.author
+	author.stray = true
+	events := make([]*event, 0, 3)
+	for range cap(events) {
+		if e := author.write(); e.dead == "" {
+			events = append(events, e)
+		}
+	}
+	w.author.count = author.count
+	if len(events) == 0 {
+		return nil
+	}
+	b := w.model.submit(events)
+	b.stray = true
+	var records journal.Batch
+	for _, s := range b.subs {
+		records.Add(wire.Partition(s.key, w.cfg.Partitions), nil, s.raw, journal.Header{Name: freshet.HeaderTrace, Value: []byte(s.mark)})
+	}
+	w.model.appending.RLock()
+	defer w.model.appending.RUnlock()
+	first, err := w.node.Log().AppendRaw(ctx, &records)
+	if err == nil {
+		w.outlet.witness(func() { err = w.model.acknowledge(b, first, "") })
+	}
 	return err
 }
 

@@ -32,8 +32,10 @@
 //	event.go     random events, and what each of them means
 //	client.go    writers: they send batches and look what became of them
 //	operator.go  searches, snapshots, pauses, audits at random; old events are let go
+//	letters.go   dead letters are replayed and dropped
 //	model.go     what was submitted, what was promised
 //	fold.go      what events.raw means
+//	command.go   what the node has written into it
 //	check.go     a node against the model: log, start, catalog
 //	answers.go   a node against the model: entities, dead letters, searches, tokens
 //

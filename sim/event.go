@@ -16,7 +16,8 @@ const (
 	collectionOrdered = "ordered" // ready vectors, ordered by their source
 	autoPrefix        = "auto-"   // made by the first event that names them
 	autoCollections   = 3
-	dim               = 4 // of ready vectors
+	collectionLate    = "late" // declared in a later life; what came before are dead letters
+	dim               = 4      // of ready vectors
 )
 
 // event is one event and what it means by the documentation.
@@ -51,6 +52,8 @@ type author struct {
 	count  int
 	metric string
 	texts  texts
+	late   bool // collectionLate exists
+	stray  bool // only events of collectionLate
 }
 
 // texts is what an author said of each entity last.
@@ -77,7 +80,7 @@ func (a *author) write() *event {
 		e.op, e.order, e.patch = freshet.OpPatch, 0, a.patch()
 	case p < 92:
 		e.op = freshet.OpDelete
-		if a.rng.IntN(2) == 0 && !strings.HasPrefix(e.key.Collection, autoPrefix) {
+		if a.rng.IntN(2) == 0 && !a.stray && !strings.HasPrefix(e.key.Collection, autoPrefix) {
 			e.time = 0 // through the API, which takes none
 			return e
 		}
@@ -111,6 +114,13 @@ func (a *author) blank() *event {
 		e.key.Collection = collectionOrdered
 	case 4:
 		e.key.Collection = autoPrefix + strconv.Itoa(a.rng.IntN(autoCollections))
+	case 5:
+		if a.late && a.rng.IntN(2) == 0 {
+			e.key.Collection = collectionLate
+		}
+	}
+	if a.stray {
+		e.key.Collection = collectionLate
 	}
 	if a.rng.IntN(3) == 0 {
 		e.key.Namespace = "tenant"

@@ -7,24 +7,40 @@ import (
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/control"
-	"github.com/freshet-io/freshet/process"
 )
 
 // state is what events.raw means: a fold of it by the rules of the documentation.
 type state struct {
-	entities map[freshet.Key]*entity
-	dead     []deadLetter
-	orders   map[string]control.Order
-	changed  []int64 // offsets of the events that changed an entity, ascending
-	repeated int
-	purged   map[freshet.Key]freshet.Version // deletions that count no more
+	entities   map[freshet.Key]*entity
+	dead       map[int64]*deadLetter // by the offset of their event
+	orders     map[string]control.Order
+	changed    []int64 // offsets of the records that changed an entity, ascending
+	repeated   int
+	replayed   int
+	purged     map[freshet.Key]freshet.Version // deletions that count no more
+	remembered map[eventName]remembered
+	next       uint64 // number of the next event id
+	known      knowledge
+
+	floor, before int64 // see gone
 }
+
+// knowledge is what events.raw does not say.
+type knowledge struct {
+	maxIDs  uint64          // how many event ids are remembered
+	since   int64           // the first offset for which collectionLate exists; never where it does not
+	dropped map[int64]int64 // dead letters that were dropped, and the end of events.raw then
+}
+
+// remembered is the latest use of an event id.
+type remembered struct{ number uint64 }
 
 // entity is what is true of an entity: the submission that won, how many had an effect, and what
 // they say together.
 type entity struct {
 	*submission
 	version  freshet.Version
+	decided  int64 // offset of the record that it is due to: its own, or that of a command
 	events   uint64
 	alive    bool
 	text     string
@@ -50,7 +66,8 @@ func (e *entity) sourceID(partition int32) string {
 
 type deadLetter struct {
 	*submission
-	class freshet.Code
+	class    freshet.Code
+	attempts int
 }
 
 // eventName is what makes an event a repeat of another one.
@@ -62,46 +79,79 @@ type eventName struct {
 // epoch of every version so far.
 const epoch = 1
 
-// fold reads events.raw from the beginning. maxIDs bounds how many event ids are remembered.
-func fold(log []*submission, maxIDs uint64) *state {
-	st := &state{entities: map[freshet.Key]*entity{}, orders: map[string]control.Order{}, purged: map[freshet.Key]freshet.Version{}}
-	remembered := map[eventName]uint64{} // the number of each id's latest use
-	var next uint64
+// fold reads events.raw from the beginning.
+func fold(log []*submission, known knowledge) *state {
+	st := &state{entities: map[freshet.Key]*entity{}, dead: map[int64]*deadLetter{}, orders: map[string]control.Order{},
+		purged: map[freshet.Key]freshet.Version{}, remembered: map[eventName]remembered{}, known: known}
 	for _, s := range log {
-		if s.purge != nil {
-			st.purge(s.purge)
-			continue
+		switch {
+		case s.command == nil:
+			if class := st.decide(s, s.offset); class != "" {
+				st.dead[s.offset] = &deadLetter{s, class, 1}
+			}
+		case s.command.kind == "purge":
+			st.purge(s.command)
+		case s.command.kind == "replay":
+			st.replay(s, log[s.command.Offset])
 		}
-		if s.dead != "" {
-			st.dead = append(st.dead, deadLetter{s, s.dead})
-			continue
-		}
-		name := eventName{s.key, s.id}
-		if n, ok := remembered[name]; ok && next-n <= maxIDs {
-			st.repeated++
-			continue
-		}
-		if class := st.refuse(s); class != "" {
-			st.dead = append(st.dead, deadLetter{s, class})
-			continue
-		}
-		if s.id != "" {
-			remembered[name] = next
-			next++
-		}
-		st.apply(s)
+	}
+	for offset := range known.dropped {
+		delete(st.dead, offset)
 	}
 	return st
 }
 
+// replay has the event of a dead letter decided again, as of then, if it is still there.
+func (st *state) replay(c, s *submission) {
+	letter := st.dead[s.offset]
+	if at, gone := st.known.dropped[s.offset]; letter == nil || gone && at <= c.offset {
+		return
+	}
+	if class := st.decide(s, c.offset); class != "" {
+		letter.class, letter.attempts = class, c.command.Attempts+1
+		return
+	}
+	st.replayed++
+	delete(st.dead, s.offset)
+}
+
+// decide gives an event its effect, or says why it has none. at is the offset of the record that it is decided by.
+func (st *state) decide(s *submission, at int64) freshet.Code {
+	if s.dead != "" {
+		return s.dead
+	}
+	if s.key.Collection == collectionLate && at < st.known.since {
+		return freshet.CodeUnknownCollection
+	}
+	name := eventName{s.key, s.id}
+	if r, ok := st.remembered[name]; ok && st.next-r.number <= st.known.maxIDs {
+		st.repeated++
+		return ""
+	}
+	version := freshet.Version{Order: s.order, Epoch: epoch, Offset: s.offset}
+	if class := st.refuse(s, version); class != "" {
+		return class
+	}
+	if s.id != "" {
+		st.remembered[name] = remembered{st.next}
+		st.next++
+	}
+	st.apply(s, version, at)
+	return ""
+}
+
 // refuse says why an event can't be applied after those before it.
-func (st *state) refuse(s *submission) freshet.Code {
+func (st *state) refuse(s *submission, v freshet.Version) freshet.Code {
 	e := st.entities[s.key]
 	switch {
 	case s.op != freshet.OpPatch && !st.settle(s):
 		return freshet.CodeOrderMismatch
 	case s.op == freshet.OpPatch && e != nil && e.version.Order > 0:
 		return freshet.CodeOrderMismatch
+	case e != nil && !v.After(e.version):
+		return ""
+	case e == nil && v.Order == 0 && v.Offset < st.floor:
+		return freshet.CodeTooOld
 	case s.op == freshet.OpPatch && (e == nil || !e.alive):
 		return freshet.CodeNotFound
 	}
@@ -120,32 +170,38 @@ func (st *state) settle(s *submission) bool {
 	return st.orders[s.key.Collection] == order
 }
 
-// purge forgets deletions: in the order of the log those below an offset, in that of their source those before a time.
-func (st *state) purge(p *process.Purge) {
-	for key, e := range st.entities {
-		if e.live() || e.version.Order == 0 && e.offset >= p.Floor || e.version.Order > 0 && e.at >= p.Before {
-			continue
-		}
-		if e.version.After(st.purged[key]) {
-			st.purged[key] = e.version
-		}
-		delete(st.entities, key)
+// purge lets deletions go: in the order of the log those below an offset, in that of their source those before a time.
+func (st *state) purge(c *command) {
+	st.floor, st.before = max(st.floor, c.Floor), max(st.before, c.Before)
+	for _, e := range st.entities {
+		st.forget(e)
 	}
 }
 
-func (st *state) apply(s *submission) {
+// forget takes out an entity whose deletion counts no more.
+func (st *state) forget(e *entity) {
+	if e.live() || e.version.Order == 0 && e.offset >= st.floor || e.version.Order > 0 && e.at >= st.before {
+		return
+	}
+	if e.version.After(st.purged[e.key]) {
+		st.purged[e.key] = e.version
+	}
+	delete(st.entities, e.key)
+}
+
+// apply makes an event the newest of its entity, unless that has a newer one.
+func (st *state) apply(s *submission, v freshet.Version, at int64) {
 	e := st.entities[s.key]
 	if e == nil {
 		e = &entity{}
 		st.entities[s.key] = e
 	}
-	version := freshet.Version{Order: s.order, Epoch: epoch, Offset: s.offset}
-	if !version.After(e.version) {
+	if !v.After(e.version) {
 		return // superseded
 	}
-	e.submission, e.version = s, version
+	e.submission, e.version, e.decided = s, v, at
 	e.events++
-	st.changed = append(st.changed, s.offset)
+	st.changed = append(st.changed, at)
 	switch s.op {
 	case freshet.OpUpsert:
 		e.alive, e.text, e.vector, e.metadata = true, s.text, s.vector, nil
@@ -154,6 +210,7 @@ func (st *state) apply(s *submission) {
 		}
 	case freshet.OpDelete:
 		e.alive, e.text, e.vector, e.metadata = false, "", nil, nil
+		st.forget(e)
 	case freshet.OpPatch:
 		e.patched(s.patch)
 	}

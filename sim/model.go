@@ -1,15 +1,12 @@
 package sim
 
 import (
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/journal"
-	"github.com/freshet-io/freshet/process"
 )
 
 // submission is an event on its way into events.raw, once: a client that sends an event again
@@ -22,19 +19,10 @@ type submission struct {
 	offset int64 // in events.raw, as acknowledged or as once read; unplaced before
 	at     int64 // ms, when it became durable; 0 before it was read
 
-	purge *process.Purge // of a command that the node has written; it has no event and no batch
+	command *command // that the node has written; it has no event and no batch
 }
 
 const unplaced int64 = -1
-
-// command is a record that the node has written into events.raw.
-func command(r journal.Record) (*submission, error) {
-	s := &submission{offset: unplaced, mark: fmt.Sprintf("command@%d", r.Offset), purge: &process.Purge{}}
-	if kind := header(r, freshet.HeaderCommand); kind != "purge" {
-		return nil, fmt.Errorf("events.raw@%d is a command %q", r.Offset, kind)
-	}
-	return s, json.Unmarshal(r.Value, s.purge)
-}
 
 // last reports whether it ends its batch; else next follows it.
 func (s *submission) last() bool { return s.batch == nil || s.index == len(s.batch.subs)-1 }
@@ -46,6 +34,7 @@ func (s *submission) next() *submission { return s.batch.subs[s.index+1] }
 type batch struct {
 	subs  []*submission
 	token string // "" without acknowledgement
+	stray bool   // past the intake, into a collection that does not exist
 }
 
 // saved is what a completed snapshot promises for every later start.
@@ -64,7 +53,9 @@ type model struct {
 	placed      []*submission                   // by offset: events.raw as far as it is known
 	collections map[string]bool                 // that exist because an event that names them was taken
 	observed    map[freshet.Key]freshet.Version // the newest version that a client was shown
-	applied     int64                           // the highest offset that an answer said it counts
+	letters     letters
+	since       int64 // the first offset for which collectionLate exists; never where it does not
+	applied     int64 // the highest offset that an answer said it counts
 	snapshot    saved
 	answered    int // batches before this one were sent again where they had to be
 	report      Report
@@ -72,7 +63,7 @@ type model struct {
 
 func newModel() *model {
 	return &model{marks: map[string]*submission{}, collections: map[string]bool{},
-		observed: map[freshet.Key]freshet.Version{}, applied: -1, snapshot: saved{decided: -1}}
+		observed: map[freshet.Key]freshet.Version{}, letters: letters{dropped: map[int64]int64{}, perhaps: map[int64]int64{}}, since: never, applied: -1, snapshot: saved{decided: -1}}
 }
 
 // submit notes down a batch before it is sent.
@@ -126,6 +117,13 @@ func (m *model) observe(key freshet.Key, v freshet.Version) {
 	}
 }
 
+// through notes down that an answer counts everything up to an offset of events.raw.
+func (m *model) through(offset int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.applied = max(m.applied, offset)
+}
+
 // counts notes down that an answer said what it counts.
 func (m *model) counts(t freshet.Token) {
 	m.mu.Lock()
@@ -158,7 +156,7 @@ func (m *model) old(rng *rand.Rand) *event {
 		return nil
 	}
 	s := m.placed[rng.IntN(len(m.placed))]
-	if s == nil || s.purge != nil || s.id == "" {
+	if s == nil || s.command != nil || s.id == "" {
 		return nil
 	}
 	return s.event
@@ -200,7 +198,7 @@ func (m *model) unanswered() []*batch {
 	defer m.mu.Unlock()
 	var list []*batch
 	for _, b := range m.batches[m.answered:] {
-		if b.token == "" {
+		if b.token == "" && !b.stray {
 			list = append(list, b)
 		}
 	}

@@ -31,7 +31,9 @@ func (o *operator) run(ctx context.Context, done <-chan struct{}) error {
 			err = o.audit(ctx)
 		case p < 8 && !o.held && o.retains():
 			err = o.retain(ctx)
-		case p < 12:
+		case p < 10 && !o.held:
+			err = o.letters(ctx)
+		case p < 13:
 			err = o.get(ctx)
 		default:
 			err = o.search(ctx, !o.held && o.rng.IntN(2) == 0)

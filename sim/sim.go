@@ -43,6 +43,8 @@ type Report struct {
 	Made       int // collections that events made
 	Cuts       int // that took events away
 	Forgotten  int // deletions that were forgotten, at the end
+	Replayed   int // dead letters that had their effect later, or were superseded
+	Dropped    int // dead letters that were dropped
 }
 
 // Add adds up two reports.
@@ -61,6 +63,8 @@ func (r *Report) Add(o Report) {
 	r.Made += o.Made
 	r.Cuts += o.Cuts
 	r.Forgotten += o.Forgotten
+	r.Replayed += o.Replayed
+	r.Dropped += o.Dropped
 }
 
 const (
@@ -83,6 +87,7 @@ type world struct {
 	skip  func(disk.Site) bool
 	cfg   config.Config
 	bytes int64 // of a segment
+	late  bool  // collectionLate is declared
 	mem   *vfs.MemFS
 	model *model
 }
@@ -147,6 +152,14 @@ func (w *world) live(number int, last bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), waitMost)
 	defer cancel()
 	l := &life{world: w, rng: w.rng, number: number, outlet: newOutlet(w.mem, w.fork()), promised: w.model.snapshot}
+	if number > 0 && !w.late && w.rng.IntN(2) == 0 {
+		w.late = true
+		w.cfg.Collections = maps.Clone(w.cfg.Collections)
+		w.cfg.Collections[collectionLate] = config.Collection{Model: config.BuiltinModel, Metric: "cosine"}
+		if err := w.cfg.Validate(); err != nil {
+			return err
+		}
+	}
 	if number > 0 && w.rng.IntN(4) == 0 {
 		if err := l.refuseChanges(ctx); err != nil {
 			return err
@@ -232,7 +245,7 @@ func (l *life) clients(ctx context.Context) error {
 	for i := range writers {
 		rng := l.fork()
 		writers[i] = &writer{life: l, rng: rng, author: &author{rng: rng, name: fmt.Sprintf("%d.%d", l.number, i),
-			metric: l.cfg.Collections[collectionVectors].Metric, texts: texts{}}}
+			metric: l.cfg.Collections[collectionVectors].Metric, texts: texts{}, late: l.late}}
 	}
 	if l.rng.IntN(4) > 0 { // clients that retry what they never got an answer to
 		writers[0].retry = l.model.unanswered()

@@ -43,7 +43,6 @@ var elsewhere = map[disk.Site]string{
 	disk.RestoreDir:      "likewise",
 	disk.BackupFile:      "backups are written elsewhere; package backup has such a test of its own",
 	disk.BackupDir:       "likewise",
-	disk.DeadDropped:     "dead letters are not dropped in a simulation; package process has such a test of its own",
 	disk.FeedState:       "nobody follows the changes of a simulated node; package feed has such a test of its own",
 }
 
