@@ -200,7 +200,11 @@ func TestDiskLimit(t *testing.T) {
 		o.Config.Data = t.TempDir()
 		o.Config.Limits.FreeDiskBytes = 1 << 60
 	})
-	a.post("/v1/events", text("a", "red")).mustFail(t, "no room", 507, "disk_full", "", "free_disk_bytes")
+	got := a.post("/v1/events", text("a", "red"))
+	got.mustFail(t, "no room", 507, "disk_full", "", "free_disk_bytes")
+	if got.header.Get("Retry-After") != "5" {
+		t.Error("Retry-After is", got.header.Get("Retry-After"))
+	}
 }
 
 // A W3C trace context goes with the events of its request.

@@ -11,8 +11,11 @@ import (
 	"github.com/freshet-io/freshet"
 )
 
-// retryAfterSeconds is what a producer that is slowed down is told to wait.
-const retryAfterSeconds = 1
+// What a producer is told to wait: one that is slowed down, and one that finds the disk full.
+const (
+	retryAfterSeconds     = 1
+	retryAfterFullSeconds = 5
+)
 
 // status maps a code to the HTTP status of an answer that is that error and nothing else.
 func status(code freshet.Code) int {
@@ -88,8 +91,11 @@ func newProblem(e *freshet.Error) problem {
 }
 
 func (s *Server) answer(w http.ResponseWriter, p problem) {
-	if p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable {
+	switch p.Status {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfterSeconds))
+	case http.StatusInsufficientStorage:
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfterFullSeconds))
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)

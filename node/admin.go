@@ -146,12 +146,24 @@ func (n *Node) register() {
 	loaded := n.store.Loaded()
 	gauge("freshet_snapshots_rejected", "Snapshots that the last start could not use.", func() float64 { return float64(len(loaded.Rejected)) })
 	gauge("freshet_snapshots_older", "Indexes that the last start loaded from the snapshot before the newest.", func() float64 { return float64(loaded.Older) })
-	gauge("freshet_paused", "1 while processing or applying is paused or retries.", func() float64 {
-		if n.live().Paused {
-			return 1
-		}
-		return 0
+	gauge("freshet_disk_free_bytes", "What the file system of the data folder has left; -1 where that is not known.", func() float64 {
+		_, free := n.diskLow()
+		return float64(free)
 	})
+	gauge("freshet_disk_full", "1 while events are refused because the disk is full, or has less than limits.free_disk_bytes.", func() float64 {
+		low, _ := n.diskLow()
+		return oneIf(low)
+	})
+	gauge("freshet_paused", "1 while processing or applying is paused or retries.", func() float64 {
+		return oneIf(n.live().Paused)
+	})
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // CatchUpWithin is CatchUp with a limit.

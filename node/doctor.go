@@ -79,6 +79,8 @@ func (c *checkup) disk() error {
 	const remedy = "free space, enlarge the disk, or lower retention; `freshet compact` gives back what was replaced in the state"
 	mb := func(n int64) int64 { return n >> 20 }
 	switch {
+	case c.n.log.DiskFull():
+		c.say(gateway.LevelError, "disk", remedy, "the disk is full, the state waits for room: events are refused with 507, searches go on; nothing is lost")
 	case int64(free) < least:
 		c.say(gateway.LevelError, "disk", remedy, "%d MiB are free, less than limits.free_disk_bytes (%d MiB): events are refused with 507", mb(int64(free)), mb(least))
 	case int64(free) < 4*least:

@@ -48,6 +48,8 @@ type Options struct {
 	Now     func() time.Time // of appends; default time.Now
 	// SegmentBytes is the size of a journal segment; for tests.
 	SegmentBytes int64
+	// Patience is how long a start or a stop waits for room on a full disk. Default 10 s.
+	Patience time.Duration
 	// NoSources leaves the configured sources out; for commands that only look.
 	NoSources bool
 }
@@ -114,7 +116,8 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return err
 	}
 	n.log, err = broker.Open(cfg.Data, broker.Options{FS: n.opts.FS, Partitions: cfg.Partitions,
-		CacheBytes: cfg.CacheBytes, SegmentBytes: cmp.Or(n.opts.SegmentBytes, segmentBytes(cfg.Retention.Bytes)), Now: n.opts.Now})
+		CacheBytes: cfg.CacheBytes, SegmentBytes: cmp.Or(n.opts.SegmentBytes, segmentBytes(cfg.Retention.Bytes)), Now: n.opts.Now,
+		Patience: n.opts.Patience})
 	if err != nil {
 		return err
 	}
@@ -274,6 +277,7 @@ func (n *Node) start() {
 	n.run(ctx, "process", n.processor.Run)
 	n.run(ctx, "snapshots", n.snapshots)
 	n.run(ctx, "recall", n.store.Watch)
+	n.run(ctx, "disk", n.watchDisk)
 	expirer := &process.Expirer{Log: n.log, Logger: n.opts.Logger, Now: func() int64 { return n.now().UnixMilli() }, Decided: n.waitDecided}
 	n.run(ctx, "expiry", expirer.Run)
 	if n.opts.NoSources {
@@ -418,7 +422,8 @@ func (n *Node) Kill() {
 	n.closing.Do(func() { n.closed = n.shut(false) })
 }
 
-// Close stops the stages, saves the indexes and closes the log. It is idempotent.
+// Close stops the stages, saves the indexes and closes the log. It is idempotent. On a full disk it does what it can, and the error
+// says that it is full; nothing is lost by it.
 func (n *Node) Close() error {
 	n.closing.Do(func() { n.closed = n.shut(true) })
 	return n.closed
@@ -426,6 +431,9 @@ func (n *Node) Close() error {
 
 func (n *Node) shut(save bool) error {
 	var errs []error
+	if n.log != nil {
+		n.log.Stopping()
+	}
 	if n.stop != nil {
 		n.stop(errors.New("freshet is stopping"))
 		n.running.Wait()

@@ -109,8 +109,8 @@ func (r *retention) limit() (int64, error) {
 	return limit, nil
 }
 
-// cut removes segments that are too old or too many, as far as their records are decided. Before that they are folded
-// into the audit base.
+// cut removes segments that are too old or too many, as far as their records are decided. Before that each is folded
+// into the audit base. That goes without pauses where there are too many, or the disk has too little room.
 func (r *retention) cut(ctx context.Context) error {
 	segments, err := r.n.log.RawSegments()
 	if err != nil || len(segments) == 0 {
@@ -122,24 +122,23 @@ func (r *retention) cut(ctx context.Context) error {
 	}
 	total := r.n.log.RawBytesFrom(r.n.log.RawFirst())
 	oldest := r.n.now().Add(-time.Duration(r.n.opts.Config.Retention.Age))
-	to, hurry := int64(0), false
 	for _, s := range segments {
 		over := limit > 0 && total > limit
 		if s.End > r.n.tracker.Decided()+1 || !over && !s.Until.Before(oldest) {
 			break
 		}
-		to, hurry = s.End, hurry || over
+		low, _ := r.n.diskLow()
+		if err := r.base.Advance(ctx, s.End, over || low); err != nil {
+			return err
+		}
+		freed, err := r.n.log.CutRaw(s.End)
+		r.cutBytes.Add(freed)
+		if err != nil {
+			return err
+		}
 		total -= s.Bytes
 	}
-	if to == 0 {
-		return nil
-	}
-	if err := r.base.Advance(ctx, to, hurry); err != nil {
-		return err
-	}
-	freed, err := r.n.log.CutRaw(to)
-	r.cutBytes.Add(freed)
-	return err
+	return nil
 }
 
 // purge raises the floor below which tombstones count no more, if that lets any go: nothing older can come from the log, and

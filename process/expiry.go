@@ -90,6 +90,7 @@ func (p *plan) done() (list []expiry) {
 const (
 	expireBatch = 1024 // commands at once
 	expirePoll  = 250 * time.Millisecond
+	expireMost  = 5 * time.Second // between two attempts after errors
 )
 
 // Expirer has entities deleted once they are due.
@@ -104,23 +105,22 @@ type Expirer struct {
 
 // Run deletes what is due until ctx ends.
 func (x *Expirer) Run(ctx context.Context) error {
-	tick := time.NewTicker(expirePoll)
-	defer tick.Stop()
+	wait := expirePoll
 	for {
 		n, err := x.Step(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
-			x.Logger.Error("expired entities could not be deleted, they stay hidden; it is tried again", "error", err)
-		}
-		if n == expireBatch && err == nil {
+			wait = min(2*wait, expireMost)
+			x.Logger.Error("expired entities could not be deleted, they stay hidden; it is tried again", "error", err, "wait", wait)
+		} else if wait = expirePoll; n == expireBatch {
 			continue
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-time.After(wait):
 		}
 	}
 }

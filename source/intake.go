@@ -113,6 +113,9 @@ func (in *Intake) Room() error {
 }
 
 func (in *Intake) room() error {
+	if err := in.opts.Log.Room(); err != nil {
+		return err
+	}
 	free, err := in.opts.Log.DiskFree()
 	if err != nil && !errors.Is(err, vfs.ErrUnsupported) {
 		return err
@@ -241,9 +244,6 @@ func (b *Batch) Append(ctx context.Context) (freshet.Token, error) {
 	}
 	first, err := b.in.opts.Log.AppendRaw(ctx, &b.recs)
 	if err != nil {
-		if vfs.IsNoSpaceError(err) {
-			err = &freshet.Error{Code: freshet.CodeDiskFull, Message: "the disk of the data folder is full; free some space, searches go on"}
-		}
 		return token, err
 	}
 	at := map[int32]int{}

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -32,7 +33,12 @@ type Options struct {
 	Now func() time.Time
 	// Journal is the folder of events.raw below the data folder. Default "journal"; see [NewJournal].
 	Journal string
+	// Patience is how long a start or a stop waits for room on a full disk. Default 10 s.
+	Patience time.Duration
 }
+
+// stateFolder is the folder of Pebble below the data folder.
+const stateFolder = "state"
 
 // DefaultPartitions of events.raw.
 const DefaultPartitions = 16
@@ -72,15 +78,19 @@ type Log struct {
 	cache   *pebble.Cache
 	torn    int64
 
+	patience *disk.Patience // of the state
+
 	next [256]atomic.Int64 // next offset of each compacted topic, by its number
 
-	mu      sync.Mutex // guards members and closed
+	mu      sync.Mutex // guards members, and is held during a commit
 	members map[string]uint64
-	closed  bool
 
-	clean  bool           // the process before this one has closed the log
+	ending sync.Mutex     // guards closed; what it guards does not wait for a commit on a full disk
+	closed bool           // nothing new begins
 	syncs  sync.WaitGroup // under way; commits go on meanwhile
-	pinned atomic.Bool    // a Pin is held
+
+	clean  bool        // the process before this one has closed the log
+	pinned atomic.Bool // a Pin is held
 
 	retention retention
 }
@@ -115,7 +125,7 @@ func (l *Log) open() (err error) {
 	if err != nil {
 		return err
 	}
-	if err := l.openState(fs.PathJoin(l.dir, "state")); err != nil {
+	if err := l.openState(fs.PathJoin(l.dir, stateFolder)); err != nil {
 		return err
 	}
 	for topic, number := range topicNumbers() {
@@ -129,9 +139,11 @@ func (l *Log) open() (err error) {
 }
 
 func (l *Log) openState(dir string) error {
+	l.patience = disk.NewPatience(dir)
+	l.patience.Limit(cmp.Or(l.opts.Patience, defaultPatience))
 	l.cache = pebble.NewCache(l.opts.CacheBytes)
 	o := &pebble.Options{
-		FS:                          l.opts.FS.FS,
+		FS:                          l.patience.FS(l.opts.FS.FS),
 		Cache:                       l.cache,
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                64 << 20,
@@ -148,10 +160,12 @@ func (l *Log) openState(dir string) error {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		o.Levels[i].BlockSize = 16 << 10
 	}
-	db, err := pebble.Open(dir, o)
+	var db *pebble.DB
+	err := l.patiently(func() (err error) { db, err = pebble.Open(dir, o); return err })
 	if err != nil {
 		return fmt.Errorf("open state in %s: %w", dir, err)
 	}
+	l.patience.Limit(0)
 	l.db = db
 	return nil
 }
@@ -212,9 +226,11 @@ func (l *Log) StoppedCleanly() bool { return l.clean }
 // TornBytes is how much of a never acknowledged frame was found at the end of the journal.
 func (l *Log) TornBytes() int64 { return l.torn }
 
-// AppendRaw makes records of events.raw durable; see [journal.Journal.Append].
+// AppendRaw makes records of events.raw durable; see [journal.Journal.Append]. The error is a *freshet.Error with
+// disk_full if that is the reason.
 func (l *Log) AppendRaw(ctx context.Context, b *journal.Batch) (first int64, err error) {
-	return l.journal.Append(ctx, b)
+	first, err = l.journal.Append(ctx, b)
+	return first, l.named(err)
 }
 
 // ReadRaw reads events.raw from an offset; see [journal.Reader].
@@ -234,23 +250,39 @@ func (l *Log) Position(group, topic string, partition int32) (int64, error) {
 	return l.getOffset(positionKey(group, topic, partition))
 }
 
-// Sync makes every committed transaction durable.
+// isClosed reports whether nothing may begin any more.
+func (l *Log) isClosed() bool {
+	l.ending.Lock()
+	defer l.ending.Unlock()
+	return l.closed
+}
+
+// Sync makes every committed transaction durable. It fails with disk_full as soon as the disk is.
 func (l *Log) Sync(site disk.Site) error {
 	if l.opts.FS.Skipped(site) {
 		return nil
 	}
-	l.mu.Lock()
+	l.ending.Lock()
 	if l.closed {
-		l.mu.Unlock()
+		l.ending.Unlock()
 		return errors.New("sync state: the log is closed")
 	}
 	l.syncs.Add(1)
-	l.mu.Unlock()
-	defer l.syncs.Done()
-	if err := l.db.LogData(nil, pebble.Sync); err != nil {
-		return fmt.Errorf("sync state: %w", err)
+	l.ending.Unlock()
+	done := make(chan error, 1)
+	go func() {
+		defer l.syncs.Done()
+		done <- l.db.LogData(nil, pebble.Sync)
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			return fmt.Errorf("sync state: %w", err)
+		}
+		return nil
+	case <-l.patience.Filled():
+		return fmt.Errorf("sync state: %w", l.full())
 	}
-	return nil
 }
 
 // DiskFree is the number of bytes that the file system of the data folder has left.
@@ -265,19 +297,26 @@ func (l *Log) DiskFree() (uint64, error) {
 // Metrics are Pebble's own figures.
 func (l *Log) Metrics() *pebble.Metrics { return l.db.Metrics() }
 
-// Close stops the log: appends in flight are acknowledged first. It is idempotent.
+// Close stops the log: appends in flight are acknowledged first. It is idempotent. When the disk is full it waits for room,
+// up to Options.Patience; the error says so then, and the folder is as a crash would leave it.
 func (l *Log) Close() error {
-	l.mu.Lock()
-	if l.closed {
-		l.mu.Unlock()
+	l.Stopping()
+	l.ending.Lock()
+	closed := l.closed
+	l.closed = true
+	l.ending.Unlock()
+	if closed {
 		return nil
 	}
-	l.closed = true
-	l.mu.Unlock()
-	l.syncs.Wait()
 	err := l.journal.Close()
 	value := binary.BigEndian.AppendUint64(nil, uint64(l.journal.End()))
-	if serr := l.db.Set(cleanKey(), value, pebble.NoSync); serr != nil {
+	serr := l.patiently(func() error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.syncs.Wait()
+		return l.db.Set(cleanKey(), value, pebble.NoSync)
+	})
+	if serr != nil {
 		err = errors.Join(err, fmt.Errorf("note the clean stop: %w", serr))
 	}
 	return errors.Join(err, l.release())
@@ -289,9 +328,10 @@ func (l *Log) release() error {
 		errs = append(errs, l.journal.Close())
 	}
 	if l.db != nil {
-		errs = append(errs, l.db.Close())
+		l.Stopping()
+		errs = append(errs, l.patiently(l.db.Close))
 	}
-	if l.cache != nil {
+	if l.cache != nil && !l.patience.Over() { // who waits for ever holds it
 		l.cache.Unref()
 	}
 	if l.lock != nil {

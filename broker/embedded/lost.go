@@ -22,7 +22,7 @@ func BeginJournal(dfs disk.FS, dir string) (first int64, err error) {
 	if l.lock, err = lockFolder(dfs, dir); err != nil {
 		return 0, err
 	}
-	if err := errors.Join(l.sweep(NewJournal), l.openState(dfs.PathJoin(dir, "state"))); err != nil {
+	if err := errors.Join(l.sweep(NewJournal), l.openState(dfs.PathJoin(dir, stateFolder))); err != nil {
 		return 0, err
 	}
 	if first, _, err = l.knownEnd(); err != nil {

@@ -52,9 +52,12 @@ func (l *Log) Pin(first func(dir string) ([]string, error)) (p *Pin, err error) 
 	p = &Pin{Dir: dfs.PathJoin(l.dir, pinFolder), l: l}
 	defer func() {
 		if err != nil {
-			p, err = nil, errors.Join(fmt.Errorf("pin the log: %w", err), p.Release())
+			p, err = nil, errors.Join(fmt.Errorf("pin the log: %w", l.named(err)), p.Release())
 		}
 	}()
+	if err := l.Room(); err != nil {
+		return p, err
+	}
 	raw := dfs.PathJoin(p.Dir, "journal")
 	if err := errors.Join(l.sweep(pinFolder), dfs.MkdirAll(raw, 0o755)); err != nil {
 		return p, err
@@ -71,7 +74,8 @@ func (l *Log) Pin(first func(dir string) ([]string, error)) (p *Pin, err error) 
 	if _, _, err := l.journal.Link(raw, false); err != nil {
 		return p, err
 	}
-	if err := l.db.Checkpoint(dfs.PathJoin(p.Dir, "state"), pebble.WithFlushedWAL()); err != nil {
+	checkpoint := func() error { return l.db.Checkpoint(dfs.PathJoin(p.Dir, stateFolder), pebble.WithFlushedWAL()) }
+	if err := l.patiently(checkpoint); err != nil {
 		return p, fmt.Errorf("checkpoint of the state: %w", err)
 	}
 	segments, end, err := l.journal.Link(raw, true)
@@ -85,12 +89,12 @@ func (l *Log) Pin(first func(dir string) ([]string, error)) (p *Pin, err error) 
 	for _, s := range segments {
 		p.Files = append(p.Files, PinnedFile{"journal/" + s.Name, s.Bytes})
 	}
-	names, err := dfs.List(dfs.PathJoin(p.Dir, "state"))
+	names, err := dfs.List(dfs.PathJoin(p.Dir, stateFolder))
 	if err != nil {
 		return p, err
 	}
 	for _, name := range names {
-		if err := p.add("state/" + name); err != nil {
+		if err := p.add(stateFolder + "/" + name); err != nil {
 			return p, err
 		}
 	}

@@ -126,7 +126,8 @@ func (t *Txn) Move(m Member, topic string, partition int32, next int64) error {
 // Empty reports whether the transaction would change nothing.
 func (t *Txn) Empty() bool { return t.batch.Empty() }
 
-// Commit makes the transaction visible, all of it. It is not yet durable; see [Log.Sync].
+// Commit makes the transaction visible, all of it. It is not yet durable; see [Log.Sync]. While the disk is full it fails with
+// disk_full, and may be repeated; one that finds it full on its way waits for room.
 func (t *Txn) Commit() error { return t.commit(pebble.NoSync) }
 
 // CommitDurable makes the transaction visible and durable, with all committed before it.
@@ -140,7 +141,7 @@ func (t *Txn) CommitDurable(site disk.Site) error {
 func (t *Txn) commit(o *pebble.WriteOptions) error {
 	t.l.mu.Lock()
 	defer t.l.mu.Unlock()
-	if t.l.closed {
+	if t.l.isClosed() {
 		t.Abort()
 		return errors.New("commit: the log is closed")
 	}
@@ -148,10 +149,15 @@ func (t *Txn) commit(o *pebble.WriteOptions) error {
 		t.Abort()
 		return fmt.Errorf("commit for group %s: %w", t.member.group, ErrFenced)
 	}
-	if err := t.batch.Commit(o); err != nil {
+	if err := t.l.Room(); err != nil {
+		t.Abort()
 		return fmt.Errorf("commit: %w", err)
 	}
-	return t.batch.Close()
+	err := t.l.patiently(func() error { return errors.Join(t.batch.Commit(o), t.batch.Close()) })
+	if err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
 }
 
 // Abort drops the transaction.

@@ -51,7 +51,7 @@ func (l *Log) VerifyTables(ctx context.Context) (v VerifiedTables, err error) {
 			if ctx.Err() != nil {
 				return v, context.Cause(ctx)
 			}
-			size, bad, err := verifyTable(ctx, l.opts.FS, l.opts.FS.PathJoin(l.dir, "state", name), o.MakeReaderOptions())
+			size, bad, err := verifyTable(ctx, l.opts.FS, l.opts.FS.PathJoin(l.dir, stateFolder, name), o.MakeReaderOptions())
 			switch {
 			case errors.Is(err, fs.ErrNotExist): // a compaction has replaced it
 				continue
