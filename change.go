@@ -36,6 +36,9 @@ type Change struct {
 	// Anew says that what the entity was before counts no more: the change is applied to a tombstone whatever its version.
 	// It is not written down, for vector.sync holds nothing but the change then.
 	Anew bool
+	// Again says that what the index has of the entity may be wrong: the change is applied unless a newer one has been. It is
+	// not written down either.
+	Again bool
 
 	Content [16]byte // digest of what the points were made of: equal means no embedding is needed
 	Digest  [16]byte // digest of the whole state (op, text, metadata, points); the audit compares it

@@ -33,7 +33,7 @@ type Embedding struct {
 // All methods are safe for concurrent use.
 type Store interface {
 	// Apply makes changes visible to searches, each if its version is newer than the stored
-	// one, or if it is Anew and the stored one a tombstone. It is idempotent; the results stand in the order of the changes. An error means
+	// one, or if it is Anew and the stored one a tombstone, or Again and the stored one not newer. It is idempotent; the results stand in the order of the changes. An error means
 	// that nothing is known of the batch and it is to be applied again.
 	Apply(ctx context.Context, changes []Change) ([]Applied, error)
 	// Drop removes all entities of a shard, or with an empty namespace of all shards of a collection, tombstones

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -213,7 +214,7 @@ func (p *Processor) batch(ctx context.Context, batch []Record) error {
 	var decided *Decided
 	var next int64
 	err := p.retry(ctx, "process", func() (err error) {
-		if decided, err = p.seq.Decide(ctx, batch, &timing); err != nil {
+		if decided, err = p.decide(ctx, batch, &timing); err != nil {
 			return err
 		}
 		next, err = p.commit(decided, through+1)
@@ -230,6 +231,18 @@ func (p *Processor) batch(ctx context.Context, batch []Record) error {
 		changes[i] = decided.Changes[i].Change
 	}
 	return p.opts.Deliver(ctx, Batch{Drops: decided.Drops, Changes: changes, Through: through, Next: next})
+}
+
+// decide is Decide, with a panic as an error: processing pauses and says where, instead of ending at the same records
+// after every start.
+func (p *Processor) decide(ctx context.Context, batch []Record, t *Timing) (d *Decided, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			first, last := batch[0].Position, batch[len(batch)-1].Position
+			err = fmt.Errorf("deciding %s@%d to %d panicked, which is a bug of freshet: %v\n%s", first.Topic, first.Offset, last.Offset, r, debug.Stack())
+		}
+	}()
+	return p.seq.Decide(ctx, batch, t)
 }
 
 // commit writes what was decided, with the position behind it, as one transaction. It returns

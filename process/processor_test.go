@@ -6,9 +6,12 @@ import (
 	"log/slog"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/freshet-io/freshet/broker/embedded"
 	"github.com/freshet-io/freshet/process"
+
+	"github.com/freshet-io/freshet"
 )
 
 // A pause holds what comes behind the batch at hand; events are still taken in.
@@ -124,4 +127,32 @@ func TestDeliveredIsCommitted(t *testing.T) {
 	}
 	b.start()
 	b.settle()
+}
+
+// A bug in deciding pauses processing; it does not end the server, and the log goes on taking events.
+func TestPanicPauses(t *testing.T) {
+	b := newBench(t)
+	b.model.answer = func(text string) freshet.Embedding {
+		if text == "boom" {
+			panic("a bug")
+		}
+		return freshet.Embedding{Vector: vectorOf(text)}
+	}
+	b.send([]string{"a one"})
+	b.append("b boom")
+	for !b.proc.Stats.Paused.Load() {
+		time.Sleep(time.Millisecond)
+	}
+	b.append("c one")
+	if len(b.state()) != 1 {
+		t.Errorf("there is %+v", b.state())
+	}
+	b.model.mu.Lock()
+	b.model.answer = nil // it is mended
+	b.model.mu.Unlock()
+	b.settle()
+	if len(b.state()) != 3 {
+		t.Errorf("there is %+v", b.state())
+	}
+	b.mustBeClean()
 }

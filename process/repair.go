@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/broker/embedded"
@@ -18,7 +17,7 @@ import (
 // It is the owner that writes, between two batches, and what it writes is the fold up to exactly the record
 // where it stands then; so live events are neither lost nor counted twice. An entity of which events.raw and the
 // audit base don't give the whole state any more is left as it is, and nothing is deleted because
-// the log no longer holds it.
+// the log no longer holds it. What it writes goes to the store like any batch.
 func (p *Processor) Repair(ctx context.Context, keys []freshet.Key) (written []freshet.Key, err error) {
 	defer p.log.PinRaw()()
 	view := p.log.View()
@@ -48,65 +47,84 @@ func (p *Processor) Repair(ctx context.Context, keys []freshet.Key) (written []f
 	if err := on(from, end); err != nil {
 		return nil, fmt.Errorf("fold %s: %w", freshet.TopicRaw, err)
 	}
+	for { // live events wait for the rest only
+		next := p.Stats.Position.Load()
+		if next-end <= MaxBatchRecords {
+			break
+		}
+		if err := on(end, next); err != nil {
+			return nil, fmt.Errorf("fold %s: %w", freshet.TopicRaw, err)
+		}
+		end = next
+	}
 	err = p.Between(ctx, func() error {
 		if err := on(end, max(end, p.next)); err != nil { // what has come since
 			return fmt.Errorf("fold %s: %w", freshet.TopicRaw, err)
 		}
-		written, err = p.put(state, keys)
-		return err
+		changes, next, err := p.put(state, keys)
+		if err != nil || len(changes) == 0 {
+			return err
+		}
+		for i := range changes {
+			written = append(written, changes[i].Key)
+		}
+		return p.opts.Deliver(ctx, Batch{Changes: changes, Through: p.next - 1, Next: next})
 	})
 	return written, err
 }
 
-// put writes the states of entities where others stand.
-func (p *Processor) put(state *foldState, keys []freshet.Key) (written []freshet.Key, err error) {
+// put writes the states of entities where others stand. It returns them, and the offset of vector.sync behind them.
+func (p *Processor) put(state *foldState, keys []freshet.Key) (written []freshet.Change, next int64, err error) {
 	tx := p.log.Begin()
 	for _, key := range keys {
 		want, ok := state.entities[key]
 		c := state.whole[key]
-		if !ok || c == nil || c.Digest != want.digest || c.Version != want.version || state.facts.Gone(c) || slices.Contains(written, key) {
+		delete(state.whole, key) // a key may be named twice
+		if !ok || c == nil || c.Digest != want.digest || c.Version != want.version || state.facts.Gone(c) {
 			continue
 		}
-		done, err := p.putState(tx, c, want)
+		offset, done, err := p.putState(tx, c, want)
 		if err != nil {
 			tx.Abort()
-			return nil, fmt.Errorf("repair entity %q: %w", key.Entity, err)
+			return nil, 0, fmt.Errorf("repair entity %q: %w", key.Entity, err)
 		}
 		if done {
-			written = append(written, key)
+			again := *c
+			again.Again = true
+			written, next = append(written, again), offset+1
 		}
 	}
 	if len(written) == 0 {
 		tx.Abort()
-		return nil, nil
+		return nil, 0, nil
 	}
-	return written, tx.Commit()
+	return written, next, tx.Commit()
 }
 
 // putState writes a state unless it stands there already.
-func (p *Processor) putState(tx *embedded.Txn, c *freshet.Change, want folded) (bool, error) {
+func (p *Processor) putState(tx *embedded.Txn, c *freshet.Change, want folded) (offset int64, done bool, err error) {
 	key := wire.AppendKey(nil, c.Key)
 	r, ok, err := p.log.Latest(freshet.TopicSync, key, nil)
 	if err != nil {
-		return false, err
+		return 0, false, err
 	}
 	d := Decision{Change: *c}
 	if ok {
 		have, err := wire.DecodeChange(c.Key, r.Value, wire.Points)
 		if err == nil && (have.Version.After(c.Version) || isClean(&have, want)) {
-			return false, nil // it is newer than all that the log gives, or as it should be
+			return 0, false, nil // it is newer than all that the log gives, or as it should be
 		}
 		if err == nil {
 			d.Replaces = &Entity{Change: have}
 		}
 	}
-	if _, err := tx.Put(freshet.TopicSync, key, wire.AppendChange(nil, c)); err != nil {
-		return false, err
+	if offset, err = tx.Put(freshet.TopicSync, key, wire.AppendChange(nil, c)); err != nil {
+		return 0, false, err
 	}
 	if err := p.state.note(tx, c, key); err != nil {
-		return false, err
+		return 0, false, err
 	}
-	return true, stageExpiry(tx, &d)
+	return offset, true, stageExpiry(tx, &d)
 }
 
 func isClean(c *freshet.Change, want folded) bool {

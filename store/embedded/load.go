@@ -390,6 +390,11 @@ func (s *shard) has(c *freshet.Change) bool {
 func (s *shard) forget(entity string) error {
 	s.applying.Lock()
 	defer s.applying.Unlock()
+	return s.forgetLocked(entity)
+}
+
+// forgetLocked is forget for the holder of applying.
+func (s *shard) forgetLocked(entity string) error {
 	doc, ok := s.docs.find(entity)
 	if !ok {
 		return nil

@@ -19,22 +19,22 @@ func (s *Store) Reapply(ctx context.Context, key freshet.Key) error {
 	}
 	s.snapping.Lock() // none may be written while the entity is disowned
 	defer s.snapping.Unlock()
+	sh.applying.Lock() // a change that is committed after the record was read is applied after it
+	defer sh.applying.Unlock()
 	c, ok, err := s.record(key, wire.Points)
 	if err != nil {
 		return err
 	}
 	if !ok {
-		return sh.forget(key.Entity)
+		return sh.forgetLocked(key.Entity)
 	}
 	sh.disown(key.Entity)
-	_, err = s.Apply(ctx, []freshet.Change{c}) // or a newer one has been applied since
-	return err
+	return errors.Join(sh.applyLocked([]freshet.Change{c}, []int{0}, make([]freshet.Applied, 1)), ctx.Err())
 }
 
-// disown forgets what the indexes have of an entity, but for its points, which the next change writes again or removes.
+// disown forgets what the indexes have of an entity, but for its points, which the next change writes again or removes. The
+// caller holds applying.
 func (s *shard) disown(entity string) {
-	s.applying.Lock()
-	defer s.applying.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if doc, ok := s.docs.find(entity); ok {

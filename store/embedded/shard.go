@@ -63,6 +63,11 @@ func (s *shard) use(ix *ann.Index) { s.index.Store(ix) }
 func (s *shard) apply(all []freshet.Change, mine []int, results []freshet.Applied) error {
 	s.applying.Lock()
 	defer s.applying.Unlock()
+	return s.applyLocked(all, mine, results)
+}
+
+// applyLocked is apply for the holder of applying.
+func (s *shard) applyLocked(all []freshet.Change, mine []int, results []freshet.Applied) error {
 	newest := s.newest(all, mine, results)
 	if len(newest) == 0 {
 		return nil
@@ -91,11 +96,11 @@ func (s *shard) newest(all []freshet.Change, mine []int, results []freshet.Appli
 		results[i] = freshet.AppliedSuperseded
 		at, again := place[c.Key.Entity]
 		if again {
-			if old := list[at]; !c.Version.After(old.Version) && !(c.Anew && old.Deleted()) {
+			if old := list[at]; !c.Version.After(old.Version) && !(c.Anew && old.Deleted()) && !(c.Again && c.Version == old.Version) {
 				continue
 			}
 		} else if doc, ok := s.docs.find(c.Key.Entity); ok {
-			if old := &s.docs.info[doc]; !c.Version.After(old.version) && !(c.Anew && old.points == 0) {
+			if old := &s.docs.info[doc]; !c.Version.After(old.version) && !(c.Anew && old.points == 0) && !(c.Again && c.Version == old.version) {
 				continue
 			}
 		}
@@ -133,7 +138,7 @@ func (s *shard) ops(newest []*freshet.Change, documents []uint32) []ann.Op {
 	for i, c := range newest {
 		doc := documents[i]
 		old := s.docs.info[doc]
-		same := old.points > 0 && int(old.points) == len(c.Points) && old.content == c.Content && c.Content != [16]byte{}
+		same := old.points > 0 && int(old.points) == len(c.Points) && old.content == c.Content && c.Content != [16]byte{} && !c.Again
 		for slot := range c.Points {
 			if !same {
 				ops = append(ops, ann.Op{Key: pointKey(doc, slot), Vector: c.Points[slot].Vector})

@@ -52,6 +52,7 @@ func Run(t *testing.T, makeHarness func(t *testing.T) Harness) {
 		{"OrderThenEpochThenOffset", versionOrder},
 		{"DeleteIsAFence", deleteFences},
 		{"WhatBeginsAnewPassesATombstone", beginsAnew},
+		{"WhatIsAppliedAgainIsWrittenAgain", appliedAgain},
 		{"EntityIsReplacedAsOne", replacedAsOne},
 		{"MetadataChangesAlone", metadataAlone},
 		{"ContentChangesThereAndBack", thereAndBack},

@@ -91,6 +91,17 @@ func beginsAnew(f *fixture) {
 	f.wantHits(f.search(5), want("a", 0.8, 0), want("b", 0.3, 0))
 }
 
+func appliedAgain(f *fixture) {
+	f.apply(upsert(f.key("a"), at(5), nil, 0.5, 0.6))
+	again := upsert(f.key("a"), at(5), nil, 0.5, 0.6)
+	again.Again = true
+	f.wantResults(f.apply(again), isNew)
+	f.wantHits(f.search(5), want("a", 0.6, 1))
+	again.Version = at(4) // a newer one has come meanwhile
+	f.wantResults(f.apply(again), isSuperseded)
+	f.wantHits(f.search(5), want("a", 0.6, 1))
+}
+
 func replacedAsOne(f *fixture) {
 	f.apply(upsert(f.key("doc"), at(1), nil, 0.1, 0.2, 0.3, 0.4, 0.95), upsert(f.key("rest"), at(2), nil, 0.5))
 	f.wantHits(f.search(5), want("doc", 0.95, 4), want("rest", 0.5, 0))
