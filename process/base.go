@@ -123,33 +123,42 @@ func (b *Base) batch(ctx context.Context, batch []Record) error {
 	return nil
 }
 
-// sweepFates forgets what became of dead letters whose commands the base has passed, and every audit that is under way.
-func (b *Base) sweepFates() error {
+// sweepFates forgets what became of dead letters whose commands the base has passed, and every audit that is under way; at
+// most so many at once.
+func (b *Base) sweepFates(most int) (more bool, err error) {
 	passed := min(b.next, b.log.RawPinned())
 	tx := b.log.Begin()
-	err := b.log.ScanTableRange(embedded.TableProcess, []byte{'d'}, append([]byte{'d'}, wire.DeadLetterKey(passed, 0)...), func(k, v []byte) error {
+	n := 0
+	err = b.log.ScanTableRange(embedded.TableProcess, []byte{'d'}, append([]byte{'d'}, wire.DeadLetterKey(passed, 0)...), func(k, v []byte) error {
 		f, err := parseFate(k, v)
 		if err != nil || f.by >= passed {
 			return err
 		}
+		if n == most {
+			return errEnough
+		}
+		n++
 		return tx.DeleteTable(embedded.TableProcess, k)
 	})
-	if err != nil || tx.Empty() {
-		tx.Abort()
-		return err
+	if more = errors.Is(err, errEnough); more {
+		err = nil
 	}
-	return tx.Commit()
+	if err != nil || n == 0 {
+		tx.Abort()
+		return false, err
+	}
+	return more, tx.Commit()
 }
 
-// Sweep forgets tombstones of the base that are gone, at most so many, and reports whether
-// there may be more.
+// Sweep forgets tombstones of the base that are gone and what became of old dead letters, at most so many of each, and
+// reports whether there may be more.
 func (b *Base) Sweep(most int) (more bool, err error) {
-	if err := b.sweepFates(); err != nil {
+	if more, err = b.sweepFates(most); err != nil {
 		return false, err
 	}
 	gone, err := b.state.between(b.log, Purge{}, b.state.facts.Purge, nil, most)
 	if err != nil || len(gone) == 0 {
-		return false, err
+		return more, err
 	}
 	tx := b.log.Begin()
 	for _, t := range gone {
@@ -165,7 +174,7 @@ func (b *Base) Sweep(most int) (more bool, err error) {
 			return false, err
 		}
 	}
-	return len(gone) == most, tx.Commit()
+	return more || len(gone) == most, tx.Commit()
 }
 
 // baseState is the State of the base.
