@@ -53,7 +53,7 @@ func (f *Feed) Export(ctx context.Context, r ExportRequest, yield func([]freshet
 			}
 		}
 	}
-	return f.token(end), nil
+	return f.token(place{next: end}), nil
 }
 
 // exportStep reads one run; next is where to go on, nil at the end. No iterator is open while a run is handed out.

@@ -52,8 +52,14 @@ type Request struct {
 	Follow bool
 	// Idle is how long nothing is handed out at most while there is nothing new; 0 means for ever.
 	Idle time.Duration
+}
 
-	began int64 // drops below this offset are of no interest to who begins with everything
+// place is where a follower stands.
+type place struct {
+	next int64 // the first offset that it was not told of
+	// began is the end of vector.sync when it began with everything. It was told of nothing that a deletion or a drop below has
+	// made untrue since: that stood there already. Beyond the first pass it is of no account.
+	began int64
 }
 
 // Item is a change and the place behind it.
@@ -74,54 +80,46 @@ type Batch struct {
 // Token is the place behind everything that is committed now.
 func (f *Feed) Token() (freshet.Token, error) {
 	end, err := f.log.End(freshet.TopicSync)
-	return f.token(end), err
+	return f.token(place{next: end}), err
 }
 
-// token is the place in front of an offset.
-func (f *Feed) token(next int64) freshet.Token {
+// token names a place. In the first pass its span goes from the place to where the pass will end.
+func (f *Feed) token(at place) freshet.Token {
 	t := freshet.Token{Log: f.log.ID()}
-	if next > 0 {
-		t.Spans = []freshet.Span{{Topic: freshet.TopicSync, First: next - 1, Last: next - 1}}
+	if at.next > 0 {
+		t.Spans = []freshet.Span{{Topic: freshet.TopicSync, First: at.next - 1, Last: max(at.next, at.began) - 1}}
 	}
 	return t
 }
 
-// offset returns the first offset behind a token.
-func (f *Feed) offset(t freshet.Token) (int64, error) {
-	if t.Log == (freshet.LogID{}) && len(t.Spans) == 0 {
-		return 0, nil
+// place returns what a token names; the beginning for one that names nothing.
+func (f *Feed) place(t freshet.Token) (place, error) {
+	foreign := func(format string, args ...any) (place, error) {
+		return place{}, &freshet.Error{Code: freshet.CodeForeignToken, Field: "after", Message: fmt.Sprintf(format, args...)}
 	}
-	foreign := func(format string, args ...any) (int64, error) {
-		return 0, &freshet.Error{Code: freshet.CodeForeignToken, Field: "after", Message: fmt.Sprintf(format, args...)}
-	}
-	if id := f.log.ID(); t.Log != id {
+	if id := f.log.ID(); t.Log != id && (t.Log != (freshet.LogID{}) || len(t.Spans) > 0) {
 		return foreign("the token is of log %s, this server's log is %s; leave it out to begin with everything", wire.LogIDString(t.Log), wire.LogIDString(id))
 	}
-	if len(t.Spans) == 0 {
-		return 0, nil
+	end, err := f.log.End(freshet.TopicSync)
+	if err != nil || len(t.Spans) == 0 {
+		return place{began: end}, err
 	}
 	s := t.Spans[0]
 	if len(t.Spans) > 1 || s.Topic != freshet.TopicSync || s.Partition != 0 {
 		return foreign("the token is of events, not of changes; use one that came with a change")
 	}
-	end, err := f.log.End(freshet.TopicSync)
-	if err == nil && s.Last >= end {
+	if s.Last >= end {
 		return foreign("the token names %s@%d, the log has changes up to %d only: it has lost what came after; leave the token out to begin with everything", s.Topic, s.Last, end-1)
 	}
-	return s.Last + 1, err
+	return place{next: s.First + 1, began: s.Last + 1}, nil
 }
 
 // Follow calls yield with what there is behind r.After, in order, then once with a place and no items, and then with what
 // comes, until ctx ends or yield returns an error, which it returns. Without r.Follow it ends with that place.
 func (f *Feed) Follow(ctx context.Context, r Request, yield func(Batch) error) error {
-	next, err := f.offset(r.After)
+	at, err := f.place(r.After)
 	if err != nil {
 		return err
-	}
-	if next == 0 {
-		if r.began, err = f.log.End(freshet.TopicSync); err != nil {
-			return err
-		}
 	}
 	told := time.Now()
 	tell := func(b Batch) error {
@@ -135,7 +133,7 @@ func (f *Feed) Follow(ctx context.Context, r Request, yield func(Batch) error) e
 		decided := f.tracker.Decided() // before it looks, so that what is committed later wakes it
 		for more := true; more; {
 			var b Batch
-			if b, next, more, err = f.step(r, next); err != nil {
+			if b, at, more, err = f.step(r, at); err != nil {
 				return err
 			}
 			if len(b.Items) > 0 || more && r.Idle > 0 && time.Since(told) >= r.Idle {
@@ -159,7 +157,7 @@ func (f *Feed) Follow(ctx context.Context, r Request, yield func(Batch) error) e
 				return err
 			}
 		}
-		if err := tell(Batch{Token: f.token(next)}); err != nil || !r.Follow {
+		if err := tell(Batch{Token: f.token(at)}); err != nil || !r.Follow {
 			return err
 		}
 	}
@@ -181,30 +179,27 @@ func (f *Feed) wait(ctx context.Context, decided int64, idle time.Duration, boun
 	return err
 }
 
-// step reads from an offset on. It returns where to go on, and whether there may be more at once.
-func (f *Feed) step(r Request, from int64) (b Batch, next int64, more bool, err error) {
-	if err := f.retained(r, from); err != nil {
-		return Batch{}, from, false, err
-	}
+// step reads from a place on. It returns where to go on, and whether there may be more at once.
+func (f *Feed) step(r Request, at place) (b Batch, to place, more bool, err error) {
 	end, err := f.log.End(freshet.TopicSync)
-	if err != nil || from >= end {
-		return Batch{}, from, false, err
+	if err != nil || at.next >= end {
+		return Batch{}, at, false, err
 	}
 	parts := wire.Head
 	if r.Vectors {
 		parts = wire.Points
 	}
 	looked, bytes, now := 0, 0, f.now().UnixMilli()
-	next = end
-	err = f.log.Changed(freshet.TopicSync, from, func(offset int64, raw []byte) error {
+	to = place{end, at.began}
+	err = f.log.Changed(freshet.TopicSync, at.next, func(offset int64, raw []byte) error {
 		if offset >= end || looked == stepLooked || len(b.Items) == stepChanges || bytes >= stepBytes {
-			next, more = min(offset, end), offset < end
+			to.next, more = min(offset, end), offset < end
 			return errEnough
 		}
 		looked++
 		if name, ok := wire.ParseDrop(raw); ok {
-			if offset >= r.began && name.Collection == r.Collection && (r.Namespace == "" || name.Namespace == "" || name.Namespace == r.Namespace) {
-				b.Items = append(b.Items, Item{Dropped: true, Token: f.token(offset + 1),
+			if offset >= at.began && name.Collection == r.Collection && (r.Namespace == "" || name.Namespace == "" || name.Namespace == r.Namespace) {
+				b.Items = append(b.Items, Item{Dropped: true, Token: f.token(place{offset + 1, at.began}),
 					Change: freshet.Change{Key: freshet.Key{Collection: name.Collection, Namespace: name.Namespace}}})
 			}
 			return nil
@@ -220,32 +215,37 @@ func (f *Feed) step(r Request, from int64) (b Batch, next int64, more bool, err 
 		c, err := wire.DecodeChange(key, record.Value, parts)
 		bytes += len(record.Value)
 		if err == nil && !c.Due(now) {
-			b.Items = append(b.Items, Item{Change: c, Token: f.token(offset + 1)})
+			b.Items = append(b.Items, Item{Change: c, Token: f.token(place{offset + 1, at.began})})
 		}
 		return err
 	})
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
-	b.Token = f.token(next)
-	return b, next, more, err
+	if err == nil {
+		err = f.retained(r, at) // now: what was forgotten while it read is missing too
+	}
+	b.Token = f.token(to)
+	return b, to, more, err
 }
 
 var errEnough = errors.New("enough for now")
 
-// retained refuses a place from which deletions can't be told any more: they are forgotten. Who begins has none to miss.
-func (f *Feed) retained(r Request, from int64) error {
-	if from == 0 {
-		return nil
+// retained refuses a place from which deletions can't be told any more: they are forgotten.
+func (f *Feed) retained(r Request, at place) error {
+	from := max(at.next, at.began)
+	p, err := f.log.Purged(freshet.TopicSync, "") // cheap, and mostly enough
+	switch {
+	case err != nil || from >= p.Through:
+		return err
+	case r.Namespace == "":
+		p, err = f.log.PurgedIn(freshet.TopicSync, r.Collection)
+	default:
+		p, err = f.log.Purged(freshet.TopicSync, broker.PurgeScope(freshet.Shard{Collection: r.Collection, Namespace: r.Namespace}))
 	}
-	scope := "" // of all
-	if r.Namespace != "" {
-		scope = broker.PurgeScope(freshet.Shard{Collection: r.Collection, Namespace: r.Namespace})
-	}
-	p, err := f.log.Purged(freshet.TopicSync, scope)
 	if err != nil || from >= p.Through {
 		return err
 	}
 	return &freshet.Error{Code: freshet.CodeTooOld, Field: "after", Message: fmt.Sprintf("the token names %s@%d, and deletions up to %d are forgotten: "+
-		"some would be missed; leave it out to begin with everything", freshet.TopicSync, from-1, p.Through-1)}
+		"some would be missed; leave it out to begin with everything", freshet.TopicSync, at.next-1, p.Through-1)}
 }

@@ -68,6 +68,19 @@ func (b *bench) put(text string, keys ...freshet.Key) {
 	b.tracker.Advance(b.count)
 }
 
+// forget takes a deleted entity out of vector.sync without a trace, as the sweep of tombstones does.
+func (b *bench) forget(key freshet.Key) {
+	b.Helper()
+	r, ok, err := b.log.Latest(freshet.TopicSync, wire.AppendKey(nil, key), nil)
+	if err != nil || !ok {
+		b.Fatal(ok, err)
+	}
+	tx := b.log.Begin()
+	if err := errors.Join(tx.Purge(freshet.TopicSync, broker.PurgeScope(key.Shard()), []broker.Record{r}), tx.Commit()); err != nil {
+		b.Fatal(err)
+	}
+}
+
 // all returns what there is, as "entity=text" in order, and the last token.
 func (b *bench) all(r feed.Request) (got []string, last freshet.Token) {
 	b.Helper()
@@ -293,19 +306,12 @@ func TestToldChangesAreDurable(t *testing.T) {
 func TestForgottenDeletionsAreNotMissed(t *testing.T) {
 	b := newBench(t)
 	a, other := in("c", "n", "a"), in("c", "m", "b")
-	b.put("1", a, other)
+	b.put("1", a, other, in("d", "n", "a"))
 	_, before := b.all(feed.Request{Collection: "c"})
 	b.put("", a)
 	b.put("2", other)
 	_, behind := b.all(feed.Request{Collection: "c"})
-	r, _, err := b.log.Latest(freshet.TopicSync, wire.AppendKey(nil, a), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tx := b.log.Begin()
-	if err := errors.Join(tx.Purge(freshet.TopicSync, broker.PurgeScope(a.Shard()), []broker.Record{r}), tx.Commit()); err != nil {
-		t.Fatal(err)
-	}
+	b.forget(a)
 	for _, c := range []struct {
 		request feed.Request
 		want    string // "" for a refusal
@@ -315,6 +321,7 @@ func TestForgottenDeletionsAreNotMissed(t *testing.T) {
 		{feed.Request{Collection: "c", Namespace: "n", After: before}, ""},
 		{feed.Request{Collection: "c", Namespace: "m", After: before}, "b=2"},
 		{feed.Request{Collection: "c", After: behind}, "nothing"},
+		{feed.Request{Collection: "d", After: before}, "nothing"},
 	} {
 		got, err := []string{}, error(nil)
 		err = b.feed.Follow(context.Background(), c.request, func(batch feed.Batch) error {
@@ -330,5 +337,105 @@ func TestForgottenDeletionsAreNotMissed(t *testing.T) {
 		case c.want != "" && (err != nil || text != strings.TrimPrefix(c.want, "nothing")):
 			t.Errorf("%+v: %q, %v; want %s", c.request, text, err, c.want)
 		}
+	}
+}
+
+// A first pass takes several steps. Those before what is forgotten are no reason to refuse the next, nor one that goes on
+// from any item; what is deleted and forgotten after it began is one.
+func TestFirstPassGoesOn(t *testing.T) {
+	const each = 300
+	b := newBench(t)
+	keys := func(from, to int) (list []freshet.Key) {
+		for i := from; i < to; i++ {
+			list = append(list, in("c", "n", fmt.Sprint(i)))
+		}
+		return list
+	}
+	gone := in("c", "n", "gone")
+	b.put("1", keys(0, each)...)
+	b.put("", gone)
+	b.put("1", keys(each, 2*each)...)
+	b.forget(gone)
+
+	var items []feed.Item
+	follow := func(after freshet.Token, seen func(feed.Batch)) error {
+		return b.feed.Follow(context.Background(), feed.Request{Collection: "c", After: after}, func(batch feed.Batch) error {
+			seen(batch)
+			return nil
+		})
+	}
+	if err := follow(freshet.Token{}, func(batch feed.Batch) { items = append(items, batch.Items...) }); err != nil || len(items) != 2*each {
+		t.Fatalf("%d items, want %d: %v", len(items), 2*each, err)
+	}
+	resume := func(i int) (count int, err error) {
+		token, err := wire.ParseToken(wire.TokenString(items[i].Token))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return count, follow(token, func(batch feed.Batch) { count += len(batch.Items) })
+	}
+	for i := range items {
+		if count, err := resume(i); err != nil || count != len(items)-1-i {
+			t.Fatalf("behind item %d of %d there are %d: %v", i, len(items), count, err)
+		}
+	}
+
+	first := keys(0, 1)[0]
+	b.put("", first)
+	if count, err := resume(9); err != nil || count != len(items)-10+1 {
+		t.Errorf("with a deletion behind item 9 there are %d: %v", count, err)
+	}
+	b.forget(first)
+	tooOld := func(err error) bool {
+		var refusal *freshet.Error
+		return errors.As(err, &refusal) && refusal.Code == freshet.CodeTooOld
+	}
+	for _, i := range []int{9, each + 9, len(items) - 1} {
+		if _, err := resume(i); !tooOld(err) {
+			t.Errorf("behind item %d, where a deletion is forgotten: %v", i, err)
+		}
+	}
+	if err := follow(freshet.Token{}, func(feed.Batch) {}); err != nil {
+		t.Errorf("begun anew: %v", err)
+	}
+	// A deletion that is forgotten under way is missed as well.
+	told := in("c", "n", "1")
+	if err := follow(freshet.Token{}, func(feed.Batch) {
+		if told.Entity != "" {
+			b.put("", told)
+			b.forget(told)
+			told.Entity = ""
+		}
+	}); !tooOld(err) {
+		t.Errorf("a deletion was forgotten under way: %v", err)
+	}
+}
+
+// A drop from before a first pass began is not told to who goes on with it.
+func TestFirstPassGoesOnBehindADrop(t *testing.T) {
+	b := newBench(t)
+	shard := freshet.Shard{Collection: "c", Namespace: "n"}
+	b.put("1", in("c", "m", "a"), in("c", "m", "b"))
+	tx := b.log.Begin()
+	lower, upper := wire.ShardRange(shard)
+	if _, err := tx.Drop(freshet.TopicSync, wire.AppendDrop(nil, shard), [][2][]byte{{lower, upper}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	b.put("1", in("c", "n", "c"))
+	for after, want := (freshet.Token{}), "a=1 b=1 c=1"; want != ""; {
+		if got, _ := b.all(feed.Request{Collection: "c", After: after}); strings.Join(got, " ") != want {
+			t.Errorf("got %v, want %s", got, want)
+		}
+		_ = b.feed.Follow(context.Background(), feed.Request{Collection: "c", After: after}, func(batch feed.Batch) error {
+			after = batch.Token
+			if len(batch.Items) > 0 {
+				after = batch.Items[0].Token
+			}
+			return errors.New("enough")
+		})
+		_, want, _ = strings.Cut(want, " ")
 	}
 }

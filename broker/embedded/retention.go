@@ -3,6 +3,7 @@ package embedded
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -81,6 +82,22 @@ func (l *Log) Purged(topic, scope string) (Purged, error) {
 	return readPurged(l.db, purgedKey(number, scope))
 }
 
+// PurgedIn is Purged of all shards of a collection; it looks at each that something was purged of.
+func (l *Log) PurgedIn(topic, collection string) (all Purged, err error) {
+	number, err := topicNumber(topic)
+	if err != nil {
+		return Purged{}, err
+	}
+	lower := purgedKey(number, PurgeScope(freshet.Shard{Collection: collection}))
+	upper := append(slices.Clone(lower[:len(lower)-1]), 1) // no name of a collection has the byte 0x00
+	err = l.iterate(lower, upper, func(k, v []byte) error {
+		p, err := parsePurged(k, v)
+		all = Purged{max(all.Through, p.Through), max(all.End, p.End)}
+		return err
+	})
+	return all, err
+}
+
 func readPurged(r pebble.Reader, key []byte) (p Purged, err error) {
 	v, closer, err := r.Get(key)
 	if err == pebble.ErrNotFound {
@@ -90,6 +107,10 @@ func readPurged(r pebble.Reader, key []byte) (p Purged, err error) {
 		return Purged{}, fmt.Errorf("read what was purged: %w", err)
 	}
 	defer closer.Close()
+	return parsePurged(key, v)
+}
+
+func parsePurged(key, v []byte) (Purged, error) {
 	if len(v) != 2*offsetBytes {
 		return Purged{}, fmt.Errorf("what was purged (%q) is damaged", key)
 	}
