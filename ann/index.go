@@ -33,7 +33,8 @@ type Index struct {
 	committed atomic.Uint64 // sequence of the newest change; starts at 1
 	live      atomic.Int64  // points at the newest sequence
 	closed    atomic.Bool
-	boundless atomic.Bool // see SetBackPressure
+	boundless atomic.Bool  // see SetBackPressure
+	ef        atomic.Int64 // see SetEf
 	resources *resources
 	closing   sync.Mutex    // held while Close waits
 	left      chan struct{} // of one place: a reader has left a closed index
@@ -75,6 +76,7 @@ func New(opt Options) (*Index, error) {
 	ix.keys.slots = &ix.slots
 	ix.readers.committed = &ix.committed
 	ix.committed.Store(1)
+	ix.ef.Store(int64(opt.Ef))
 	ix.maintainer.ix = ix
 	ix.maintainer.handoff = make(chan job, opt.Workers)
 	if opt.Kind == HNSW || opt.Kind == HNSWDisk {
@@ -91,7 +93,22 @@ func New(opt Options) (*Index, error) {
 }
 
 // Options returns the options in force, with defaults filled in.
-func (ix *Index) Options() Options { return ix.opt }
+func (ix *Index) Options() Options {
+	o := ix.opt
+	o.Ef = int(ix.ef.Load())
+	return o
+}
+
+// SetEf gives searches that begin from now on another Options.Ef, 0 for the default. It may be called at any time.
+func (ix *Index) SetEf(ef int) error {
+	o := ix.opt
+	o.Ef = ef
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	ix.ef.Store(int64(o.withDefaults().Ef))
+	return nil
+}
 
 // Len returns the number of points.
 func (ix *Index) Len() int { return int(ix.live.Load()) }

@@ -114,7 +114,7 @@ func (iv *inverted) plan(p searchPlan, k int, opt SearchOptions) (searchPlan, fl
 		return p, math.Inf(1)
 	}
 	if p.ef = opt.Ef; p.ef == 0 {
-		p.ef = iv.ix.opt.Ef
+		p.ef = int(iv.ix.ef.Load())
 	}
 	p.ef = max(p.ef, k)
 	lists := float64(len(part.lists))

@@ -46,7 +46,7 @@ func (h hnsw) plan(p searchPlan, k int, opt SearchOptions) (searchPlan, float64)
 		return p, math.Inf(1)
 	}
 	if p.ef = opt.Ef; p.ef == 0 {
-		p.ef = h.ix.opt.Ef
+		p.ef = int(h.ix.ef.Load())
 	}
 	// Under a filter the walk must go 1/selectivity as far out to fill its pool, and the farther out, the surer it has found
 	// what is near: recall stays with fewer candidates, but for a few more than k.

@@ -27,6 +27,9 @@ func schemaOf(t reflect.Type, path string) map[string]any {
 	s := map[string]any{}
 	if text := descriptions[path]; text != "" {
 		s["description"] = text
+		if Reloads(path) {
+			s["description"] = text + " A running server takes it over."
+		}
 	}
 	if values := choices[path]; values != nil {
 		s["anyOf"] = []any{map[string]any{"enum": values}, variableSchema}

@@ -128,22 +128,24 @@ func (c *Catalog) All() []Collection {
 	return all
 }
 
-// Declare makes a collection, or checks that the existing one is the same: its model,
+// Declare makes collections, all or none of them, and checks of those that exist that they are the same: model,
 // dimension and metric can't change.
-func (c *Catalog) Declare(col Collection) error {
+func (c *Catalog) Declare(cols ...Collection) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	old, ok := c.Get(col.Name)
-	if !ok {
-		return c.put(col)
+	var made []Collection
+	for _, col := range cols {
+		old, ok := c.Get(col.Name)
+		if !ok {
+			made = append(made, col)
+		} else if old.Model != col.Model || old.Dim != col.Dim || old.Metric != col.Metric {
+			return &freshet.Error{Code: freshet.CodeInvalidField, Field: "collections." + col.Name,
+				Message: fmt.Sprintf("was made with model %q, dim %d, metric %s; the configuration now says model %q, dim %d, metric %s. "+
+					"A collection is fixed at creation: set these back, or declare a new collection and send its events again",
+					old.Model, old.Dim, old.Metric, col.Model, col.Dim, col.Metric)}
+		}
 	}
-	if old.Model != col.Model || old.Dim != col.Dim || old.Metric != col.Metric {
-		return &freshet.Error{Code: freshet.CodeInvalidField, Field: "collections." + col.Name,
-			Message: fmt.Sprintf("was made with model %q, dim %d, metric %s; the configuration now says model %q, dim %d, metric %s. "+
-				"A collection is fixed at creation: set these back, or declare a new collection and send its events again",
-				old.Model, old.Dim, old.Metric, col.Model, col.Dim, col.Metric)}
-	}
-	return nil
+	return c.put(made...)
 }
 
 // CreateLike makes a collection as a copy of another one's schema, for records from offset
@@ -175,29 +177,48 @@ func (c *Catalog) SettleOrder(name string, order Order) error {
 	return c.put(col)
 }
 
-func (c *Catalog) put(col Collection) error {
-	if _, known := c.Get(col.Name); !known && len(*c.current.Load()) >= MaxCollections {
-		return &freshet.Error{Code: freshet.CodeTooLarge, Field: "collection",
-			Message: fmt.Sprintf("%q would be collection number %d; a log has at most %d. Use namespaces for tenants", col.Name, MaxCollections+1, MaxCollections)}
-	}
-	if err := c.write("collection/"+col.Name, record{Format: recordFormat, Collection: &col}); err != nil {
-		return fmt.Errorf("record collection %q: %w", col.Name, err)
-	}
+// put writes collections in one transaction.
+func (c *Catalog) put(cols ...Collection) error {
 	next := maps.Clone(*c.current.Load())
-	next[col.Name] = col
+	var recs []keyed
+	for i, col := range cols {
+		if _, known := next[col.Name]; !known && len(next) >= MaxCollections {
+			return &freshet.Error{Code: freshet.CodeTooLarge, Field: "collection",
+				Message: fmt.Sprintf("%q would be collection number %d; a log has at most %d. Use namespaces for tenants", col.Name, MaxCollections+1, MaxCollections)}
+		}
+		next[col.Name] = col
+		recs = append(recs, keyed{"collection/" + col.Name, record{Format: recordFormat, Collection: &cols[i]}})
+	}
+	if len(recs) == 0 {
+		return nil
+	}
+	if err := c.writeAll(recs); err != nil {
+		return fmt.Errorf("record collection %q: %w", cols[0].Name, err)
+	}
 	c.current.Store(&next)
 	return nil
 }
 
-func (c *Catalog) write(key string, rec record) error {
-	value, err := json.Marshal(rec)
-	if err != nil {
-		return err
-	}
+// keyed is a record with its key.
+type keyed struct {
+	key string
+	rec record
+}
+
+func (c *Catalog) write(key string, rec record) error { return c.writeAll([]keyed{{key, rec}}) }
+
+// writeAll writes records, all or none of them.
+func (c *Catalog) writeAll(recs []keyed) error {
 	tx := c.log.Begin()
-	if _, err := tx.Put(freshet.TopicControl, []byte(key), value); err != nil {
-		tx.Abort()
-		return err
+	for _, r := range recs {
+		value, err := json.Marshal(r.rec)
+		if err == nil {
+			_, err = tx.Put(freshet.TopicControl, []byte(r.key), value)
+		}
+		if err != nil {
+			tx.Abort()
+			return err
+		}
 	}
 	return tx.CommitDurable(disk.ControlRecord)
 }

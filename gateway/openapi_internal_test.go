@@ -84,7 +84,7 @@ func TestOpenAPIHasTheFields(t *testing.T) {
 	schemas := readDocument(t).Components.Schemas
 	for name, v := range map[string]any{"SearchRequest": searchRequest{}, "SearchResponse": searchResponse{}, "Hit": hit{},
 		"Entity": entityResponse{}, "Change": change{}, "ChangePoint": changePoint{}, "IngestResult": ingestResult{}, "Rejected": rejected{}, "Problem": problem{}, "DeadLetter": deadLetter{}, "LettersRequest": LettersRequest{}, "LettersResult": LettersResult{}, "LetterPlace": LetterPlace{},
-		"Audit": AuditDocument{}, "AuditDifference": AuditDifference{}, "Shard": ShardStat{}, "Index": IndexStat{}, "IndexRecall": IndexRecall{}, "IndexRebuild": IndexRebuild{}, "RebuildRequest": RebuildRequest{}, "BackupRequest": BackupRequest{}, "Verify": VerifyReport{}, "VerifyPart": VerifyPart{}, "VerifyDamage": VerifyDamage{}, "Compacted": CompactReport{}, "Findings": Findings{}, "Dropped": DropReport{}, "Finding": Finding{}, "BackupFile": backup.File{}, "Stats": Live{}, "Quantiles": Quantiles{}} {
+		"Audit": AuditDocument{}, "AuditDifference": AuditDifference{}, "Shard": ShardStat{}, "Index": IndexStat{}, "IndexRecall": IndexRecall{}, "IndexRebuild": IndexRebuild{}, "RebuildRequest": RebuildRequest{}, "BackupRequest": BackupRequest{}, "Verify": VerifyReport{}, "VerifyPart": VerifyPart{}, "VerifyDamage": VerifyDamage{}, "Compacted": CompactReport{}, "Findings": Findings{}, "Reloaded": ReloadReport{}, "ReloadedKey": ReloadedKey{}, "RefusedKey": RefusedKey{}, "Dropped": DropReport{}, "Finding": Finding{}, "BackupFile": backup.File{}, "Stats": Live{}, "Quantiles": Quantiles{}} {
 		want := fields(reflect.TypeOf(v))
 		got := slices.Sorted(maps.Keys(schemas[name].Properties))
 		slices.Sort(want)

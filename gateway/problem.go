@@ -55,6 +55,8 @@ type problem struct {
 	Code   freshet.Code `json:"code"`
 	Field  string       `json:"field,omitempty"`
 
+	Refused []RefusedKey `json:"refused,omitempty"` // of POST /v1/admin/reload
+
 	// Of POST /v1/events: what became of the events that the request held.
 	*ingestResult
 }

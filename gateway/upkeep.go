@@ -15,6 +15,8 @@ type UpkeepAdmin struct {
 	Compact func(ctx context.Context) (CompactReport, error)
 	// Drop empties a namespace of a collection, or with "" all of it, and returns once nothing of it can be found.
 	Drop func(ctx context.Context, collection, namespace string) (DropReport, error)
+	// Reload takes over what has changed in the configuration; a *ReloadRefused names what it can't.
+	Reload func(ctx context.Context) (ReloadReport, error)
 	// Doctor looks for what is wrong.
 	Doctor func(ctx context.Context) ([]Finding, error)
 }
@@ -114,6 +116,7 @@ func (s *Server) dropOf(w http.ResponseWriter, r *http.Request) {
 func (s *Server) upkeepRoutes() {
 	s.route("DELETE /v1/collections/{collection}", s.dropOf)
 	s.route("DELETE /v1/collections/{collection}/namespaces/{namespace}", s.dropOf)
+	s.route("POST /v1/admin/reload", s.postReload)
 	s.route("GET /v1/admin/doctor", func(w http.ResponseWriter, r *http.Request) {
 		list, err := s.opts.Admin.Upkeep.Doctor(r.Context())
 		if err != nil {

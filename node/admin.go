@@ -17,7 +17,7 @@ import (
 func (n *Node) admin() gateway.Admin {
 	return gateway.Admin{Shards: n.shards, Audit: n.Audit, Repair: n.Repair, DeadLetters: n.DeadLetters, Replay: n.ReplayLetters, Drop: n.DropLetters, Snapshot: n.Snapshot,
 		Pause: n.processor.Pause, Resume: n.processor.Resume, Live: n.live, Index: n.indexAdmin(), Backup: n.Backup,
-		Upkeep: gateway.UpkeepAdmin{Verify: n.Verify, Compact: n.Compact, Doctor: n.Doctor, Drop: n.Drop}}
+		Upkeep: gateway.UpkeepAdmin{Verify: n.Verify, Compact: n.Compact, Reload: n.Reload, Doctor: n.Doctor, Drop: n.Drop}}
 }
 
 // DeadLetters returns dead letters from an offset of events.raw on, or backwards from it, at most

@@ -75,7 +75,7 @@ func (c *checkup) disk() error {
 	if err != nil {
 		return err
 	}
-	least := c.n.opts.Config.Limits.FreeDiskBytes
+	least := c.n.intake.Limits().FreeDiskBytes
 	const remedy = "free space, enlarge the disk, or lower retention; `freshet compact` gives back what was replaced in the state"
 	mb := func(n int64) int64 { return n >> 20 }
 	switch {
@@ -104,7 +104,7 @@ func (c *checkup) files() {
 			c.say(gateway.LevelOK, "open files", "", "the process may have %s files open", f[3])
 		}
 	}
-	if len(c.n.opts.Config.Sources.Files) == 0 {
+	if len(c.n.config().Sources.Files) == 0 {
 		return
 	}
 	if n, err := strconv.Atoi(strings.TrimSpace(read("/proc/sys/fs/inotify/max_user_watches"))); err == nil && n < fewWatches {
@@ -182,7 +182,7 @@ func (c *checkup) start() {
 
 func (c *checkup) pipeline() {
 	l := c.n.live()
-	backlog, most := c.n.log.RawBytesFrom(c.n.tracker.Decided()+1), c.n.opts.Config.Limits.BacklogBytes
+	backlog, most := c.n.log.RawBytesFrom(c.n.tracker.Decided()+1), c.n.intake.Limits().BacklogBytes
 	switch {
 	case l.Paused:
 		c.say(gateway.LevelError, "pipeline", "the log says which step fails; `POST /v1/admin/resume` ends a pause by hand", "processing or applying is paused, or retries; %d records wait", l.LagRecords)

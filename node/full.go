@@ -25,7 +25,7 @@ func (n *Node) diskLow() (low bool, free int64) {
 		}
 		return n.log.DiskFull(), -1
 	}
-	return n.log.DiskFull() || bytes < uint64(n.opts.Config.Limits.FreeDiskBytes), int64(bytes)
+	return n.log.DiskFull() || bytes < uint64(n.intake.Limits().FreeDiskBytes), int64(bytes)
 }
 
 // watchDisk says in the log when the disk has become full, and when that is over.
@@ -43,7 +43,7 @@ func (n *Node) watchDisk(ctx context.Context) error {
 		switch now := time.Now(); {
 		case low && began.IsZero():
 			n.opts.Logger.Warn("the disk is full: events are refused with 507, searches go on; free some space, then everything goes on by itself",
-				"folder", n.log.Dir(), "free", free, "free_disk_bytes", n.opts.Config.Limits.FreeDiskBytes)
+				"folder", n.log.Dir(), "free", free, "free_disk_bytes", n.intake.Limits().FreeDiskBytes)
 			began, last = now, now
 		case low:
 			last = now

@@ -32,7 +32,6 @@ import (
 	"github.com/freshet-io/freshet/process/mapping"
 	"github.com/freshet-io/freshet/query"
 	"github.com/freshet-io/freshet/source"
-	"github.com/freshet-io/freshet/source/files"
 	store "github.com/freshet-io/freshet/store/embedded"
 	"github.com/freshet-io/freshet/telemetry"
 	"github.com/freshet-io/freshet/vsync"
@@ -40,7 +39,9 @@ import (
 
 // Options are what a node needs beside its configuration.
 type Options struct {
-	Config  config.Config
+	Config config.Config // in force at the start; see Reload
+	// Read reads the configuration anew for Reload; nil where there is no file.
+	Read    func() (config.Config, error)
 	FS      disk.FS // default: the operating system's
 	Logger  *slog.Logger
 	Page    []byte
@@ -56,10 +57,12 @@ type Options struct {
 
 // Node is a running freshet: every role in one process.
 type Node struct {
-	opts      Options
+	opts      Options // for Config see config
+	settings  atomic.Pointer[settings]
 	log       *broker.Log
 	catalog   *control.Catalog
 	sequencer process.SequencerOptions
+	model     freshet.Model // the built-in one
 	store     *store.Store
 	tracker   *freshness.Tracker
 	worker    *vsync.Worker
@@ -84,6 +87,8 @@ type Node struct {
 	failed    chan error // the error that ended a part
 	snapping  sync.Mutex // one snapshot at a time
 	repairing sync.Mutex // one Repair at a time
+	reloading sync.Mutex // one Reload at a time; guards sources
+	sources   []watching
 	closing   sync.Once
 	closed    error
 }
@@ -98,6 +103,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 		freshness: telemetry.NewRecent(4096, 10*time.Second),
 		ages: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "freshet_event_age_seconds",
 			Help: "Age of sampled events when they became searchable.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 16)})}
+	n.settings.Store(newSettings(o.Config))
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
@@ -163,6 +169,7 @@ func (n *Node) openCatalog(mapper process.Mapper) (err error) {
 		return err
 	}
 	model := builtin.Model()
+	n.model = model
 	revision, err := n.catalog.CheckRevision(control.Revision{Mapping: mapper.Describe(), Splitter: cfg.Splitter.Describe()})
 	if err != nil {
 		return err
@@ -171,14 +178,8 @@ func (n *Node) openCatalog(mapper process.Mapper) (err error) {
 	if err != nil {
 		return err
 	}
-	for name, col := range cfg.Collections {
-		c := control.Collection{Name: name, Dim: col.Dim, Metric: col.Metric, Origin: "config", Since: since}
-		if col.Model == config.BuiltinModel {
-			c.Model, c.Dim = model.Name, model.Dim
-		}
-		if err := n.catalog.Declare(c); err != nil {
-			return err
-		}
+	if err := n.catalog.Declare(declared(cfg, model, since)...); err != nil {
+		return err
 	}
 	n.sequencer = process.SequencerOptions{Mapper: mapper, Collections: n.catalog,
 		Embedders: map[string]freshet.Embedder{model.Name: builtin}, Splitter: cfg.Splitter, Revision: revision.Number,
@@ -245,7 +246,7 @@ func indexSettings(c config.Index) control.Index {
 }
 
 func (n *Node) openStages() (err error) {
-	cfg := n.opts.Config
+	cfg := n.config()
 	n.worker = vsync.NewWorker(n.store, n.decided, n.opts.Logger)
 	n.processor, err = process.New(process.Options{Log: n.log, Sequencer: n.sequencer, Logger: n.opts.Logger,
 		Deliver: func(ctx context.Context, b process.Batch) error {
@@ -284,11 +285,7 @@ func (n *Node) start() {
 		return
 	}
 	n.run(ctx, "retention", n.retention.run)
-	for _, f := range n.opts.Config.Sources.Files {
-		w := files.New(files.Options{Path: f.Path, Collection: f.Collection, Namespace: f.Namespace,
-			MaxBytes: f.MaxBytes, Ignore: f.Ignore, Intake: n.intake, Log: n.log, Logger: n.opts.Logger})
-		n.run(ctx, "source files "+f.Path, w.Run)
-	}
+	n.watchFolders(n.config().Sources.Files)
 }
 
 func (n *Node) run(ctx context.Context, what string, part func(context.Context) error) {
@@ -372,15 +369,16 @@ const (
 )
 
 func (n *Node) snapshots(ctx context.Context) error {
-	c := n.opts.Config.Snapshot
-	tick := time.NewTicker(min(snapshotPoll, time.Duration(c.Interval)))
-	defer tick.Stop()
 	last := time.Now()
 	for {
+		now := n.settings.Load()
+		c := now.Snapshot
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-now.replaced:
+			continue
+		case <-time.After(min(snapshotPoll, time.Duration(c.Interval))):
 		}
 		since := time.Since(last)
 		if since < time.Duration(c.Interval) && (since < snapshotPause || n.store.Unsaved() < c.Changes) {
@@ -436,6 +434,8 @@ func (n *Node) shut(save bool) error {
 	}
 	if n.stop != nil {
 		n.stop(errors.New("freshet is stopping"))
+		n.reloading.Lock() // it may start parts
+		n.reloading.Unlock()
 		n.running.Wait()
 		if save {
 			_, err := n.Snapshot(context.Background())

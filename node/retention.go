@@ -53,7 +53,7 @@ func (n *Node) openRetention() (err error) {
 	if _, err := n.log.CutRaw(n.retention.base.Position()); err != nil {
 		return err
 	}
-	r := n.opts.Config.Retention
+	r := n.config().Retention
 	ttl := "for ever"
 	if r.TombstoneTTL > 0 {
 		ttl = time.Duration(r.TombstoneTTL).String()
@@ -69,13 +69,14 @@ func (n *Node) openRetention() (err error) {
 
 // run looks every so often whether something is to go.
 func (r *retention) run(ctx context.Context) error {
-	tick := time.NewTicker(time.Duration(r.n.opts.Config.Retention.Interval))
-	defer tick.Stop()
 	for {
+		now := r.n.settings.Load()
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-now.replaced:
+			continue
+		case <-time.After(time.Duration(now.Retention.Interval)):
 		}
 		if err := r.n.Retain(ctx); err != nil && ctx.Err() == nil {
 			r.n.opts.Logger.Error("old events could not be let go; it is tried again", "error", err)
@@ -94,7 +95,7 @@ func (n *Node) Retain(ctx context.Context) error {
 
 // limit is how many bytes of events are kept at most.
 func (r *retention) limit() (int64, error) {
-	c := r.n.opts.Config.Retention
+	c := r.n.config().Retention
 	limit := c.Bytes
 	usage, err := r.n.log.FS().GetDiskUsage(r.n.log.Dir())
 	if errors.Is(err, vfs.ErrUnsupported) {
@@ -121,7 +122,7 @@ func (r *retention) cut(ctx context.Context) error {
 		return err
 	}
 	total := r.n.log.RawBytesFrom(r.n.log.RawFirst())
-	oldest := r.n.now().Add(-time.Duration(r.n.opts.Config.Retention.Age))
+	oldest := r.n.now().Add(-time.Duration(r.n.config().Retention.Age))
 	for _, s := range segments {
 		over := limit > 0 && total > limit
 		if s.End > r.n.tracker.Decided()+1 || !over && !s.Until.Before(oldest) {
@@ -153,7 +154,7 @@ func (r *retention) purge(ctx context.Context) error {
 	if err != nil && !errors.Is(err, errEnough) {
 		return err
 	}
-	if ttl := time.Duration(r.n.opts.Config.Retention.TombstoneTTL); ttl > 0 {
+	if ttl := time.Duration(r.n.config().Retention.TombstoneTTL); ttl > 0 {
 		to.Before = r.n.now().Add(-ttl).UnixMilli()
 	}
 	now, err := r.n.processor.Facts(ctx)

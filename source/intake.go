@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -75,7 +76,8 @@ type Options struct {
 
 // Intake takes events in. It is safe for concurrent use.
 type Intake struct {
-	opts    Options
+	opts    Options // but for its Limits
+	limits  atomic.Pointer[Limits]
 	batches sync.Pool
 
 	mu      sync.Mutex // guards what follows
@@ -85,14 +87,27 @@ type Intake struct {
 
 // NewIntake returns an intake.
 func NewIntake(o Options) *Intake {
-	o.Limits = o.Limits.withDefaults()
 	in := &Intake{opts: o}
+	in.SetLimits(o.Limits)
 	in.batches.New = func() any { return &Batch{} }
 	return in
 }
 
+// SetLimits replaces the limits, which are valid. They count for what comes from now on; the lines of a request that is
+// being read keep the length that they may have.
+func (in *Intake) SetLimits(l Limits) {
+	l = l.withDefaults()
+	in.limits.Store(&l)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.checked = time.Time{}
+}
+
+// Limits are those in force, with defaults filled in.
+func (in *Intake) Limits() Limits { return *in.limits.Load() }
+
 // EventBytes is the size of the largest event that is taken.
-func (in *Intake) EventBytes() int { return in.opts.Limits.EventBytes }
+func (in *Intake) EventBytes() int { return in.Limits().EventBytes }
 
 // Mapped reports whether events are read by a configured mapping.
 func (in *Intake) Mapped() bool { return in.opts.Mapped }
@@ -116,17 +131,18 @@ func (in *Intake) room() error {
 	if err := in.opts.Log.Room(); err != nil {
 		return err
 	}
+	limits := in.Limits()
 	free, err := in.opts.Log.DiskFree()
 	if err != nil && !errors.Is(err, vfs.ErrUnsupported) {
 		return err
 	}
-	if err == nil && free < uint64(in.opts.Limits.FreeDiskBytes) {
+	if err == nil && free < uint64(limits.FreeDiskBytes) {
 		return &freshet.Error{Code: freshet.CodeDiskFull, Message: fmt.Sprintf("%d bytes are free on the disk of the data folder, "+
-			"the limit free_disk_bytes is %d; free some space, searches go on", free, in.opts.Limits.FreeDiskBytes)}
+			"the limit free_disk_bytes is %d; free some space, searches go on", free, limits.FreeDiskBytes)}
 	}
-	if waiting := in.opts.Log.RawBytesFrom(in.opts.Decided() + 1); waiting > in.opts.Limits.BacklogBytes {
+	if waiting := in.opts.Log.RawBytesFrom(in.opts.Decided() + 1); waiting > limits.BacklogBytes {
 		return &freshet.Error{Code: freshet.CodeBacklogFull, Message: fmt.Sprintf("%d bytes of events wait to be processed, "+
-			"the limit backlog_bytes is %d; send more slowly", waiting, in.opts.Limits.BacklogBytes)}
+			"the limit backlog_bytes is %d; send more slowly", waiting, limits.BacklogBytes)}
 	}
 	return nil
 }
@@ -192,7 +208,7 @@ func (b *Batch) addEvent(raw []byte, headers []journal.Header) error {
 }
 
 func (b *Batch) checkSize(raw []byte) error {
-	if most := b.in.opts.Limits.EventBytes; len(raw) > most {
+	if most := b.in.EventBytes(); len(raw) > most {
 		return &freshet.Error{Code: freshet.CodeTooLarge, Message: fmt.Sprintf("the event has %d bytes, the limit event_bytes is %d", len(raw), most)}
 	}
 	return nil

@@ -50,6 +50,9 @@ func (l *Log) RawPinned() int64 {
 // RawSegments returns the segments of events.raw that may be cut off, oldest first.
 func (l *Log) RawSegments() ([]journal.SegmentInfo, error) { return l.journal.Segments() }
 
+// SetSegmentBytes replaces Options.SegmentBytes for the segments that are written from now on, the present one included.
+func (l *Log) SetSegmentBytes(n int64) { l.journal.SetSegmentBytes(n) }
+
 // CutRaw removes segments of events.raw whose records lie below an offset, as far as none is
 // pinned, and returns how many bytes they had. What was derived from them is made durable first.
 func (l *Log) CutRaw(below int64) (freed int64, err error) {

@@ -78,6 +78,8 @@ type Journal struct {
 	end     atomic.Int64 // offset behind the last durable record; stored under mu
 	written atomic.Int64 // bytes of frames written since Open
 
+	segmentBytes atomic.Int64 // see SetSegmentBytes
+
 	mu       sync.Mutex // guards the four below
 	group    *group     // the open group
 	segments []*segment // oldest first; the last is being written if file is open
@@ -125,6 +127,7 @@ func Open(fs disk.FS, dir string, first int64, opts Options) (j *Journal, torn i
 		}
 	}
 	j.end.Store(end)
+	j.segmentBytes.Store(j.opts.SegmentBytes)
 	go j.write()
 	return j, torn, nil
 }
@@ -156,6 +159,11 @@ func (j *Journal) Append(ctx context.Context, b *Batch) (first int64, err error)
 		return 0, g.err
 	}
 	return g.first + int64(at), nil
+}
+
+// SetSegmentBytes replaces Options.SegmentBytes; it counts from the next frame on.
+func (j *Journal) SetSegmentBytes(n int64) {
+	j.segmentBytes.Store(Options{SegmentBytes: n}.withDefaults().SegmentBytes)
 }
 
 // publish makes records up to end readable and wakes the readers.

@@ -109,7 +109,7 @@ func (j *Journal) write() {
 
 // commit makes one frame durable.
 func (j *Journal) commit(g *group) error {
-	if j.file == nil || j.pos >= j.opts.SegmentBytes {
+	if j.file == nil || j.pos >= j.segmentBytes.Load() {
 		if err := j.roll(g.first); err != nil {
 			return fmt.Errorf("begin journal segment: %w", err)
 		}

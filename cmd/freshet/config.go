@@ -1,20 +1,23 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/http"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/spf13/cobra"
 
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/disk"
+	"github.com/freshet-io/freshet/gateway"
 	"github.com/freshet-io/freshet/node"
 )
 
 func newConfig() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Check a configuration, show it with its defaults, describe it to an editor"}
-	cmd.AddCommand(newConfigLint(), newConfigShow(), newConfigSchema())
+	cmd := &cobra.Command{Use: "config", Short: "Check a configuration, show it with its defaults, describe it to an editor, reload it"}
+	cmd.AddCommand(newConfigLint(), newConfigShow(), newConfigSchema(), newConfigReload())
 	return cmd
 }
 
@@ -77,4 +80,37 @@ func newConfigSchema() *cobra.Command {
 			return err
 		},
 	}
+}
+
+func newConfigReload() *cobra.Command {
+	var server string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "reload",
+		Short: "Have a running server read its configuration file anew",
+		Long: "The server reads the file of its --config and takes over what has changed, all of it or nothing: retention,\n" +
+			"snapshot, limits, sources, index.ef and index.target_recall (of collections too), and new collections. All else\n" +
+			"needs a restart, and is named. SIGHUP does the same; the server's log says then what has changed.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var r gateway.ReloadReport
+			if err := newClient(server).do(cmd.Context(), http.MethodPost, "/v1/admin/reload", "", nil, &r); err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			if asJSON {
+				return json.NewEncoder(out).Encode(r)
+			}
+			if len(r.Changed) == 0 {
+				fmt.Fprintln(out, "nothing has changed")
+			}
+			for _, k := range r.Changed {
+				fmt.Fprintln(out, k)
+			}
+			return nil
+		},
+	}
+	serverFlag(cmd, &server)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
 }

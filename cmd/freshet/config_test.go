@@ -73,6 +73,16 @@ func TestService(t *testing.T) {
 			t.Errorf("the unit lacks %s:\n%s", want, out)
 		}
 	}
+	if strings.Contains(out, "ExecReload") {
+		t.Errorf("without a configuration there is nothing to reload:\n%s", out)
+	}
+	config := filepath.Join(dir, "freshet.yaml")
+	if err := os.WriteFile(config, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err = output("service", "--data", data, "--user", "root", "--config", config); err != nil || !strings.Contains(out, "\nExecReload=/bin/kill -HUP $MAINPID\n") {
+		t.Errorf("the unit does not reload: %v\n%s", err, out)
+	}
 	if _, err := output("service", "--user", "a b"); err == nil {
 		t.Error("a user with a space is taken")
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/demo"
+	"github.com/freshet-io/freshet/node"
 )
 
 // filesCollection is where the demo puts the files of the watched folder.
@@ -92,7 +93,9 @@ func runDemo(ctx context.Context, cfg config.Config, o demo.Options) error {
 	defer stop()
 	address := make(chan string, 1)
 	served := make(chan error, 1)
-	go func() { served <- serve(serving, cfg, slog.LevelWarn, func(addr string) { address <- addr }) }()
+	go func() {
+		served <- serve(serving, node.Options{Config: cfg}, slog.LevelWarn, nil, func(addr string) { address <- addr })
+	}()
 	select {
 	case err := <-served:
 		return err

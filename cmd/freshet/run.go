@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"runtime"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,14 +47,25 @@ func newRun() *cobra.Command {
 		Short: "Run the server: every role in one process",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := flags.load()
+			read := func() (config.Config, error) {
+				cfg, err := flags.load()
+				if listen != "" {
+					cfg.Listen = listen
+				}
+				return cfg, err
+			}
+			cfg, err := read()
 			if err != nil {
 				return err
 			}
-			if listen != "" {
-				cfg.Listen = listen
+			o := node.Options{Config: cfg}
+			if flags.config != "" {
+				o.Read = read
 			}
-			return serve(cmd.Context(), cfg, slog.LevelInfo, func(addr string) {
+			hangups := make(chan os.Signal, 1) // one that comes during another is not lost
+			signal.Notify(hangups, syscall.SIGHUP)
+			defer signal.Stop(hangups)
+			return serve(cmd.Context(), o, slog.LevelInfo, hangups, func(addr string) {
 				fmt.Fprintf(os.Stderr, "freshet %s serves http://%s, data in %s\n", version, addr, cfg.Data)
 			})
 		},
@@ -64,17 +77,18 @@ func newRun() *cobra.Command {
 
 // serve runs a node and its HTTP server until ctx ends. The port is taken first, so that a
 // busy one is told before anything is opened; requests are answered once the node is open.
-// What is logged goes to stderr, from the level on.
-func serve(ctx context.Context, cfg config.Config, level slog.Level, started func(addr string)) error {
-	listener, err := net.Listen("tcp", cfg.Listen)
+// What is logged goes to stderr, from the level on. Each of the hangups reloads the configuration.
+func serve(ctx context.Context, o node.Options, level slog.Level, hangups <-chan os.Signal, started func(addr string)) error {
+	listener, err := net.Listen("tcp", o.Config.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w; choose another address with --listen", err)
 	}
 	defer listener.Close()
 	// The vector index links on threads of low priority; see ann.Options.LowPriority.
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + max(1, runtime.NumCPU()/2))
-	n, err := node.Open(ctx, node.Options{Config: cfg, Page: console.Page, Version: version,
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))})
+	o.Page, o.Version = console.Page, version
+	o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	n, err := node.Open(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -84,6 +98,7 @@ func serve(ctx context.Context, cfg config.Config, level slog.Level, started fun
 		BaseContext: func(net.Listener) context.Context { return serving }}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
+	go reload(serving, n, hangups)
 	started(listener.Addr().String())
 
 	select {
@@ -101,4 +116,16 @@ func serve(ctx context.Context, cfg config.Config, level slog.Level, started fun
 		err = nil
 	}
 	return errors.Join(err, n.Close())
+}
+
+// reload reloads the configuration at each hangup until ctx ends. The node says in its log what became of it.
+func reload(ctx context.Context, n *node.Node, hangups <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			_, _ = n.Reload(ctx)
+		}
+	}
 }

@@ -19,7 +19,8 @@ Wants=network-online.target
 [Service]
 EnvironmentFile=-/etc/default/freshet
 ExecStart={{argument .Program}} run{{if .Config}} --config {{argument .Config}}{{end}} --data {{argument .Data}}
-User={{.User}}
+{{if .Config}}ExecReload=/bin/kill -HUP $MAINPID
+{{end}}User={{.User}}
 Restart=on-failure
 RestartSec=1
 TimeoutStopSec=90

@@ -128,28 +128,47 @@ type follower struct {
 	round  uint32              // number of the present round
 }
 
-func follow(ctx context.Context, o Options) (*follower, error) {
-	root, err := filepath.Abs(o.Path)
-	if err != nil {
-		return nil, err
+// folder finds the folder, and that of the log if it is on this file system, or says why the folder can't be watched.
+func (o Options) folder() (root string, data os.FileInfo, err error) {
+	if root, err = filepath.Abs(o.Path); err != nil {
+		return "", nil, err
 	}
 	info, err := os.Stat(root)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return nil, errors.New("there is no such folder; make it, or set path to the one you mean")
+		return "", nil, errors.New("there is no such folder; make it, or set path to the one you mean")
 	case err != nil:
-		return nil, err
+		return "", nil, err
 	case !info.IsDir():
-		return nil, errors.New("path is no folder; name the folder that the file is in")
+		return "", nil, errors.New("path is no folder; name the folder that the file is in")
 	}
-	f := &follower{opts: o, root: root, rules: rules{ignore: o.Ignore}, warned: map[string]struct{}{}, unread: map[string]sentFile{},
+	if data, err = os.Stat(o.Log.Dir()); err != nil {
+		return root, nil, nil
+	}
+	if os.SameFile(info, data) {
+		return "", nil, errors.New("path is the data folder of freshet; its files are no texts")
+	}
+	return root, data, nil
+}
+
+// Check returns why the folder can't be watched at present, as Run would.
+func (o Options) Check() error {
+	if err := o.Validate(); err != nil {
+		return fmt.Errorf("watch files: %w", err)
+	}
+	if _, _, err := o.folder(); err != nil {
+		return fmt.Errorf("watch files of %s: %w", o.Path, err)
+	}
+	return nil
+}
+
+func follow(ctx context.Context, o Options) (*follower, error) {
+	root, data, err := o.folder()
+	if err != nil {
+		return nil, err
+	}
+	f := &follower{opts: o, root: root, rules: rules{ignore: o.Ignore, data: data}, warned: map[string]struct{}{}, unread: map[string]sentFile{},
 		reader: reader{root: root, maxBytes: o.MaxBytes}}
-	if data, err := os.Stat(o.Log.Dir()); err == nil { // else it is not on this file system
-		if os.SameFile(info, data) {
-			return nil, errors.New("path is the data folder of freshet; its files are no texts")
-		}
-		f.rules.data = data
-	}
 	f.state, err = openState(ctx, o.Log, owner{Path: root, Collection: o.Collection, Namespace: o.Namespace})
 	if err != nil {
 		return nil, err

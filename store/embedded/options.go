@@ -66,10 +66,54 @@ const (
 	maxBuffer   = 16384
 )
 
+// configured are the settings of indexes in the configuration.
+type configured struct {
+	all         IndexOptions
+	collections map[string]control.Index // that differ from all
+}
+
+// Configure replaces the settings that Options has given. Of indexes that are there the width of searches and the target
+// recall follow at once; the rest is for those that are made from now on.
+func (s *Store) Configure(all IndexOptions, collections map[string]control.Index) error {
+	s.fitting.Lock()
+	defer s.fitting.Unlock()
+	s.configured.Store(&configured{all, collections})
+	for _, sh := range s.all() {
+		if err := s.fitLocked(sh, control.Index{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fit gives the index of a shard the width that its settings have now, if x were set for it.
+func (s *Store) fit(sh *shard, x control.Index) error {
+	s.fitting.Lock()
+	defer s.fitting.Unlock()
+	return s.fitLocked(sh, x)
+}
+
+func (s *Store) fitLocked(sh *shard, x control.Index) error {
+	opt, err := s.annOptions(sh.name, x)
+	if err != nil {
+		return err
+	}
+	ix := sh.vectors()
+	was := ix.Options().Ef
+	if err := ix.SetEf(opt.Ef); err != nil {
+		return err
+	}
+	if w := sh.watcher.Load(); w != nil && ix.Options().Ef != was {
+		w.ef.Store(0) // what it had found out is for another width
+	}
+	return nil
+}
+
 // settings are those of a shard's indexes: in this order of precedence what was set for its namespace, for its collection,
 // in the configuration for the collection, and for all.
 func (s *Store) settings(name freshet.Shard) (IndexOptions, error) {
-	return s.index.With(s.catalog.Index(name.Collection, name.Namespace).Over(s.collections[name.Collection]))
+	c := s.configured.Load()
+	return c.all.With(s.catalog.Index(name.Collection, name.Namespace).Over(c.collections[name.Collection]))
 }
 
 // annOptions are the options of a shard's vector index, if x were set for it.

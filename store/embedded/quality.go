@@ -45,6 +45,7 @@ type watcher struct {
 
 	// For the goroutine of watch only.
 	index  *ann.Index // that the measurements are of
+	base   int        // its width, which the tuner widens
 	watch  *quality.Watch
 	tuner  *quality.Tuner
 	next   int // query to measure
@@ -175,9 +176,9 @@ func (s *Store) watchOnce(sh *shard) error {
 		w = &watcher{}
 		sh.watcher.Store(w)
 	}
-	if ix := sh.vectors(); w.index != ix || w.tuner.Target() != o.TargetRecall {
+	if ix := sh.vectors(); w.index != ix || w.tuner.Target() != o.TargetRecall || w.base != ix.Options().Ef {
 		fresh := w.watch == nil
-		w.index, w.tuner = ix, quality.NewTuner(o.TargetRecall)
+		w.index, w.base, w.tuner = ix, ix.Options().Ef, quality.NewTuner(o.TargetRecall)
 		w.ef.Store(0)
 		if fresh {
 			w.watch = quality.NewWatch(sh.metric, watchedQueries)
@@ -281,7 +282,7 @@ func (s *Store) decide(sh *shard, w *watcher, missed []uint64) error {
 	before := w.tuner.Alert()
 	e := w.tuner.Estimate()
 	action := w.tuner.Decide()
-	ef := min(ann.MaxEf, int(w.tuner.Factor()*float64(w.index.Options().Ef)+0.5))
+	ef := min(ann.MaxEf, int(w.tuner.Factor()*float64(w.base)+0.5))
 	w.ef.Store(int64(ef))
 	log := s.logger.With("collection", sh.name.Collection, "namespace", sh.name.Namespace, "recall", e.Recall, "low", e.Low, "high", e.High,
 		"target", w.tuner.Target(), "ef", ef)

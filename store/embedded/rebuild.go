@@ -110,10 +110,11 @@ func (s *Store) Rebuild(ctx context.Context, name freshet.Shard, settings contro
 	if err != nil {
 		return errors.Join(err, next.Close())
 	}
-	sh.dirty.Add(1) // the snapshot has the old one
+	err = s.fit(sh, settings) // the configuration may be another by now
+	sh.dirty.Add(1)           // the snapshot has the old one
 	sh.reading.Lock()
 	defer sh.reading.Unlock()
-	return old.Close()
+	return errors.Join(err, old.Close())
 }
 
 // begin makes changes go to the new index too. It returns false when another one is being built.
@@ -251,6 +252,13 @@ func (s *Store) RebuildIndexes(ctx context.Context, collection, namespace string
 	if settings != (control.Index{}) {
 		if err := s.catalog.SetIndex(collection, namespace, settings.Over(s.catalog.Index(collection, namespace))); err != nil {
 			return err
+		}
+		for _, name := range names {
+			if sh := s.shard(name); sh != nil {
+				if err := s.fit(sh, control.Index{}); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return nil

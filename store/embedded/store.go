@@ -39,13 +39,13 @@ type Options struct {
 type Store struct {
 	log     *broker.Log
 	catalog *control.Catalog
-	index   IndexOptions
 	logger  *slog.Logger
 	dir     string
 	now     func() time.Time
 
-	collections map[string]control.Index // settings that differ from index
-	loaded      LoadReport
+	configured atomic.Pointer[configured] // replaced as a whole
+	fitting    sync.Mutex                 // held while the widths of indexes follow their settings
+	loaded     LoadReport
 
 	buffers sync.Pool // of *[]byte, for records
 
@@ -65,8 +65,9 @@ const indexFolder = "index"
 // Open brings the indexes up to what vector.sync holds: snapshots first, then the records
 // that they don't have. It returns when all of it can be searched.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{log: o.Log, catalog: o.Catalog, index: o.Index, collections: o.Collections, logger: o.Logger,
+	s := &Store{log: o.Log, catalog: o.Catalog, logger: o.Logger,
 		dir: o.Log.FS().PathJoin(o.Log.Dir(), indexFolder), unusable: map[shardHash][]uint64{}, shards: map[freshet.Shard]*shard{}}
+	s.configured.Store(&configured{o.Index, o.Collections})
 	if s.now = o.Now; s.now == nil {
 		s.now = time.Now
 	}
