@@ -14,9 +14,10 @@ import (
 
 // expiry is an entity and when it expires: an entry of a state table of the log,
 //
-//	time (8, big-endian) key of the entity → nothing
+//	time (8, big-endian) key of the entity → version of the entity (20)
 //
-// which is written in the transaction of the change. So entities that never expire cost nothing,
+// which is written in the transaction of the change. One whose version is not the entity's may have been left by a drop, and
+// counts only if the record says the same. So entities that never expire cost nothing,
 // and what is due is the beginning of the table.
 type expiry struct {
 	at  int64 // ms
@@ -31,16 +32,13 @@ func stageExpiry(tx *embedded.Txn, d *Decision) error {
 	if d.Replaces != nil {
 		old.at = d.Replaces.Change.ExpiresAt
 	}
-	if old.at == now.at {
-		return nil
-	}
-	if old.at != 0 {
+	if old.at != 0 && old.at != now.at {
 		if err := tx.DeleteTable(embedded.TableExpiry, old.tableKey()); err != nil {
 			return err
 		}
 	}
 	if now.at != 0 {
-		return tx.SetTable(embedded.TableExpiry, now.tableKey(), nil)
+		return tx.SetTable(embedded.TableExpiry, now.tableKey(), wire.AppendVersion(nil, d.Change.Version))
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ func (s *shard) compare(c *freshet.Change, filters map[uint32]uint64, digester *
 	if ok {
 		info = s.docs.info[doc]
 	}
+	expires := s.expiries[doc]
 	s.mu.RUnlock()
 	digest, filtered := filters[doc]
 	switch {
@@ -34,6 +35,8 @@ func (s *shard) compare(c *freshet.Change, filters map[uint32]uint64, digester *
 		return differ("documents", "stale", c.Key, fmt.Sprintf("indexed is revision %d, digest %x; vector.sync has %d, %x", info.revision, info.digest, c.Revision, c.Digest))
 	case int(info.points) != len(c.Points):
 		return differ("documents", "stale", c.Key, fmt.Sprintf("%d points are indexed, vector.sync has %d", info.points, len(c.Points)))
+	case expires != c.ExpiresAt:
+		return differ("documents", "stale", c.Key, fmt.Sprintf("it is indexed to expire at %d ms, vector.sync has %d (0 = never)", expires, c.ExpiresAt))
 	case c.Deleted() && filtered:
 		return differ("filters", "extra", c.Key, "it is deleted, filters find it")
 	case c.Deleted():

@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"bytes"
+
 	broker "github.com/freshet-io/freshet/broker/embedded"
 	"github.com/freshet-io/freshet/wire"
 )
@@ -24,9 +26,10 @@ func (s *shard) due(doc uint32, now int64) bool {
 	return ok && at <= now
 }
 
-// loadExpiries adds what snapshots don't have: when their documents expire.
+// loadExpiries adds what snapshots don't have: when their documents expire. An entry that is not of the version that is
+// indexed may be left from what was dropped: then the record says whether it counts.
 func (s *Store) loadExpiries() error {
-	return s.log.ScanTable(broker.TableExpiry, func(k, _ []byte) error {
+	return s.log.ScanTable(broker.TableExpiry, func(k, version []byte) error {
 		at, key, err := wire.ParseExpiry(k)
 		if err != nil {
 			return err
@@ -37,9 +40,19 @@ func (s *Store) loadExpiries() error {
 		}
 		sh.mu.Lock()
 		defer sh.mu.Unlock()
-		if doc, ok := sh.docs.find(key.Entity); ok {
-			sh.expires(doc, at)
+		doc, ok := sh.docs.find(key.Entity)
+		if !ok {
+			return nil
 		}
+		if !bytes.Equal(version, wire.AppendVersion(nil, sh.docs.info[doc].version)) {
+			c, ok, err := s.record(key, wire.Head)
+			if err != nil { // an audit says what is damaged; a start goes on
+				s.logger.Warn("the record of an entity that expires can't be read; it expires as was noted", "collection", key.Collection, "namespace", key.Namespace, "error", err)
+			} else if !ok || c.ExpiresAt != at {
+				return nil
+			}
+		}
+		sh.expires(doc, at)
 		return nil
 	})
 }
