@@ -57,6 +57,9 @@ func (n *Node) Doctor(ctx context.Context) ([]gateway.Finding, error) {
 	c.start()
 	c.pipeline()
 	c.recall()
+	if err := c.retention(); err != nil {
+		return nil, err
+	}
 	return c.list, c.deadLetters(ctx)
 }
 
