@@ -321,14 +321,17 @@ func (p *Processor) stage(tx *embedded.Txn, d *Decided, position int64) (next in
 
 // retry calls step until it succeeds. Being deposed is final.
 func (p *Processor) retry(ctx context.Context, what string, step func() error) error {
-	backoff := 10 * time.Millisecond
+	backoff, told := 10*time.Millisecond, false
 	for {
 		err := step()
 		p.fail(err != nil)
 		if err == nil || errors.Is(err, embedded.ErrFenced) || ctx.Err() != nil {
 			return err
 		}
-		p.opts.Logger.Error("paused; it is tried again", "step", what, "error", err, "wait", backoff)
+		if !told || !isDiskFull(err) { // that one lasts, and the node says when it is over
+			p.opts.Logger.Error("paused; it is tried again", "step", what, "error", err, "wait", backoff)
+			told = true
+		}
 		<-p.turn // who repairs what a step fails by must get its turn
 		select {
 		case <-time.After(backoff/2 + rand.N(backoff/2)):
@@ -339,6 +342,11 @@ func (p *Processor) retry(ctx context.Context, what string, step func() error) e
 		}
 		backoff = min(2*backoff, maxBackoff)
 	}
+}
+
+func isDiskFull(err error) bool {
+	e, ok := errors.AsType[*freshet.Error](err)
+	return ok && e.Code == freshet.CodeDiskFull
 }
 
 func (p *Processor) note(records int, d *Decided, t *Timing) {
