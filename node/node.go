@@ -51,7 +51,8 @@ type Options struct {
 	SegmentBytes int64
 	// Patience is how long a start or a stop waits for room on a full disk. Default 10 s.
 	Patience time.Duration
-	// NoSources leaves the configured sources out; for commands that only look.
+	// NoSources leaves out all that writes events by itself: the configured sources, retention, expiry. For
+	// commands that only look.
 	NoSources bool
 }
 
@@ -80,6 +81,7 @@ type Node struct {
 	rebuilds  rebuilds
 	retention retention
 	retaining sync.Mutex // one Retain at a time
+	expirer   *process.Expirer
 
 	ctx       context.Context // of the stages
 	stop      context.CancelCauseFunc
@@ -279,11 +281,11 @@ func (n *Node) start() {
 	n.run(ctx, "snapshots", n.snapshots)
 	n.run(ctx, "recall", n.store.Watch)
 	n.run(ctx, "disk", n.watchDisk)
-	expirer := &process.Expirer{Log: n.log, Logger: n.opts.Logger, Now: func() int64 { return n.now().UnixMilli() }, Decided: n.waitDecided}
-	n.run(ctx, "expiry", expirer.Run)
+	n.expirer = &process.Expirer{Log: n.log, Logger: n.opts.Logger, Now: func() int64 { return n.now().UnixMilli() }, Decided: n.waitDecided}
 	if n.opts.NoSources {
 		return
 	}
+	n.run(ctx, "expiry", n.expirer.Run)
 	n.run(ctx, "retention", n.retention.run)
 	n.watchFolders(n.config().Sources.Files)
 }
@@ -353,6 +355,9 @@ func (n *Node) Log() *broker.Log { return n.log }
 
 // Processor decides records.
 func (n *Node) Processor() *process.Processor { return n.processor }
+
+// Expire deletes entities that are due, some at once, and returns how many it looked at: 0 when none is due.
+func (n *Node) Expire(ctx context.Context) (int, error) { return n.expirer.Step(ctx) }
 
 // Snapshot saves the indexes that have changed.
 func (n *Node) Snapshot(ctx context.Context) (int, error) {

@@ -38,6 +38,9 @@ func (l *life) checkEntities(ctx context.Context, st *state) error {
 		if err := want.compare(&have, wire.Partition(key, l.cfg.Partitions)); err != nil {
 			return fmt.Errorf("%s: %w", name(key), err)
 		}
+		if _, _, err := l.node.Planner().Get(ctx, key, freshet.Token{}, waitMost); (err == nil) != (want.alive && !want.due(l.clock.now())) {
+			return fmt.Errorf("%s is given: %v; it is alive: %v, expires at %d, it is %d", name(key), err, want.alive, want.expires, l.clock.now())
+		}
 		if err := want.comparePoints(ctx, &have, model); err != nil {
 			return fmt.Errorf("%s: %w", name(key), err)
 		}
@@ -56,6 +59,8 @@ func (e *entity) compare(c *freshet.Change, partition int32) error {
 		return fmt.Errorf("it comes from submission %s, events.raw gives %s", c.Trace, e.mark)
 	case c.SourceEventID != e.sourceID(partition) || c.EventTime != e.time:
 		return fmt.Errorf("its event is %q of %d, events.raw gives %q of %d", c.SourceEventID, c.EventTime, e.sourceID(partition), e.time)
+	case c.ExpiresAt != e.expires:
+		return fmt.Errorf("it expires at %d, events.raw gives %d", c.ExpiresAt, e.expires)
 	case c.Deleted() == e.alive || c.Text != e.text || !reflect.DeepEqual(decoded(c.Metadata), e.metadata):
 		return fmt.Errorf("it says %v %q %.60s, events.raw gives %v %q %v", c.Op, c.Text, c.Metadata, e.alive, e.text, e.metadata)
 	case e.op == freshet.OpUpsert && string(c.Metadata) != e.submission.metadata:
@@ -133,7 +138,7 @@ func (l *life) checkSearches(ctx context.Context, st *state) error {
 		}
 		want := map[freshet.Key]freshet.Version{}
 		for _, e := range members {
-			if e.live() && (color == "" || e.color() == color) {
+			if e.live() && !e.due(l.clock.now()) && (color == "" || e.color() == color) {
 				want[e.key] = e.version
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/broker/journal"
@@ -18,6 +19,12 @@ func (l *life) check(ctx context.Context) error {
 	if err := l.checkIdentity(); err != nil {
 		return err
 	}
+	swept := l.rng.IntN(3) == 0
+	if swept {
+		if err := l.expireAll(ctx); err != nil {
+			return err
+		}
+	}
 	if known, err := l.checkLog(ctx); err != nil || !known {
 		return err
 	}
@@ -31,9 +38,17 @@ func (l *life) check(ctx context.Context) error {
 	if err := l.settleDropped(); err != nil {
 		return err
 	}
-	st := fold(m.placed, knowledge{l.cfg.Dedupe.MaxIDs, m.since, m.letters.dropped})
+	st := fold(m.placed, knowledge{l.cfg.Dedupe.MaxIDs, time.Duration(l.cfg.Dedupe.Window).Milliseconds(), m.since, m.letters.dropped})
 	m.report.Repeated, m.report.Dead, m.report.Entities = st.repeated, len(st.dead), len(st.entities)
 	m.report.Forgotten, m.report.Replayed, m.report.Dropped = len(st.purged), st.replayed, len(m.letters.dropped)
+	m.report.Expired = st.expired
+	if swept {
+		for key, e := range st.entities {
+			if e.due(l.clock.now()) {
+				return fmt.Errorf("%s was due at %d, it is %d, and it is still there", name(key), e.expires, l.clock.now())
+			}
+		}
+	}
 	err := errors.Join(l.checkStart(st), l.checkCatalog(st), l.checkEntities(ctx, st), l.checkShown(st),
 		l.checkDead(st), l.checkSearches(ctx, st), l.checkTokens(ctx, st))
 	if err != nil {

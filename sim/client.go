@@ -25,6 +25,7 @@ type writer struct {
 // run sends batches until it has sent enough or the power is off.
 func (w *writer) run(ctx context.Context) error {
 	for n := 2 + w.rng.IntN(8); n > 0 && w.outlet.on(); n-- {
+		w.clock.move(w.rng)
 		if !w.late && w.rng.IntN(5) == 0 {
 			if err := w.stray(ctx); err != nil {
 				return fmt.Errorf("stray events: %w", err)

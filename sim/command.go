@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/broker/journal"
@@ -22,6 +23,11 @@ type command struct {
 	Attempts int    `json:"attempts"`
 	Trace    string `json:"trace"`
 	Value    []byte `json:"value"`
+
+	Collection string          `json:"collection"` // expire
+	Namespace  string          `json:"namespace"`
+	Entity     string          `json:"entity_id"`
+	Version    freshet.Version `json:"version"`
 }
 
 // readCommand reads a record that is one.
@@ -29,7 +35,7 @@ func readCommand(r journal.Record) (*submission, error) {
 	c := &command{kind: header(r, freshet.HeaderCommand)}
 	s := &submission{offset: unplaced, mark: fmt.Sprintf("command@%d", r.Offset), at: r.Time, command: c}
 	err := json.Unmarshal(r.Value, c)
-	if err == nil && c.kind != "purge" && c.kind != "replay" {
+	if err == nil && !slices.Contains([]string{"purge", "replay", "expire"}, c.kind) {
 		err = errors.New("its kind is not known")
 	}
 	if err != nil {

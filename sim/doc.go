@@ -29,6 +29,7 @@
 //	sim.go       a seed: configuration, lives, how they end
 //	crash.go     the end of a process: the power is cut, or it is killed
 //	memory.go    its file system, file.go its files
+//	clock.go     its time
 //	event.go     random events, and what each of them means
 //	client.go    writers: they send batches and look what became of them
 //	operator.go  searches, snapshots, pauses, audits at random; old events are let go

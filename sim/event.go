@@ -32,6 +32,8 @@ type event struct {
 	metadata string // "" when there is none
 	vector   []float32
 	patch    map[string]any // of a patch: what it says of the payload
+	expires  int64          // ms; 0: never, and of a patch: as before
+	forever  bool           // of a patch: it does not expire any more
 	// dead says why it can't be applied, whatever came before; "" when it can.
 	dead freshet.Code
 	// huge says that its vector holds a number that no float32 can.
@@ -53,6 +55,7 @@ type author struct {
 	metric string
 	texts  texts
 	late   bool // collectionLate exists
+	clock  *clock
 	stray  bool // only events of collectionLate
 }
 
@@ -78,6 +81,8 @@ func (a *author) write() *event {
 		}
 	case p < 82:
 		e.op, e.order, e.patch = freshet.OpPatch, 0, a.patch()
+		e.forever = a.rng.IntN(8) == 0
+		a.expire(e)
 	case p < 92:
 		e.op = freshet.OpDelete
 		if a.rng.IntN(2) == 0 && !a.stray && !strings.HasPrefix(e.key.Collection, autoPrefix) {
@@ -136,8 +141,16 @@ func (a *author) blank() *event {
 	return e
 }
 
+// expire has an event say now and then when its entity expires.
+func (a *author) expire(e *event) {
+	if !e.forever && a.rng.IntN(6) == 0 {
+		e.expires = a.clock.expiry(a.rng)
+	}
+}
+
 // content fills in what an upsert says.
 func (a *author) content(e *event) {
+	a.expire(e)
 	color := colors[a.rng.IntN(len(colors))]
 	e.metadata = fmt.Sprintf(`{"n":%d,"color":%q}`, a.rng.IntN(5), color)
 	if a.rng.IntN(12) == 0 { // longer than a block of the disk
@@ -232,6 +245,11 @@ func (e *event) encode() []byte {
 	if e.op == freshet.OpPatch {
 		field("op", quote("patch"))
 		field("payload", must(json.Marshal(e.patch)))
+	}
+	if e.forever {
+		field("expires_at", []byte("null"))
+	} else if e.expires > 0 {
+		field("expires_at", strconv.AppendInt(nil, e.expires, 10))
 	}
 	if e.order > 0 {
 		field("order", strconv.AppendInt(nil, e.order, 10))

@@ -20,6 +20,8 @@ type state struct {
 	purged     map[freshet.Key]freshet.Version // deletions that count no more
 	remembered map[eventName]remembered
 	next       uint64 // number of the next event id
+	last       int64  // time of the last one
+	expired    int
 	known      knowledge
 
 	floor, before int64 // see gone
@@ -28,12 +30,16 @@ type state struct {
 // knowledge is what events.raw does not say.
 type knowledge struct {
 	maxIDs  uint64          // how many event ids are remembered
+	maxAge  int64           // and for how long, ms
 	since   int64           // the first offset for which collectionLate exists; never where it does not
 	dropped map[int64]int64 // dead letters that were dropped, and the end of events.raw then
 }
 
-// remembered is the latest use of an event id.
-type remembered struct{ number uint64 }
+// remembered is the latest use of an event id, at a time that never runs back.
+type remembered struct {
+	number uint64
+	at     int64
+}
 
 // entity is what is true of an entity: the submission that won, how many had an effect, and what
 // they say together.
@@ -43,12 +49,16 @@ type entity struct {
 	decided  int64 // offset of the record that it is due to: its own, or that of a command
 	events   uint64
 	alive    bool
+	expires  int64 // ms; 0: never
 	text     string
 	vector   []float32
 	metadata map[string]any
 }
 
 func (e *entity) live() bool { return e.alive }
+
+// due reports whether it has expired.
+func (e *entity) due(now int64) bool { return e.expires != 0 && e.expires <= now }
 
 // color is what a filter finds it by, "" without one.
 func (e *entity) color() string {
@@ -60,6 +70,9 @@ func (e *entity) color() string {
 func (e *entity) sourceID(partition int32) string {
 	if e.id != "" {
 		return e.id
+	}
+	if e.command != nil {
+		partition = 0
 	}
 	return fmt.Sprintf("%s/%d@%d", freshet.TopicRaw, partition, e.offset)
 }
@@ -93,6 +106,8 @@ func fold(log []*submission, known knowledge) *state {
 			st.purge(s.command)
 		case s.command.kind == "replay":
 			st.replay(s, log[s.command.Offset])
+		case s.command.kind == "expire":
+			st.expire(s)
 		}
 	}
 	for offset := range known.dropped {
@@ -124,7 +139,8 @@ func (st *state) decide(s *submission, at int64) freshet.Code {
 		return freshet.CodeUnknownCollection
 	}
 	name := eventName{s.key, s.id}
-	if r, ok := st.remembered[name]; ok && st.next-r.number <= st.known.maxIDs {
+	now := max(st.last, s.at)
+	if r, ok := st.remembered[name]; ok && st.next-r.number <= st.known.maxIDs && now-r.at <= st.known.maxAge {
 		st.repeated++
 		return ""
 	}
@@ -133,8 +149,8 @@ func (st *state) decide(s *submission, at int64) freshet.Code {
 		return class
 	}
 	if s.id != "" {
-		st.remembered[name] = remembered{st.next}
-		st.next++
+		st.remembered[name] = remembered{st.next, now}
+		st.next, st.last = st.next+1, now
 	}
 	st.apply(s, version, at)
 	return ""
@@ -189,6 +205,19 @@ func (st *state) forget(e *entity) {
 	delete(st.entities, e.key)
 }
 
+// expire deletes an entity that has not changed since it was found to be due.
+func (st *state) expire(s *submission) {
+	c := s.command
+	key := freshet.Key{Collection: c.Collection, Namespace: c.Namespace, Entity: c.Entity}
+	e := st.entities[key]
+	if e == nil || !e.alive || e.version != c.Version {
+		return
+	}
+	st.expired++
+	deletion := &submission{event: &event{key: key, op: freshet.OpDelete}, offset: s.offset, at: s.at, command: c}
+	st.apply(deletion, freshet.Version{Order: e.version.Order, Epoch: epoch, Offset: s.offset}, s.offset)
+}
+
 // apply makes an event the newest of its entity, unless that has a newer one.
 func (st *state) apply(s *submission, v freshet.Version, at int64) {
 	e := st.entities[s.key]
@@ -204,15 +233,18 @@ func (st *state) apply(s *submission, v freshet.Version, at int64) {
 	st.changed = append(st.changed, at)
 	switch s.op {
 	case freshet.OpUpsert:
-		e.alive, e.text, e.vector, e.metadata = true, s.text, s.vector, nil
+		e.alive, e.text, e.vector, e.metadata, e.expires = true, s.text, s.vector, nil, s.expires
 		if s.metadata != "" {
 			e.metadata = decoded([]byte(s.metadata))
 		}
 	case freshet.OpDelete:
-		e.alive, e.text, e.vector, e.metadata = false, "", nil, nil
+		e.alive, e.text, e.vector, e.metadata, e.expires = false, "", nil, nil, 0
 		st.forget(e)
 	case freshet.OpPatch:
 		e.patched(s.patch)
+		if s.forever || s.expires > 0 {
+			e.expires = s.expires
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ type operator struct {
 // run goes on until the writers are done or the power is off.
 func (o *operator) run(ctx context.Context, done <-chan struct{}) error {
 	for n := 30; n > 0 && o.outlet.on(); n-- {
+		o.clock.move(o.rng)
 		var err error
 		switch p := o.rng.IntN(20); {
 		case p < 3:
@@ -31,9 +32,11 @@ func (o *operator) run(ctx context.Context, done <-chan struct{}) error {
 			err = o.audit(ctx)
 		case p < 8 && !o.held && o.retains():
 			err = o.retain(ctx)
-		case p < 10 && !o.held:
+		case p < 9 && !o.held:
+			err = o.expire(ctx)
+		case p < 11 && !o.held:
 			err = o.letters(ctx)
-		case p < 13:
+		case p < 14:
 			err = o.get(ctx)
 		default:
 			err = o.search(ctx, !o.held && o.rng.IntN(2) == 0)
@@ -120,6 +123,26 @@ func (o *operator) retain(ctx context.Context) error {
 	})
 	_, err := o.checkLog(ctx)
 	return err
+}
+
+// expire has what is due deleted.
+func (o *operator) expire(ctx context.Context) error {
+	o.model.appending.RLock()
+	defer o.model.appending.RUnlock()
+	_, err := o.node.Expire(ctx)
+	return err
+}
+
+// expireAll has all that is due deleted.
+func (l *life) expireAll(ctx context.Context) error {
+	if err := l.node.CatchUp(ctx); err != nil {
+		return err
+	}
+	for {
+		if n, err := l.node.Expire(ctx); err != nil || n == 0 {
+			return err
+		}
+	}
 }
 
 // get reads a random entity, whatever version it has by now.

@@ -45,6 +45,7 @@ type Report struct {
 	Forgotten  int // deletions that were forgotten, at the end
 	Replayed   int // dead letters that had their effect later, or were superseded
 	Dropped    int // dead letters that were dropped
+	Expired    int // entities that were deleted because they were due
 }
 
 // Add adds up two reports.
@@ -65,6 +66,7 @@ func (r *Report) Add(o Report) {
 	r.Forgotten += o.Forgotten
 	r.Replayed += o.Replayed
 	r.Dropped += o.Dropped
+	r.Expired += o.Expired
 }
 
 const (
@@ -88,13 +90,14 @@ type world struct {
 	cfg   config.Config
 	bytes int64 // of a segment
 	late  bool  // collectionLate is declared
+	clock *clock
 	mem   *vfs.MemFS
 	model *model
 }
 
 // Run runs a seed. The error says which promise was broken, in which life.
 func Run(seed uint64, o Options) (Report, error) {
-	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), skip: o.Skip, mem: vfs.NewCrashableMem(), model: newModel()}
+	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), skip: o.Skip, mem: vfs.NewCrashableMem(), model: newModel(), clock: newClock()}
 	if err := w.configure(); err != nil {
 		return w.model.report, err
 	}
@@ -152,6 +155,7 @@ func (w *world) live(number int, last bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), waitMost)
 	defer cancel()
 	l := &life{world: w, rng: w.rng, number: number, outlet: newOutlet(w.mem, w.fork()), promised: w.model.snapshot}
+	w.clock.move(w.rng)
 	if number > 0 && !w.late && w.rng.IntN(2) == 0 {
 		w.late = true
 		w.cfg.Collections = maps.Clone(w.cfg.Collections)
@@ -204,7 +208,7 @@ func (l *life) skipped(s disk.Site) bool {
 // open opens a node on a disk.
 func (w *world) open(ctx context.Context, cfg config.Config, fs vfs.FS, skip func(disk.Site) bool) (*node.Node, error) {
 	return node.Open(ctx, node.Options{Config: cfg, FS: disk.New(fs, skip), SegmentBytes: w.bytes,
-		Logger: slog.New(slog.DiscardHandler)})
+		Now: w.clock.time, NoSources: true, Logger: slog.New(slog.DiscardHandler)})
 }
 
 // refuseChanges tries, on a copy of the disk, a configuration by which the same events would
@@ -245,7 +249,7 @@ func (l *life) clients(ctx context.Context) error {
 	for i := range writers {
 		rng := l.fork()
 		writers[i] = &writer{life: l, rng: rng, author: &author{rng: rng, name: fmt.Sprintf("%d.%d", l.number, i),
-			metric: l.cfg.Collections[collectionVectors].Metric, texts: texts{}, late: l.late}}
+			metric: l.cfg.Collections[collectionVectors].Metric, texts: texts{}, late: l.late, clock: l.clock}}
 	}
 	if l.rng.IntN(4) > 0 { // clients that retry what they never got an answer to
 		writers[0].retry = l.model.unanswered()
