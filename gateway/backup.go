@@ -2,13 +2,9 @@ package gateway
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/freshet-io/freshet/backup"
 )
-
-// backupStall is how long the peer of a backup may take nothing: what is pinned for it keeps disk space from being freed.
-const backupStall = time.Minute
 
 // BackupRequest is the body of a request for a backup.
 type BackupRequest struct {
@@ -29,8 +25,8 @@ func (s *Server) postBackup(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, invalid("bytes_per_second", "is negative; leave it out for as fast as it goes"), nil)
 		return
 	}
-	out := &backupStream{w: w, control: http.NewResponseController(w)}
-	defer func() { _ = out.control.SetWriteDeadline(time.Time{}) }() // the connection may go on
+	out := newSteadyStream(w, r, "application/x-tar")
+	defer out.close()
 	m, err := s.opts.Admin.Backup(r.Context(), out, backup.Options{BytesPerSecond: body.BytesPerSecond, Base: body.Base})
 	switch {
 	case err == nil:
@@ -41,22 +37,4 @@ func (s *Server) postBackup(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.fail(w, r, err, nil)
 	}
-}
-
-// backupStream sends a backup to a peer that has to take it.
-type backupStream struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
-	begun   bool
-}
-
-// Write implements io.Writer.
-func (b *backupStream) Write(p []byte) (int, error) {
-	if !b.begun {
-		b.begun = true
-		b.w.Header().Set("Content-Type", "application/x-tar")
-		b.w.Header().Set("Cache-Control", "no-store")
-	}
-	_ = b.control.SetWriteDeadline(time.Now().Add(backupStall)) // a writer without deadlines never stalls
-	return b.w.Write(p)
 }

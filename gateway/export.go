@@ -26,23 +26,16 @@ func (s *Server) getExport(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		return
 	}
-	rc := http.NewResponseController(w)
-	// A peer that does not read must not hold the stop of the server.
-	disarm := context.AfterFunc(r.Context(), func() { _ = rc.SetWriteDeadline(s.now()) })
-	defer disarm()
+	out := newSteadyStream(w, r, "application/x-ndjson")
+	defer out.close()
 	var buf bytes.Buffer
-	begun, gone := false, false
+	gone := false
 	write := func(v any) error {
-		if !begun {
-			begun = true
-			w.Header().Set("Content-Type", "application/x-ndjson")
-			w.Header().Set("Cache-Control", "no-store")
-		}
 		buf.Reset()
 		if err := appendLine(&buf, v); err != nil {
 			return err
 		}
-		_, err := w.Write(buf.Bytes())
+		_, err := out.Write(buf.Bytes())
 		gone = gone || err != nil
 		return err
 	}
@@ -58,7 +51,7 @@ func (s *Server) getExport(w http.ResponseWriter, r *http.Request) {
 	case err == nil:
 		_ = write(change{Token: wire.TokenString(token)})
 	case gone:
-	case !begun:
+	case !out.begun:
 		s.fail(w, r, err, nil)
 	case errors.Is(err, context.Canceled):
 		_ = write(newProblem(&freshet.Error{Code: freshet.CodeUnavailable, Message: "the server is stopping; export again"}))

@@ -2,10 +2,15 @@ package gateway_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/freshet-io/freshet/gateway"
 	"github.com/freshet-io/freshet/node"
 	"github.com/freshet-io/freshet/process/mapping"
 )
@@ -113,5 +118,45 @@ func TestEveryRejectedEventIsNamed(t *testing.T) {
 	}
 	if index != 2500 {
 		t.Errorf("%d are named", index)
+	}
+}
+
+// An export holds what it reads, so it ends when its peer takes nothing; one that reads slowly gets all.
+func TestExportThatIsNotRead(t *testing.T) {
+	gateway.SetPeerStall(t, 400*time.Millisecond)
+	a := start(t)
+	blob := strings.Repeat("x", 1<<20)
+	for i := range 24 { // more than sockets hold
+		a.send(fmt.Sprintf(`{"entity_id":"%d","payload":{"text":"t","blob":"%s"}}`, i, blob))
+	}
+	ended := make(chan struct{}, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.node.Gateway().ServeHTTP(w, r)
+		ended <- struct{}{}
+	}))
+	defer server.Close()
+	for _, reads := range []bool{true, false} {
+		answer, err := http.Get(server.URL + "/v1/admin/export")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if reads {
+			n := int64(0)
+			for part := int64(1 << 20); err == nil; time.Sleep(20 * time.Millisecond) { // longer than peerStall in all
+				part, err = io.CopyN(io.Discard, answer.Body, part)
+				n += part
+			}
+			if err != io.EOF || n < 24<<20 {
+				t.Errorf("read slowly it has %d bytes: %v", n, err)
+			}
+		}
+		select {
+		case <-ended:
+		case <-time.After(20 * time.Second):
+			t.Error("an export goes on whose peer takes nothing")
+		}
+		if err := answer.Body.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
