@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -109,7 +110,7 @@ type Snapshot struct {
 
 // Retention says how long events.raw, and with it what is deleted, is kept. What is current is kept for ever.
 type Retention struct {
-	Age       Duration `yaml:"age,omitempty"`        // of an event; default 168h
+	Age       Duration `yaml:"age,omitempty"`        // of an event; default 168h, Forever for as long as disk_share and bytes allow
 	Bytes     int64    `yaml:"bytes,omitempty"`      // of events.raw; default: only DiskShare counts
 	DiskShare float64  `yaml:"disk_share,omitempty"` // of the disk of the data folder that events.raw may take; default 0.2
 	// TombstoneTTL is how long deletions are kept in collections with an order of their source; default for ever.
@@ -141,11 +142,20 @@ type Files struct {
 // Duration is a time.Duration that reads "24h" and "500ms".
 type Duration time.Duration
 
+// Forever is how long retention.age can be: it reads "forever", and time never gets there.
+const Forever Duration = math.MaxInt64
+
+const foreverText = "forever"
+
 // UnmarshalYAML implements yaml.BytesUnmarshaler.
 func (d *Duration) UnmarshalYAML(b []byte) error {
 	var s string
 	if err := yaml.Unmarshal(b, &s); err != nil {
 		return err
+	}
+	if s == foreverText {
+		*d = Forever
+		return nil
 	}
 	v, err := time.ParseDuration(s)
 	if err != nil || v <= 0 {
@@ -203,7 +213,15 @@ func setDefault[T comparable](v *T, def T) {
 }
 
 // MarshalYAML implements yaml.InterfaceMarshaler.
-func (d Duration) MarshalYAML() (any, error) { return time.Duration(d).String(), nil }
+func (d Duration) MarshalYAML() (any, error) { return d.String(), nil }
+
+// String is what is read back.
+func (d Duration) String() string {
+	if d == Forever {
+		return foreverText
+	}
+	return time.Duration(d).String()
+}
 
 // YAML returns the configuration as a file. Defaults that a part of the program has by itself are left out.
 func (c Config) YAML() ([]byte, error) { return yaml.Marshal(c) }
@@ -307,6 +325,15 @@ func (c Config) Validate() error {
 	}
 	if c.Snapshot.Changes < 0 {
 		return fmt.Errorf("snapshot.changes: %d is negative; leave it out for 100000", c.Snapshot.Changes)
+	}
+	for _, d := range []struct {
+		field string
+		is    Duration
+	}{{"dedupe.window", c.Dedupe.Window}, {"snapshot.interval", c.Snapshot.Interval},
+		{"retention.tombstone_ttl", c.Retention.TombstoneTTL}, {"retention.interval", c.Retention.Interval}} {
+		if d.is == Forever {
+			return fmt.Errorf(`%s: %q is for retention.age only; write a time like "24h"`, d.field, d.is)
+		}
 	}
 	if c.Retention.Bytes < 0 {
 		return fmt.Errorf("retention.bytes: %d is negative; leave it out where only disk_share is to count", c.Retention.Bytes)

@@ -140,6 +140,7 @@ func TestErrors(t *testing.T) {
 		{"dedupe: {window: 5}", []string{"5", "24h"}},
 		{"dedupe: {window: -5m}", []string{"-5m", "24h"}},
 		{"dedupe: {window: 0s}", []string{"0s", "24h"}},
+		{"dedupe: {window: forever}", []string{"dedupe.window", "forever", "24h"}},
 		{"snapshot: {interval: often}", []string{"often", "500ms"}},
 		{"dedupe: {max_ids: -1}", []string{"-1"}},
 		{`collections: {"": {dim: 3}}`, []string{"collections", `""`, "1 to 1024 bytes"}},
@@ -295,5 +296,15 @@ func TestFolderWatchedTwice(t *testing.T) {
 	}
 	if _, err = config.Parse([]byte("sources: {files: [{path: a}, {path: a, namespace: n}]}"), nil); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestForever(t *testing.T) {
+	c, err := parse("retention: {age: forever}")
+	if err != nil || c.Retention.Age != config.Forever {
+		t.Fatalf("age is %v, %v", c.Retention.Age, err)
+	}
+	if raw, err := c.Retention.Age.MarshalYAML(); err != nil || raw != "forever" {
+		t.Errorf("written again it is %v, %v", raw, err)
 	}
 }

@@ -37,7 +37,11 @@ func schemaOf(t reflect.Type, path string) map[string]any {
 	}
 	switch {
 	case t == reflect.TypeFor[Duration]():
-		s["type"], s["pattern"] = "string", `^([0-9]*\.?[0-9]*(ns|us|µs|ms|s|m|h))+$|\$\{`
+		forever := ""
+		if path == "retention.age" {
+			forever = "^" + foreverText + "$|"
+		}
+		s["type"], s["pattern"] = "string", forever+`^([0-9]*\.?[0-9]*(ns|us|µs|ms|s|m|h))+$|\$\{`
 		return s
 	case t.Kind() == reflect.Pointer:
 		return schemaOf(t.Elem(), path)
@@ -146,7 +150,7 @@ var descriptions = map[string]string{
 	"snapshot.changes":  "Entities changed, after which it does not wait for the interval; default 100000.",
 
 	"retention":               "How long events are kept, and with them what is deleted; what is current is kept for ever.",
-	"retention.age":           "Of an event; default 168h.",
+	"retention.age":           "Of an event; default 168h. forever: for as long as disk_share and bytes allow.",
 	"retention.bytes":         "Of all events; without it only disk_share counts.",
 	"retention.disk_share":    "Of the disk of the data folder that events may take, up to 1; default 0.2.",
 	"retention.tombstone_ttl": "How long deletions are kept where events have an order; without it for ever.",

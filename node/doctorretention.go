@@ -1,8 +1,6 @@
 package node
 
 import (
-	"time"
-
 	"github.com/freshet-io/freshet/gateway"
 )
 
@@ -13,7 +11,7 @@ func (c *checkup) retention() error {
 		return err
 	}
 	r, first := c.n.config().Retention, c.n.log.RawFirst()
-	c.say(gateway.LevelOK, "retention", "", "%d MiB of events are kept, from offset %d on; they go after %s, or beyond %d MiB (disk_share %v)",
-		c.n.log.RawBytesFrom(first)>>20, first, time.Duration(r.Age), limit>>20, r.DiskShare)
+	c.say(gateway.LevelOK, "retention", "", "%d MiB of events are kept, from offset %d on; they stay for %s, within %d MiB (disk_share %v)",
+		c.n.log.RawBytesFrom(first)>>20, first, r.Age, limit>>20, r.DiskShare)
 	return nil
 }

@@ -180,7 +180,7 @@ func TestReloadTakesRetentionOver(t *testing.T) {
 	if kept := r.Log().RawBytesFrom(bySize); bySize == 0 || kept > 9000 {
 		t.Errorf("with retention.bytes 6000 %d bytes are kept, from %d on", kept, bySize)
 	}
-	if list, err := r.Doctor(t.Context()); err != nil || !strings.Contains(fmt.Sprint(list), fmt.Sprintf("from offset %d on; they go after 168h0m0s", bySize)) {
+	if list, err := r.Doctor(t.Context()); err != nil || !strings.Contains(fmt.Sprint(list), fmt.Sprintf("from offset %d on; they stay for 168h0m0s", bySize)) {
 		t.Errorf("doctor: %v %v", list, err)
 	}
 	ahead.Store(int64(2 * time.Hour))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/freshet-io/freshet"
 	broker "github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/process"
 	"github.com/freshet-io/freshet/wire"
 )
@@ -62,7 +63,7 @@ func (n *Node) openRetention() (err error) {
 	if err != nil {
 		return err
 	}
-	n.opts.Logger.Info("events are kept until", "age", time.Duration(r.Age).String(), "bytes", limit,
+	n.opts.Logger.Info("events are kept until", "age", r.Age.String(), "bytes", limit,
 		"ordered_deletions", ttl, "first_offset", n.log.RawFirst())
 	return nil
 }
@@ -122,10 +123,11 @@ func (r *retention) cut(ctx context.Context) error {
 		return err
 	}
 	total := r.n.log.RawBytesFrom(r.n.log.RawFirst())
-	oldest := r.n.now().Add(-time.Duration(r.n.config().Retention.Age))
+	age := r.n.config().Retention.Age
+	oldest := r.n.now().Add(-time.Duration(age))
 	for _, s := range segments {
 		over := limit > 0 && total > limit
-		if s.End > r.n.tracker.Decided()+1 || !over && !s.Until.Before(oldest) {
+		if s.End > r.n.tracker.Decided()+1 || !over && (age == config.Forever || !s.Until.Before(oldest)) {
 			break
 		}
 		low, _ := r.n.diskLow()
