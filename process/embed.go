@@ -28,11 +28,22 @@ func (s *Sequencer) begin(batch []mapped) *made {
 	for i := range batch {
 		for k := range batch[i].drafts {
 			if s.recorded.refused(batch[i].record.Position.Offset, k) {
-				m.decided[spot{i, k}] = staged("embed", &freshet.Error{Code: freshet.CodeEmbedFailed, Message: "was refused when it was decided"})
+				m.decided[spot{i, k}] = wasRefused()
+			}
+		}
+		if c, ok := batch[i].command.(*Replay); ok && c.Whole {
+			for k := range batch[i].replayed.drafts {
+				if k != c.Ordinal && s.recorded.refused(c.Offset, k) {
+					m.decided[spot{i, k}] = wasRefused()
+				}
 			}
 		}
 	}
 	return m
+}
+
+func wasRefused() error {
+	return staged("embed", &freshet.Error{Code: freshet.CodeEmbedFailed, Message: "was refused when it was decided"})
 }
 
 // embed makes the points of the final content of every touched entity, and of what patches were
@@ -64,8 +75,16 @@ func (s *Sequencer) embed(ctx context.Context, p *plan, batch []mapped, m *made)
 	}
 	wanted = wanted[:0]
 	for i := range batch {
-		for k := range batch[i].drafts {
-			at, d := spot{i, k}, &batch[i].drafts[k]
+		event := &batch[i]
+		replay, ok := event.command.(*Replay)
+		if ok {
+			event = event.replayed
+		}
+		for k := range event.drafts {
+			at, d := spot{i, k}, &event.drafts[k]
+			if ok && !replay.decides(k) {
+				continue
+			}
 			if faulty[d.Key] && (d.err == nil || errors.Is(d.err, errUnknown)) {
 				want(p.entities[d.Key], content{at, d})
 			}

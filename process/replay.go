@@ -14,8 +14,9 @@ import (
 
 // Replay is the command that has the event of a dead letter decided again, with its original
 // version, while the collections are those that exist by now. If it has its effect now, or is
-// superseded, the dead letter goes; else it stays, with one attempt more. It has no effect when the
-// dead letter is not there any more.
+// superseded, the dead letter goes; else it stays, with one attempt more, and nothing else is done. Where
+// the dead letter is of a whole event that gives several changes now, its first one decides, and others that fail
+// become dead letters of their own. It has no effect when the dead letter is not there any more.
 type Replay struct {
 	Partition int32  `json:"partition"`
 	Offset    int64  `json:"offset"`
@@ -31,7 +32,7 @@ type Replay struct {
 
 // ReplayOf is the command for a dead letter.
 func ReplayOf(l *freshet.DeadLetter) *Replay {
-	return &Replay{Partition: l.Position.Partition, Offset: l.Position.Offset, Ordinal: l.Ordinal, Whole: l.Stage == "map" || l.Stage == "decode",
+	return &Replay{Partition: l.Position.Partition, Offset: l.Position.Offset, Ordinal: l.Ordinal, Whole: l.Whole,
 		Attempts: l.Attempts, At: l.At, Source: l.Source, Trace: l.Trace, Default: l.Default, Value: l.Value}
 }
 
@@ -54,24 +55,34 @@ func (c *Replay) do(s *Sequencer, p *plan, m *mapped, at spot, known *made) erro
 	}
 	event := m.replayed
 	if event.err != nil {
-		p.bury(event, 0, nil, stageOf(event.err), event.err)
+		p.bury(event, c.Ordinal, nil, stageOf(event.err), event.err)
+		p.settleReplay(place, c)
 	}
 	for k := range event.drafts {
-		if !c.Whole && k != c.Ordinal {
+		if !c.decides(k) {
 			continue
 		}
 		d := &event.drafts[k]
 		err := s.decide(p, event, d, spot{at.record, k}, known)
 		var refusal *freshet.Error
-		if errors.As(err, &refusal) {
-			p.bury(event, k, d, stageOf(err), err)
-		} else if err != nil {
+		if err != nil && !errors.As(err, &refusal) {
 			return err
 		}
+		if err == nil {
+			continue
+		}
+		p.bury(event, k, d, stageOf(err), err)
+		if k == c.Ordinal {
+			// Its dead letter stays, so an audit passes over this command: it must have no other effect.
+			p.settleReplay(place, c)
+			return nil
+		}
 	}
-	p.settleReplay(place, c.Attempts+1)
 	return nil
 }
+
+// decides reports whether a change of the event is decided.
+func (c *Replay) decides(ordinal int) bool { return c.Whole || ordinal == c.Ordinal }
 
 // deadLetter reports whether a dead letter is there when the command at an offset is decided, and
 // whether it is of the stages whose refusals an audit does not find out by itself. In an audit it is if the
@@ -127,11 +138,11 @@ func (p *plan) take(f fate) {
 }
 
 // settleReplay keeps a dead letter whose replay has failed.
-func (p *plan) settleReplay(at letter, attempts int) {
+func (p *plan) settleReplay(at letter, c *Replay) {
 	for i := range p.dead {
 		l := &p.dead[i]
 		if at == (letter{l.Position.Offset, l.Ordinal}) {
-			l.Attempts = attempts
+			l.Attempts, l.Whole = c.Attempts+1, c.Whole
 			delete(p.fates, at)
 			p.outcomes.Dead--
 			p.outcomes.Replayed--

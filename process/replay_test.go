@@ -2,9 +2,11 @@ package process_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -12,6 +14,7 @@ import (
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/disk"
+	"github.com/freshet-io/freshet/process"
 )
 
 // heal makes the model take what it refused before.
@@ -194,4 +197,115 @@ func TestCrashesDuringReplay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// each is an event that the mapping makes several changes of.
+func each(events ...string) string {
+	for i := range events {
+		events[i], _ = event(events[i])
+	}
+	return `{"each":[` + strings.Join(events, ",") + `]}`
+}
+
+// A replay of one change leaves the others of its event alone, and a change that has had its effect is done.
+func TestReplayOfOneChangeOfSeveral(t *testing.T) {
+	late := control.Collection{Name: "late", Model: "fake", Dim: 4, Metric: "cosine", Origin: "config"}
+	for _, c := range []struct {
+		name   string
+		event  string
+		replay []int
+		dead   string
+		want   string
+	}{
+		{"a change that came twice", each("a red", "a blue", "b red"), []int{0}, "", "a@0 \"red\" events=1 points=1\nb@0 \"red\" events=1 points=1"},
+		{"beside one that waits", each("x red @late", "a red", "a blue"), []int{1}, "0/0 validate unknown_collection", `a@0 "red" events=1 points=1`},
+		{"and then that", each("x red @late", "a red", "a blue"), []int{1, 0}, "", "a@0 \"red\" events=1 points=1\nx@late@0 \"red\" events=1 points=1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			b.send([]string{c.event})
+			letters := b.letters()
+			late.Since = b.log.RawEnd()
+			if err := b.catalog.Declare(late); err != nil {
+				t.Fatal(err)
+			}
+			for _, i := range c.replay {
+				b.replay(letters[i : i+1])
+				b.mustBeClean()
+			}
+			if got := strings.Join(b.dead(), ", "); got != c.dead {
+				t.Errorf("dead letters are %s, want %s", got, c.dead)
+			}
+			if got := b.shown(); got != c.want {
+				t.Errorf("vector.sync holds\n%s\nwant\n%s", got, c.want)
+			}
+		})
+	}
+}
+
+// mended is a mapping that fails until it is mended.
+type mended struct {
+	scripted
+	done *atomic.Bool
+}
+
+func (m mended) Map(r process.Record) ([]process.Draft, error) {
+	if !m.done.Load() {
+		return nil, errors.New("not yet")
+	}
+	return m.scripted.Map(r)
+}
+
+// A replay of a whole event has all of its changes decided. When the first one fails nothing is done; others that fail become
+// dead letters of their own.
+func TestReplayOfAWholeEvent(t *testing.T) {
+	for _, c := range []struct{ name, event, dead, want, healed string }{
+		{"all is well", each("a red", "b red"), "", "a@0 \"red\" events=1 points=1\nb@0 \"red\" events=1 points=1", ""},
+		{"one comes twice", each("a red", "a blue", "b red"), "0/1 map mapping_failed", "a@0 \"red\" events=1 points=1\nb@0 \"red\" events=1 points=1", ""},
+		{"the second is refused", each("a red", "b bad"), "0/1 embed embed_failed", `a@0 "red" events=1 points=1`, "a@0 \"red\" events=1 points=1\nb@0 \"bad\" events=1 points=1"},
+		{"the first is refused", each("a bad", "b red"), "0/0 embed embed_failed", "", "a@0 \"bad\" events=1 points=1\nb@0 \"red\" events=1 points=1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var done atomic.Bool
+			b := newBench(t, func(b *bench) { b.options.Mapper = mended{done: &done} })
+			b.send([]string{c.event})
+			b.mustBeClean()
+			done.Store(true)
+			b.replay(b.letters())
+			if got := strings.Join(b.dead(), ", "); got != c.dead {
+				t.Errorf("dead letters are %s, want %s", got, c.dead)
+			}
+			if got := b.shown(); got != c.want {
+				t.Errorf("vector.sync holds\n%s\nwant\n%s", got, c.want)
+			}
+			if c.want != "" { // else nothing has happened, and an audit, which maps as it is now, expects the second change
+				b.mustBeClean()
+			}
+			if c.healed == "" {
+				return
+			}
+			b.heal()
+			b.replay(b.letters())
+			if b.shown() != c.healed || len(b.dead()) > 0 {
+				t.Errorf("healed it holds\n%s\nwant\n%s; dead letters %v", b.shown(), c.healed, b.dead())
+			}
+			b.mustBeClean()
+		})
+	}
+}
+
+// However many replayed events of an entity are refused, the embedder is called twice for them.
+func TestRefusedReplaysCostOneMoreCall(t *testing.T) {
+	b := newBench(t)
+	var events []string
+	for i := range 100 {
+		events = append(events, fmt.Sprint("a bad ", i))
+	}
+	b.send(events)
+	before := b.model.calls
+	b.replay(b.letters())
+	if n := b.model.calls - before; n > 2 || len(b.dead()) != 100 {
+		t.Errorf("the embedder was called %d times, %d dead letters", n, len(b.dead()))
+	}
+	b.mustBeClean()
 }

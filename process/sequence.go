@@ -20,6 +20,7 @@ type mapped struct {
 
 	command  Command // of a record that is one
 	replayed *mapped // what a replay is of
+	again    bool    // of that: its changes may have had their effect
 	broken   error   // the command can't be read: nothing behind it can be decided
 }
 
@@ -48,6 +49,7 @@ type pending struct {
 	bases    []content // that patches were applied to, and that must be embeddable as well
 	touched  bool      // a draft has changed it
 	blank    bool      // in an audit: nobody knows what patches have made of it
+	by       int       // what touched it last: the number of a record of the batch, from 1
 }
 
 // content is the content of an entity: of a draft, or of what a draft, a patch, makes of it.
@@ -199,6 +201,8 @@ func (s *Sequencer) draft(p *plan, m *mapped, d *mappedDraft, at spot, known *ma
 		return err
 	}
 	switch c := version.Compare(e.head.Version); {
+	case c == 0 && m.again && e.by != at.record+1:
+		p.outcomes.Superseded++ // it has had its effect
 	case c == 0:
 		return twice(d)
 	case c < 0:
@@ -228,7 +232,7 @@ func (s *Sequencer) effect(p *plan, e *pending, m *mapped, c content, v freshet.
 			return err
 		}
 		if c.mappedDraft == nil {
-			e.head, e.blank, e.touched = s.apply(e.head, m, d, v), true, true
+			e.head, e.blank, e.touched, e.by = s.apply(e.head, m, d, v), true, true, c.at.record+1
 			e.head.Op = freshet.OpUpsert
 			return nil
 		}
@@ -252,7 +256,7 @@ func (s *Sequencer) effect(p *plan, e *pending, m *mapped, c content, v freshet.
 	if !keeps {
 		e.content = c
 	}
-	e.bases, e.touched, e.blank = bases, true, false
+	e.bases, e.touched, e.blank, e.by = bases, true, false, c.at.record+1
 	return nil
 }
 
@@ -361,7 +365,7 @@ func (p *plan) count(e *pending, d *mappedDraft) {
 func (p *plan) bury(m *mapped, ordinal int, d *mappedDraft, stage string, err error) {
 	l := freshet.DeadLetter{Position: m.record.Position, Ordinal: ordinal, Stage: stage, Class: freshet.CodeInternal,
 		Message: err.Error(), Attempts: 1, At: m.record.AcceptedAt, Source: m.record.Source,
-		Trace: m.record.Trace, Default: m.record.Default, Value: m.record.Value}
+		Trace: m.record.Trace, Default: m.record.Default, Whole: d == nil, Value: m.record.Value}
 	var e *freshet.Error
 	if errors.As(err, &e) {
 		l.Class = e.Code

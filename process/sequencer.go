@@ -109,7 +109,7 @@ func (s *Sequencer) mapOne(m *mapped) {
 	if m.record.Command != "" {
 		m.command, m.broken = decodeCommand(m.record)
 		if r, ok := m.command.(*Replay); ok {
-			m.replayed = &mapped{record: r.record(), judged: m.record.Position.Offset}
+			m.replayed = &mapped{record: r.record(), judged: m.record.Position.Offset, again: true}
 			s.mapOne(m.replayed)
 		}
 		return
