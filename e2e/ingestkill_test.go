@@ -99,7 +99,8 @@ func writeEvents(t *testing.T, file string, n int, record func(i int) (id, text 
 		Text string `parquet:"text" json:"text"`
 	}
 	w := io.Writer(f)
-	write, end := func(int, row) error { return nil }, func() error { return nil }
+	var write func(i int, r row) error
+	end := func() error { return nil }
 	form := filepath.Ext(file)
 	if form == ".gz" {
 		z := gzip.NewWriter(f)
