@@ -2,7 +2,9 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/wire"
@@ -41,17 +43,23 @@ func (s *Store) removeSnapshots(gone []*shard) {
 	}
 	defer s.snapping.Unlock()
 	for _, sh := range gone {
-		for _, numbers := range [][]uint64{sh.files.sound, sh.files.bad} {
-			for _, number := range numbers {
-				if err := s.removeFile(hashOf(sh.name), number); err != nil {
-					s.logger.Warn("a snapshot of a dropped namespace could not be removed; the next start does not use it", "file", fileName(hashOf(sh.name), number), "error", err)
-				}
-			}
+		s.removeFiles(sh)
+	}
+}
+
+// removeFiles removes the snapshots of a dropped shard. The caller holds snapping.
+func (s *Store) removeFiles(sh *shard) {
+	for _, number := range slices.Concat(sh.files.sound, sh.files.bad) {
+		if err := s.removeFile(hashOf(sh.name), number); err != nil {
+			s.logger.Warn("a snapshot of a dropped namespace could not be removed; the next start does not use it", "file", fileName(hashOf(sh.name), number), "error", err)
 		}
 	}
 }
 
-// droppedSince returns an error for a snapshot with a position from before its shard was dropped.
+// errDropped means that a snapshot is of what was dropped since. It is sound, and of no use.
+var errDropped = errors.New("its namespace was dropped since")
+
+// droppedSince returns an error, errDropped, for a snapshot with a position from before its shard was dropped.
 func (s *Store) droppedSince(name freshet.Shard, position int64) error {
 	for _, n := range []freshet.Shard{name, {Collection: name.Collection}} {
 		offset, ok, err := s.log.Dropped(freshet.TopicSync, wire.AppendDrop(nil, n))
@@ -59,7 +67,7 @@ func (s *Store) droppedSince(name freshet.Shard, position int64) error {
 			return err
 		}
 		if ok && position <= offset {
-			return fmt.Errorf("its namespace was dropped at offset %d of %s, it is of offset %d", offset, freshet.TopicSync, position)
+			return fmt.Errorf("%w: at offset %d of %s, it is of offset %d", errDropped, offset, freshet.TopicSync, position)
 		}
 	}
 	return nil

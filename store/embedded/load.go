@@ -98,8 +98,8 @@ func (s *Store) loadSnapshots(ctx context.Context, end int64) error {
 				sh, position, err := s.readSnapshot(h, number, end)
 				if err != nil {
 					s.reject(&mu, h, number, err, i+1 < len(numbers))
-					if errors.Is(err, ErrAhead) {
-						// The log will pass its position, with other records: it must not be there then.
+					if errors.Is(err, ErrAhead) || errors.Is(err, errDropped) {
+						// The log will pass a position that is ahead, with other records: it must not be there then.
 						if err := s.removeFile(h, number); err != nil {
 							return err
 						}

@@ -131,8 +131,37 @@ type groupFile struct {
 
 const temporary = ".tmp"
 
-// add writes the file of a shard under a temporary name and makes its bytes durable.
-func (g *group) add(sh *shard) (err error) {
+// add writes the file of a shard under a temporary name and makes its bytes durable. A shard that is dropped meanwhile
+// gets none.
+func (g *group) add(sh *shard) error {
+	if sh.dropped.Load() {
+		return nil
+	}
+	err := g.write(sh)
+	if sh.dropped.Load() { // its index may have been closed
+		g.leaveDropped()
+		return nil
+	}
+	return err
+}
+
+// leaveDropped takes out the shards that were dropped. A file whose position lies behind the drop must not get its name:
+// the next start would take it. One of which the drop is not seen here has a position before it.
+func (g *group) leaveDropped() {
+	kept := g.files[:0]
+	for _, f := range g.files {
+		if f.sh.dropped.Load() {
+			_ = g.s.log.FS().Remove(f.path + temporary)
+			g.s.removeFiles(f.sh)
+		} else {
+			kept = append(kept, f)
+		}
+	}
+	g.files = kept
+}
+
+// write writes the file of a shard for add.
+func (g *group) write(sh *shard) error {
 	fs := g.s.log.FS()
 	changes := sh.dirty.Load()
 	f := groupFile{sh: sh, changes: changes, position: g.s.covered.Load(), number: sh.files.newest() + 1}
@@ -167,6 +196,7 @@ func (g *group) commit() (written int, err error) {
 	if err := g.s.log.Sync(disk.StateSnapshot); err != nil {
 		return 0, errors.Join(err, g.abandon())
 	}
+	g.leaveDropped()
 	for _, f := range g.files {
 		if err := fs.Rename(f.path+temporary, f.path); err != nil {
 			return 0, errors.Join(err, g.abandon())

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/freshet-io/freshet"
@@ -33,7 +34,7 @@ func (s *Store) VerifySnapshots(ctx context.Context) (files int, damage map[stri
 			if err == nil {
 				err = sh.close()
 			}
-			if err != nil {
+			if err != nil && !errors.Is(err, errDropped) {
 				damage[fileName(h, number)] = err.Error()
 			}
 		}
