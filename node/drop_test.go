@@ -12,7 +12,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/disk"
+	"github.com/freshet-io/freshet/wire"
 )
 
 // in sends an event of a namespace and waits until it counts.
@@ -237,5 +239,70 @@ func TestDropUnderTraffic(t *testing.T) {
 	}
 	if left, err := s.Log().Tidy(context.Background(), freshet.TopicSync, end, [][2][]byte{{{0}, {0xff}}}); err != nil || left > 3000 {
 		t.Errorf("%d entries were left behind: %v", left, err)
+	}
+}
+
+// What a drop has left to do is done though its client has gone, and after a crash; settings that came after it stay.
+func TestDropIsSettled(t *testing.T) {
+	fs := disk.New(vfs.NewMem(), nil)
+	s := start(t, fs, "a")
+	settled := func(want bool) {
+		t.Helper()
+		for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+			list, err := s.Log().PendingDrops(freshet.TopicSync)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (len(list) == 0) == want {
+				return
+			}
+			if time.Since(began) > 20*time.Second {
+				t.Fatalf("pending are %v", list)
+			}
+		}
+	}
+	settings := control.Index{M: 24}
+	reset := func(want control.Index) {
+		t.Helper()
+		catalog, err := control.Open(s.Log())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := catalog.Index("vectors", "one"); got != want {
+			t.Errorf("settings are %+v, want %+v", got, want)
+		}
+	}
+	set := func() {
+		t.Helper()
+		if err := s.Store().RebuildIndexes(t.Context(), "vectors", "one", settings, func(int, int, freshet.Shard) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.in("one", "e", "1", 1)
+	set()
+	gone, hangUp := context.WithCancel(t.Context())
+	hangUp()
+	if _, err := s.Drop(gone, "vectors", "one"); err != nil { // whether or not it was written
+		s.drop("vectors/namespaces/one", "vectors/one")
+	}
+	settled(true)
+	reset(control.Index{})
+	set()
+	marker := wire.AppendDrop(nil, freshet.Shard{Collection: "vectors", Namespace: "one"})
+	offset, _, err := s.Log().Dropped(freshet.TopicSync, marker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		step byte
+		want control.Index
+	}{{1, settings}, {0, control.Index{}}} { // killed after the settings were reset, and before
+		if err := s.Log().Settle(freshet.TopicSync, marker, offset, c.step); err != nil {
+			t.Fatal(err)
+		}
+		s.Kill()
+		s = start(t, fs, "a")
+		settled(true)
+		reset(c.want)
 	}
 }

@@ -82,6 +82,8 @@ type Node struct {
 	retention retention
 	retaining sync.Mutex // one Retain at a time
 	expirer   *process.Expirer
+	dropping  sync.Mutex    // held while the settings of what was dropped are reset
+	dropped   chan struct{} // told of drops that were decided
 
 	ctx       context.Context // of the stages
 	stop      context.CancelCauseFunc
@@ -101,7 +103,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	n := &Node{opts: o, started: time.Now(), failed: make(chan error, 8), metrics: prometheus.NewRegistry(),
+	n := &Node{opts: o, started: time.Now(), failed: make(chan error, 8), dropped: make(chan struct{}, 1), metrics: prometheus.NewRegistry(),
 		freshness: telemetry.NewRecent(4096, 10*time.Second),
 		ages: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "freshet_event_age_seconds",
 			Help: "Age of sampled events when they became searchable.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 16)})}
@@ -279,6 +281,7 @@ func (n *Node) start() {
 	n.run(ctx, "vsync", n.worker.Run)
 	n.run(ctx, "process", n.processor.Run)
 	n.run(ctx, "snapshots", n.snapshots)
+	n.run(ctx, "drops", n.settleDrops)
 	n.run(ctx, "recall", n.store.Watch)
 	n.run(ctx, "disk", n.watchDisk)
 	n.expirer = &process.Expirer{Log: n.log, Logger: n.opts.Logger, Now: func() int64 { return n.now().UnixMilli() }, Decided: n.waitDecided}
@@ -302,6 +305,12 @@ func (n *Node) run(ctx context.Context, what string, part func(context.Context) 
 func (n *Node) decided(b vsync.Batch) {
 	n.store.Advance(b.Next)
 	n.tracker.Advance(b.Through)
+	if len(b.Drops) > 0 {
+		select {
+		case n.dropped <- struct{}{}:
+		default: // it is told already
+		}
+	}
 	now := time.Now()
 	for i := 0; i < len(b.Changes); i += max(1, len(b.Changes)/agesPerBatch) {
 		age := now.Sub(time.UnixMilli(b.Changes[i].AcceptedAt))

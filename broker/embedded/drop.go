@@ -53,6 +53,63 @@ func (l *Log) Dropped(topic string, marker []byte) (offset int64, ok bool, err e
 	return int64(binary.BigEndian.Uint64(v)), true, nil
 }
 
+// A PendingDrop is one whose consequences are not all done. Step is how far its owner has come, from 0.
+type PendingDrop struct {
+	Marker []byte
+	Offset int64
+	Step   byte
+}
+
+// DropDone is the step of a drop that nothing is left to do for.
+const DropDone = 0xff
+
+func settledKey(number byte, marker []byte) []byte { return append([]byte{number, 'e'}, marker...) }
+
+// Settle notes how far the consequences of the drop with a marker, at an offset, are done.
+func (l *Log) Settle(topic string, marker []byte, offset int64, step byte) error {
+	number, err := topicNumber(topic)
+	if err != nil {
+		return err
+	}
+	tx := l.Begin()
+	if err := tx.batch.Set(settledKey(number, marker), append(binary.BigEndian.AppendUint64(nil, uint64(offset)), step), nil); err != nil {
+		tx.Abort()
+		return err
+	}
+	return tx.Commit()
+}
+
+// PendingDrops returns the drops of a topic that are not done: the last one of each marker.
+func (l *Log) PendingDrops(topic string) (list []PendingDrop, err error) {
+	number, err := topicNumber(topic)
+	if err != nil {
+		return nil, err
+	}
+	err = l.iterate(droppedKey(number, nil), []byte{number, 'd' + 1}, func(k, v []byte) error {
+		if len(v) != offsetBytes {
+			return fmt.Errorf("what was dropped (%x) is damaged", k[2:])
+		}
+		d := PendingDrop{Marker: append([]byte(nil), k[2:]...), Offset: int64(binary.BigEndian.Uint64(v))}
+		done, closer, err := l.db.Get(settledKey(number, d.Marker))
+		if errors.Is(err, pebble.ErrNotFound) {
+			list = append(list, d)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer closer.Close()
+		if len(done) == offsetBytes+1 && int64(binary.BigEndian.Uint64(done)) == d.Offset {
+			d.Step = done[offsetBytes]
+		}
+		if d.Step != DropDone {
+			list = append(list, d)
+		}
+		return nil
+	})
+	return list, err
+}
+
 // tidyBatch is how many entries are removed together.
 const tidyBatch = 4096
 
