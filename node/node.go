@@ -441,6 +441,12 @@ func (n *Node) Close() error {
 	return n.closed
 }
 
+// waitReloaded blocks while a reload is under way: it may start parts.
+func (n *Node) waitReloaded() {
+	n.reloading.Lock()
+	defer n.reloading.Unlock()
+}
+
 func (n *Node) shut(save bool) error {
 	var errs []error
 	if n.log != nil {
@@ -448,8 +454,7 @@ func (n *Node) shut(save bool) error {
 	}
 	if n.stop != nil {
 		n.stop(errors.New("freshet is stopping"))
-		n.reloading.Lock() // it may start parts
-		n.reloading.Unlock()
+		n.waitReloaded()
 		n.running.Wait()
 		if save {
 			_, err := n.Snapshot(context.Background())
