@@ -51,7 +51,12 @@ func (f *Facts) Gone(c *freshet.Change) bool {
 // forget takes from an entity a state that is gone.
 func (p *plan) forget(e *pending) {
 	if e.head.Version != (freshet.Version{}) && p.facts.Gone(&e.head) {
-		*e = pending{key: e.key, replaces: e.replaces, head: freshet.Change{Key: e.key}, touched: e.touched}
+		fence := e.fence
+		if fence == nil && e.touched && e.head.Deleted() && e.replaces != nil && !e.replaces.Change.Deleted() {
+			deletion := e.head
+			fence = &deletion
+		}
+		*e = pending{key: e.key, replaces: e.replaces, head: freshet.Change{Key: e.key}, touched: e.touched, fence: fence}
 	}
 }
 

@@ -184,6 +184,7 @@ type bench struct {
 	through chan int64
 	halt    func() // stops the processor
 	segment int64  // bytes of a segment of the journal; 0 means the default
+	deliver func(process.Batch)
 }
 
 type setting func(*bench)
@@ -239,7 +240,13 @@ func (b *bench) start() {
 	b.t.Helper()
 	through := make(chan int64, 100_000)
 	proc, err := process.New(process.Options{Log: b.log, Sequencer: b.options, Logger: slog.New(slog.DiscardHandler),
-		Deliver: func(_ context.Context, d process.Batch) error { through <- d.Through; return nil }})
+		Deliver: func(_ context.Context, d process.Batch) error {
+			if b.deliver != nil {
+				b.deliver(d)
+			}
+			through <- d.Through
+			return nil
+		}})
 	if err != nil {
 		b.t.Fatal(err)
 	}

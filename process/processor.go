@@ -226,9 +226,12 @@ func (p *Processor) batch(ctx context.Context, batch []Record) error {
 	}
 	p.next = through + 1
 	p.note(len(batch), decided, &timing)
-	changes := make([]freshet.Change, len(decided.Changes))
+	changes := make([]freshet.Change, 0, len(decided.Changes))
 	for i := range decided.Changes {
-		changes[i] = decided.Changes[i].Change
+		if fence := decided.Changes[i].Fence; fence != nil {
+			changes = append(changes, *fence)
+		}
+		changes = append(changes, decided.Changes[i].Change)
 	}
 	return p.opts.Deliver(ctx, Batch{Drops: decided.Drops, Changes: changes, Through: through, Next: next})
 }

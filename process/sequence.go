@@ -49,7 +49,9 @@ type pending struct {
 	bases    []content // that patches were applied to, and that must be embeddable as well
 	touched  bool      // a draft has changed it
 	blank    bool      // in an audit: nobody knows what patches have made of it
-	by       int       // what touched it last: the number of a record of the batch, from 1
+	// fence is the batch's own first deletion of what is alive in the record, once that deletion is forgotten.
+	fence *freshet.Change
+	by    int // what touched it last: the number of a record of the batch, from 1
 }
 
 // content is the content of an entity: of a draft, or of what a draft, a patch, makes of it.

@@ -69,8 +69,11 @@ type Decision struct {
 	Change       freshet.Change
 	PointsDigest [16]byte
 	Replaces     *Entity // the stored state, nil when there was none
-	ready        bool    // of a state that patches made: its vector came ready from the producer
-	blank        bool    // in an audit: what patches have made of it is not known
+	// Fence is a deletion within the batch that is forgotten, and that a store has to see before Change, which may be
+	// older: alive as the entity is there, it would be taken for newer. nil when there is none.
+	Fence *freshet.Change
+	ready bool // of a state that patches made: its vector came ready from the producer
+	blank bool // in an audit: what patches have made of it is not known
 }
 
 // mapAll maps records on all cores.
@@ -185,7 +188,7 @@ func decisions(p *plan, m *made) ([]Decision, error) {
 		if !e.touched {
 			continue
 		}
-		d := Decision{Change: e.head, Replaces: e.replaces, blank: e.blank}
+		d := Decision{Change: e.head, Replaces: e.replaces, Fence: e.fence, blank: e.blank}
 		d.Change.Anew = e.replaces != nil && e.stored == nil
 		switch {
 		case e.head.Op == freshet.OpDelete || e.blank:
