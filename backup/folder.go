@@ -202,7 +202,7 @@ func copyFile(ctx context.Context, dfs disk.FS, from string, f File, t target) e
 		return err
 	}
 	sum := sha256.New()
-	n, err := io.CopyBuffer(io.MultiWriter(w, sum), &contextReader{ctx, r}, make([]byte, copyBuffer))
+	n, err := io.CopyBuffer(io.MultiWriter(sum, w), &contextReader{ctx, r}, make([]byte, copyBuffer))
 	if err = errors.Join(err, w.Close()); err != nil {
 		return fmt.Errorf("copy %s: %w", f.Path, err)
 	}
@@ -240,10 +240,22 @@ func CheckFolder(ctx context.Context, dfs disk.FS, dir string) (*Manifest, error
 // temporary is the suffix of a backup that is not whole.
 const temporary = ".tmp"
 
+// keepingWriter leaves what it is given as it is, which a file of vfs need not: it may use the bytes as its own.
+type keepingWriter struct {
+	w    io.Writer
+	copy []byte
+}
+
+// Write implements io.Writer.
+func (k *keepingWriter) Write(b []byte) (int, error) {
+	k.copy = append(k.copy[:0], b...)
+	return k.w.Write(k.copy)
+}
+
 // SaveFile writes a stream into a file, which gets its name once all of it is checked and durable.
 func SaveFile(ctx context.Context, dfs disk.FS, name string, r io.Reader) (m *Manifest, err error) {
 	err = dfs.Replace(name, disk.BackupFile, disk.BackupDir, func(w io.Writer) error {
-		m, err = Check(ctx, io.TeeReader(r, w))
+		m, err = Check(ctx, io.TeeReader(r, &keepingWriter{w: w}))
 		return err
 	})
 	if err != nil {

@@ -175,7 +175,7 @@ func (s *reader) file(h *tar.Header) error {
 		return err
 	}
 	sum := sha256.New()
-	n, err := io.CopyBuffer(io.MultiWriter(&writeFailure{w: w}, sum), s.tar, s.buffer)
+	n, err := io.CopyBuffer(io.MultiWriter(sum, &writeFailure{w: w}), s.tar, s.buffer)
 	var failure *writeError
 	switch {
 	case errors.As(err, &failure):

@@ -32,7 +32,7 @@ type Options struct {
 func Write(ctx context.Context, w io.Writer, info Info, files []Source, o Options) (*Manifest, error) {
 	info.Format = formatNow
 	s := &writer{ctx: ctx, pace: newPace(o.BytesPerSecond), digest: xxh3.New(), buffer: make([]byte, copyBuffer)}
-	s.tar = tar.NewWriter(io.MultiWriter(w, s.digest))
+	s.tar = tar.NewWriter(io.MultiWriter(s.digest, w))
 	s.info = info
 	raw, err := json.Marshal(info)
 	if err != nil {
@@ -113,7 +113,7 @@ func (s *writer) read(src Source, to io.Writer) (string, error) {
 	defer f.Close()
 	sum := sha256.New()
 	r := io.LimitReader(s.pace.reader(s.ctx, f), src.Bytes)
-	n, err := io.CopyBuffer(io.MultiWriter(to, sum), r, s.buffer)
+	n, err := io.CopyBuffer(io.MultiWriter(sum, to), r, s.buffer)
 	if err == nil && n < src.Bytes {
 		err = fmt.Errorf("it has %d bytes, %d are expected: %w", n, src.Bytes, io.ErrUnexpectedEOF)
 	}

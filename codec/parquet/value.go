@@ -41,6 +41,9 @@ func valueOf(t parquet.Type) func([]byte, parquet.Value) []byte {
 		if v.IsNull() {
 			return append(dst, "null"...)
 		}
+		if v.Kind() != t.Kind() { // which Next makes an error of: bytes must not be read where there is a number
+			panic(fmt.Sprintf("a column of %s has a value of %s: the file is damaged", t.Kind(), v.Kind()))
+		}
 		return bare(dst, v)
 	}
 }
