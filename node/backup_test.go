@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -343,7 +344,10 @@ func TestRestoreInterrupted(t *testing.T) {
 		mem := vfs.NewCrashableMem()
 		var after *vfs.MemFS
 		count := 0
+		var mu sync.Mutex // the state has goroutines of its own
 		fs := disk.New(errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			mu.Lock()
+			defer mu.Unlock()
 			if op.Kind.ReadOrWrite() != errorfs.OpIsWrite {
 				return nil
 			}
