@@ -192,7 +192,10 @@ type setting func(*bench)
 func withWindow(w process.Window) setting { return func(b *bench) { b.options.Window = w } }
 func withFS(fs vfs.FS) setting            { return func(b *bench) { b.fs = fs } }
 func withSmallSegments(b *bench)          { b.segment = 1 }
-func withAutoCreate(b *bench)             { b.options.AutoCreate = true }
+func withDeliver(f func(process.Batch)) setting {
+	return func(b *bench) { b.deliver = f }
+}
+func withAutoCreate(b *bench) { b.options.AutoCreate = true }
 func withSplitter(o chunk.Options) setting {
 	return func(b *bench) { b.options.Splitter = o }
 }
