@@ -8,6 +8,7 @@ type Code string
 const (
 	CodeInvalidJSON       Code = "invalid_json"
 	CodeInvalidUTF8       Code = "invalid_utf8"
+	CodeInvalidRecord     Code = "invalid_record"
 	CodeInvalidField      Code = "invalid_field"
 	CodeUnknownField      Code = "unknown_field"
 	CodeMissingField      Code = "missing_field"

@@ -35,18 +35,26 @@ type cloudData struct {
 
 // StructuredCloudEvent reads an event in the JSON event format. The error is a *freshet.Error that names the attribute.
 func StructuredCloudEvent(raw []byte) (CloudEvent, error) {
-	var room [16]Member
-	members, err := Members(raw, room[:0])
+	attributes, data, err := structured(raw)
 	if err != nil {
 		return CloudEvent{}, err
 	}
-	var data cloudData
-	attributes := make(map[string]string, len(members))
+	return cloudEvent(attributes, data)
+}
+
+// structured returns attributes and data of an event in the JSON event format.
+func structured(raw []byte) (attributes map[string]string, data cloudData, err error) {
+	var room [16]Member
+	members, err := Members(raw, room[:0])
+	if err != nil {
+		return nil, data, err
+	}
+	attributes = make(map[string]string, len(members))
 	for _, m := range members {
 		switch m.Name {
 		case "data":
 			if data.given {
-				return CloudEvent{}, invalidAttribute("data", "stands twice, or beside data_base64")
+				return nil, data, invalidAttribute("data", "stands twice, or beside data_base64")
 			}
 			if m.Value[0] != 'n' {
 				data = cloudData{json: m.Value, given: true}
@@ -56,21 +64,21 @@ func StructuredCloudEvent(raw []byte) (CloudEvent, error) {
 				continue
 			}
 			if data.given {
-				return CloudEvent{}, invalidAttribute("data", "stands twice, or beside data_base64")
+				return nil, data, invalidAttribute("data", "stands twice, or beside data_base64")
 			}
 			text, isText := StringValue(m.Value)
 			content, err := base64.StdEncoding.DecodeString(text)
 			if !isText || err != nil {
-				return CloudEvent{}, invalidAttribute("data_base64", "is no string of base64")
+				return nil, data, invalidAttribute("data_base64", "is no string of base64")
 			}
 			data = cloudData{bytes: content, given: true}
 		default:
 			if _, twice := attributes[m.Name]; twice {
-				return CloudEvent{}, invalidAttribute(m.Name, "stands twice in the event")
+				return nil, data, invalidAttribute(m.Name, "stands twice in the event")
 			}
 			value, given, err := attributeValue(m)
 			if err != nil {
-				return CloudEvent{}, err
+				return nil, data, err
 			}
 			if given {
 				attributes[m.Name] = value
@@ -80,7 +88,7 @@ func StructuredCloudEvent(raw []byte) (CloudEvent, error) {
 	if text, isText := StringValue(data.json); isText && !isJSONType(attributes["datacontenttype"]) {
 		data.json, data.bytes = nil, []byte(text) // the content itself, as a JSON string
 	}
-	return cloudEvent(attributes, data)
+	return attributes, data, nil
 }
 
 // attributeValue returns the value of an attribute as text; null counts as absent.
