@@ -15,7 +15,7 @@ const module = "github.com/freshet-io/freshet"
 // vocabulary), which everybody may import, and package node, which puts all of them
 // together. A new edge is a decision: add it here with the change that needs it.
 var edges = map[string]string{
-	"wire":                 "",
+	"wire":                 "codec", // the JSON of vector.sync
 	"disk":                 "",
 	"backup":               "disk",
 	"codec":                "",

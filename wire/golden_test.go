@@ -39,6 +39,7 @@ func TestGoldenBytes(t *testing.T) {
 	for name, got := range map[string]string{
 		"change-upsert":    hex.EncodeToString(wire.AppendChange(nil, &upsert)),
 		"change-tombstone": hex.EncodeToString(wire.AppendChange(nil, &tombstone)),
+		"change-json":      string(wire.AppendChangeJSON(nil, &upsert)),
 		"key":              hex.EncodeToString(wire.AppendKey(nil, key)),
 		"key-default":      hex.EncodeToString(wire.AppendKey(nil, plain)),
 		"key-range":        hex.EncodeToString(lower) + " " + hex.EncodeToString(upper),
