@@ -25,6 +25,7 @@ var edges = map[string]string{
 	"ann":                  "ann/internal/cluster ann/internal/kernel ann/internal/pq", // public, usable by itself
 	"broker/journal":       "disk",
 	"broker/embedded":      "broker/journal disk wire",
+	"broker/kafka":         "", // franz-go stays behind it
 	"control":              "broker/embedded disk wire",
 	"embed":                "embed/static",
 	"embed/static":         "",

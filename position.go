@@ -3,8 +3,10 @@ package freshet
 // The topics of the log, by their default names.
 const (
 	TopicRaw     = "events.raw"
+	TopicKeyed   = "events.keyed"
 	TopicSync    = "vector.sync"
 	TopicDead    = "vector.sync.dlq"
+	TopicState   = "freshet.state"
 	TopicControl = "freshet.control"
 )
 

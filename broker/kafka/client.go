@@ -1,0 +1,207 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Client is a connection to a cluster, for what belongs to no single reader or writer: topics and
+// offsets. Readers and appenders that it makes have connections of their own, which are closed by
+// themselves. All methods are safe for concurrent use.
+type Client struct {
+	opts  Options // with all defaults
+	kgo   *kgo.Client
+	admin *kadm.Client
+}
+
+// Open connects to a cluster. It tries until one of the brokers answers, for opts.ConnectTimeout at most; what trying again does not
+// mend (a password, a certificate) it returns at once.
+func Open(ctx context.Context, opts Options) (*Client, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, fmt.Errorf("kafka: %w", err)
+	}
+	c := &Client{opts: opts.withDefaults()}
+	var err error
+	if c.kgo, err = c.connect(kgo.MetadataMinAge(metadataCached)); err != nil {
+		return nil, err
+	}
+	c.admin = kadm.NewClient(c.kgo)
+	ctx, cancel := context.WithTimeout(ctx, c.opts.ConnectTimeout)
+	defer cancel()
+	if err := c.reach(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Close ends the connection.
+func (c *Client) Close() { c.kgo.Close() }
+
+// Options are those in force, with all defaults: the names of topics are in full.
+func (c *Client) Options() Options { return c.opts }
+
+// metadataCached is how old an answer about topics may be, the least that franz-go takes.
+const metadataCached = 10 * time.Millisecond
+
+// Waits between tries.
+const (
+	minBackoff = 50 * time.Millisecond
+	maxBackoff = time.Second
+)
+
+// backoff is how long to wait after a number of failures: it doubles, with a jitter of a fifth.
+func backoff(failures int) time.Duration {
+	d := maxBackoff
+	if failures = max(failures, 1); failures < 6 {
+		d = min(d, minBackoff<<(failures-1))
+	}
+	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
+}
+
+// reach waits for a broker and counts the brokers there are.
+func (c *Client) reach(ctx context.Context) error {
+	for failures := 1; ; failures++ {
+		brokers, err := c.admin.ListBrokers(ctx)
+		if err == nil && len(brokers) > 0 {
+			c.opts = c.opts.withCluster(len(brokers))
+			return nil
+		}
+		if err == nil {
+			err = errors.New("it knows no broker")
+		}
+		if permanent(err) || !sleep(ctx, backoff(failures)) {
+			return fmt.Errorf("kafka: brokers: no answer from %s: %w; see that the cluster runs, that the addresses are those of its listeners, "+
+				"and that tls and sasl are as they want it", strings.Join(c.opts.Brokers, ", "), err)
+		}
+	}
+}
+
+// permanent reports whether trying again does not mend an error of a connection.
+func permanent(err error) bool {
+	return errors.Is(err, kerr.SaslAuthenticationFailed) || errors.Is(err, kerr.UnsupportedSaslMechanism) ||
+		errors.Is(err, kerr.IllegalSaslState) || errors.Is(err, kerr.ClusterAuthorizationFailed) ||
+		strings.Contains(err.Error(), "x509:") || strings.Contains(err.Error(), "tls: ") || strings.Contains(err.Error(), "sasl.")
+}
+
+// sleep waits; false means that the context has ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// connect makes a client of franz-go. All clients are made here, so what they have in common is said once.
+func (c *Client) connect(more ...kgo.Opt) (*kgo.Client, error) {
+	o := c.opts
+	secure, err := o.security()
+	if err != nil {
+		return nil, fmt.Errorf("kafka: %w", err)
+	}
+	opts := append([]kgo.Opt{
+		kgo.SeedBrokers(o.Brokers...),
+		kgo.ClientID(o.ClientID),
+		kgo.SoftwareNameAndVersion("freshet", "1"),
+		kgo.WithLogger(logger{o.Logger}),
+		kgo.DisableClientMetrics(),
+		// A failover is noticed by refused requests; it is over as soon as the metadata name another leader.
+		kgo.DialTimeout(5 * time.Second),
+		kgo.RetryBackoffFn(backoff),
+		kgo.MetadataMinAge(100 * time.Millisecond),
+		kgo.MetadataMaxAge(time.Minute),
+		// The largest batch, and all that is behind it in one answer.
+		kgo.ProducerBatchMaxBytes(int32(o.MaxRecordBytes)),
+		kgo.BrokerMaxReadBytes(maxReadBytes),
+		// Readers see only what is committed, and never go on elsewhere than where they were told to.
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.Rack(o.Rack),
+		kgo.RecordPartitioner(partitioner{kgo.StickyKeyPartitioner(nil)}),
+	}, secure...)
+	client, err := kgo.NewClient(append(opts, more...)...)
+	if err != nil {
+		return nil, fmt.Errorf("kafka: %w", err)
+	}
+	return client, nil
+}
+
+// maxReadBytes is above all that a broker answers: it may exceed what was asked for by a batch.
+const maxReadBytes = 256 << 20
+
+// partitioner leaves a record in the partition that it names, and finds one for anyPartition as Java's producer does: by the
+// murmur2 hash of its key.
+type partitioner struct{ byKey kgo.Partitioner }
+
+func (p partitioner) ForTopic(topic string) kgo.TopicPartitioner {
+	return topicPartitioner{p.byKey.ForTopic(topic)}
+}
+
+type topicPartitioner struct{ byKey kgo.TopicPartitioner }
+
+// RequiresConsistency says that a partition counts that can't be written to at present.
+func (topicPartitioner) RequiresConsistency(*kgo.Record) bool { return true }
+
+func (p topicPartitioner) Partition(r *kgo.Record, n int) int {
+	if r.Partition != anyPartition {
+		return int(r.Partition)
+	}
+	return p.byKey.Partition(r, n)
+}
+
+// Ends are the offsets behind the last committed record of each partition of a topic. An open transaction holds its partition's end
+// back to where it began.
+func (c *Client) Ends(ctx context.Context, topic string) (map[int32]int64, error) {
+	return c.offsets(ctx, topic, c.admin.ListCommittedOffsets)
+}
+
+// Starts are the offsets of the first records that each partition of a topic still has.
+func (c *Client) Starts(ctx context.Context, topic string) (map[int32]int64, error) {
+	return c.offsets(ctx, topic, c.admin.ListStartOffsets)
+}
+
+func (c *Client) offsets(ctx context.Context, topic string, list func(context.Context, ...string) (kadm.ListedOffsets, error)) (map[int32]int64, error) {
+	listed, err := list(ctx, topic)
+	if err := errors.Join(err, listed.Error()); err != nil {
+		return nil, fmt.Errorf("offsets of %s: %w", topic, err)
+	}
+	offsets := map[int32]int64{}
+	for p, l := range listed[topic] {
+		offsets[p] = l.Offset
+	}
+	return offsets, nil
+}
+
+// logger passes on what franz-go says. What it informs of is for debugging here.
+type logger struct{ to *slog.Logger }
+
+func (l logger) Level() kgo.LogLevel {
+	if l.to.Enabled(context.Background(), slog.LevelDebug) {
+		return kgo.LogLevelInfo
+	}
+	return kgo.LogLevelWarn
+}
+
+func (l logger) Log(level kgo.LogLevel, msg string, args ...any) {
+	to := slog.LevelDebug
+	switch level {
+	case kgo.LogLevelError:
+		to = slog.LevelError
+	case kgo.LogLevelWarn:
+		to = slog.LevelWarn
+	}
+	l.to.Log(context.Background(), to, "kafka: "+msg, args...)
+}

@@ -1,0 +1,292 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// TopicID is what tells a topic from one of the same name that was deleted.
+type TopicID [16]byte
+
+// Topic is what Ensure found or made.
+type Topic struct {
+	Name       string
+	ID         TopicID
+	Partitions int
+}
+
+// A rule says which values of a setting are good.
+type rule int
+
+const (
+	exactly rule = iota
+	atLeast      // a number, of which -1 is the largest
+	allOf        // a list of words, in any order
+)
+
+// setting is one of a topic.
+type setting struct {
+	name string
+	want string
+	rule rule
+	// fixed settings are only looked at: they are what brokers do anyway, unless told otherwise.
+	fixed bool
+}
+
+const minInSync = "min.insync.replicas"
+
+// layout is what a topic has to be.
+type layout struct {
+	field      string // as [Options.Validate] names it
+	name       string
+	partitions int
+	settings   []setting
+}
+
+// layouts are the topics of options with all defaults.
+func (o Options) layouts() []layout {
+	common := []setting{
+		{name: minInSync, want: strconv.Itoa(o.MinInSync), rule: atLeast},
+		{name: "max.message.bytes", want: strconv.Itoa(o.MaxRecordBytes), rule: atLeast},
+		// Else a broker that is behind could become leader, and what was acknowledged would be gone.
+		{name: "unclean.leader.election.enable", want: "false", fixed: true},
+	}
+	retention, bytes := "-1", "-1"
+	if o.RawRetention != Forever {
+		retention = strconv.FormatInt(o.RawRetention.Milliseconds(), 10)
+	}
+	if o.RawBytes > 0 {
+		bytes = strconv.FormatInt((o.RawBytes-1)/int64(o.Partitions)+1, 10)
+	}
+	kept := append(slices.Clone(common), setting{name: "cleanup.policy", want: "delete", rule: allOf},
+		setting{name: "retention.ms", want: retention, rule: atLeast}, setting{name: "retention.bytes", want: bytes, rule: atLeast})
+	compacted := append(slices.Clone(common), setting{name: "cleanup.policy", want: "compact", rule: allOf},
+		setting{name: "delete.retention.ms", want: strconv.FormatInt(o.SyncDeleteRetention.Milliseconds(), 10), rule: atLeast})
+	var all []layout
+	for _, n := range o.Topics.named() {
+		l := layout{field: n.field, name: n.name, partitions: o.Partitions, settings: compacted}
+		switch n.name {
+		case o.Topics.Raw, o.Topics.Keyed:
+			l.settings = kept
+		case o.Topics.Control:
+			l.partitions = 1
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+// Problem is a setting of a topic that would lose data later.
+type Problem struct {
+	Topic, Setting, Found, Wanted string
+	Remedy                        string // a command, or what to do
+}
+
+// LayoutError lists all that is wrong with the topics.
+type LayoutError struct{ Problems []Problem }
+
+// Error is a line for each problem.
+func (e *LayoutError) Error() string {
+	var b strings.Builder
+	b.WriteString("kafka: the topics are not as they have to be:")
+	for _, p := range e.Problems {
+		fmt.Fprintf(&b, "\n  %s: %s is %s, wanted %s: %s", p.Topic, p.Setting, p.Found, p.Wanted, p.Remedy)
+	}
+	return b.String()
+}
+
+// Ensure makes the topics that are missing and checks those that are there, by the names of the fields of Topics ("raw", "keyed",
+// "sync", "dead", "state", "control"). Settings that would lose data later are one *LayoutError; what is safer than
+// was asked for (more replicas, longer retention) is accepted. Several processes may call it at the same time. Whether
+// a topic is the one that it was is for the caller to compare, by its ID.
+func (c *Client) Ensure(ctx context.Context) (map[string]Topic, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.opts.ConnectTimeout)
+	defer cancel()
+	want := c.opts.layouts()
+	names := make([]string, len(want))
+	for i, l := range want {
+		names[i] = l.name
+	}
+	have, err := c.admin.ListTopics(ctx, names...)
+	if err != nil {
+		return nil, fmt.Errorf("kafka: list topics: %w", err)
+	}
+	if err := c.create(ctx, want, have); err != nil {
+		return nil, err
+	}
+	if have, err = c.settled(ctx, want); err != nil {
+		return nil, err
+	}
+	configs, err := c.admin.DescribeTopicConfigs(ctx, names...)
+	if err != nil {
+		return nil, fmt.Errorf("kafka: read the settings of topics: %w; the user needs the right DescribeConfigs on them", err)
+	}
+	var bad LayoutError
+	topics := map[string]Topic{}
+	for _, l := range want {
+		detail := have[l.name]
+		topics[strings.TrimPrefix(l.field, "topics.")] = Topic{Name: l.name, ID: TopicID(detail.ID), Partitions: len(detail.Partitions)}
+		found, err := configs.On(l.name, nil)
+		if err = errors.Join(err, found.Err); err != nil {
+			return nil, fmt.Errorf("kafka: read the settings of %s: %w; the user needs the right DescribeConfigs on it", l.name, err)
+		}
+		bad.Problems = append(bad.Problems, c.check(l, detail, found)...)
+	}
+	if len(bad.Problems) > 0 {
+		return nil, &bad
+	}
+	return topics, nil
+}
+
+// create makes what is missing.
+func (c *Client) create(ctx context.Context, want []layout, have kadm.TopicDetails) error {
+	for _, l := range want {
+		if d := have[l.name]; d.Err == nil && len(d.Partitions) > 0 {
+			continue
+		}
+		configs := map[string]*string{}
+		for _, s := range l.settings {
+			if !s.fixed {
+				configs[s.name] = &s.want
+			}
+		}
+		made, err := c.admin.CreateTopics(ctx, int32(l.partitions), int16(c.opts.Replication), configs, l.name)
+		if err == nil {
+			err = made[l.name].Err
+		}
+		if err == nil {
+			c.opts.Logger.Info("topic made", "topic", l.name, "partitions", l.partitions, "replication", c.opts.Replication)
+		} else if !errors.Is(err, kerr.TopicAlreadyExists) { // another process was faster
+			return fmt.Errorf("kafka: make topic %s: %w: %s; see that the cluster has %d brokers and that the user has the right Create, or make it by\n  %s",
+				l.name, err, made[l.name].ErrMessage, c.opts.Replication, c.createCommand(l))
+		}
+	}
+	return nil
+}
+
+// settled waits until the brokers know all topics and their leaders.
+func (c *Client) settled(ctx context.Context, want []layout) (kadm.TopicDetails, error) {
+	names := make([]string, len(want))
+	for i, l := range want {
+		names[i] = l.name
+	}
+	for failures := 1; ; failures++ {
+		have, err := c.admin.ListTopics(ctx, names...)
+		if err == nil {
+			err = unsettled(have, names)
+		}
+		if err == nil {
+			return have, nil
+		}
+		if errors.Is(err, kerr.TopicAuthorizationFailed) || !sleep(ctx, backoff(failures)) {
+			return nil, fmt.Errorf("kafka: %w; see that the brokers run and that the user may read the topics", err)
+		}
+	}
+}
+
+func unsettled(have kadm.TopicDetails, names []string) error {
+	for _, name := range names {
+		d, ok := have[name]
+		switch {
+		case !ok || d.Err != nil:
+			return fmt.Errorf("topic %s: %w", name, errors.Join(d.Err, kerr.UnknownTopicOrPartition))
+		case d.ID == kadm.TopicID{}:
+			return fmt.Errorf("topic %s has no id; Kafka 2.8 or newer is needed", name)
+		}
+		for _, p := range d.Partitions.Sorted() {
+			if p.Leader < 0 {
+				return fmt.Errorf("topic %s: partition %d has no leader", name, p.Partition)
+			}
+		}
+	}
+	return nil
+}
+
+// check compares a topic with what it has to be.
+func (c *Client) check(l layout, d kadm.TopicDetail, found kadm.ResourceConfig) (bad []Problem) {
+	add := func(setting, found, wanted, remedy string) {
+		bad = append(bad, Problem{Topic: l.name, Setting: setting, Found: found, Wanted: wanted, Remedy: remedy})
+	}
+	if n := len(d.Partitions); n != l.partitions {
+		remedy := fmt.Sprintf("set partitions to %d if the topics are all alike; else delete this one, if nothing in it is needed, and it is made anew", n)
+		if l.partitions == 1 {
+			remedy = "delete it, if nothing in it is needed, and it is made anew; else give topics.control another name"
+		}
+		add("partitions", strconv.Itoa(n), strconv.Itoa(l.partitions), remedy)
+	}
+	replicas := fewestReplicas(d)
+	if replicas < c.opts.Replication {
+		add("replication", strconv.Itoa(replicas), strconv.Itoa(c.opts.Replication),
+			fmt.Sprintf("add replicas with kafka-reassign-partitions.sh, or set replication to %d", replicas))
+	}
+	values := map[string]string{}
+	for _, cfg := range found.Configs {
+		values[cfg.Key] = cfg.MaybeValue()
+	}
+	for _, s := range l.settings {
+		is, known := values[s.name]
+		if !known && s.fixed {
+			continue
+		}
+		if !s.holds(is) {
+			add(s.name, is, s.want, c.alterCommand(l.name, s))
+		}
+	}
+	if n, err := strconv.Atoi(values[minInSync]); err == nil && n > replicas {
+		add(minInSync, strconv.Itoa(n), fmt.Sprintf("at most %d, as many as there are replicas", replicas),
+			c.alterCommand(l.name, setting{name: minInSync, want: strconv.Itoa(min(c.opts.MinInSync, replicas))}))
+	}
+	return bad
+}
+
+// fewestReplicas is the number of replicas of the partition that has the fewest: it is the first to lose data.
+func fewestReplicas(d kadm.TopicDetail) int {
+	fewest := math.MaxInt
+	for _, p := range d.Partitions {
+		fewest = min(fewest, len(p.Replicas))
+	}
+	return fewest
+}
+
+// holds reports whether a value is good.
+func (s setting) holds(is string) bool {
+	switch s.rule {
+	case allOf:
+		words := strings.FieldsFunc(is, func(r rune) bool { return r == ',' || r == ' ' })
+		slices.Sort(words)
+		return strings.Join(slices.Compact(words), ",") == s.want
+	case atLeast:
+		n, err := strconv.ParseInt(is, 10, 64)
+		want, bad := strconv.ParseInt(s.want, 10, 64)
+		return err == nil && bad == nil && (n == -1 || want != -1 && n >= want)
+	}
+	return is == s.want
+}
+
+// alterCommand is the command of Kafka that sets a setting.
+func (c *Client) alterCommand(topic string, s setting) string {
+	return fmt.Sprintf("kafka-configs.sh --bootstrap-server %s --alter --entity-type topics --entity-name %s --add-config %s=%s",
+		c.opts.Brokers[0], topic, s.name, s.want)
+}
+
+// createCommand is the command of Kafka that makes a topic.
+func (c *Client) createCommand(l layout) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "kafka-topics.sh --bootstrap-server %s --create --topic %s --partitions %d --replication-factor %d",
+		c.opts.Brokers[0], l.name, l.partitions, c.opts.Replication)
+	for _, s := range l.settings {
+		if !s.fixed {
+			fmt.Fprintf(&b, " --config %s=%s", s.name, s.want)
+		}
+	}
+	return b.String()
+}
