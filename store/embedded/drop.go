@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/wire"
@@ -43,15 +42,15 @@ func (s *Store) removeSnapshots(gone []*shard) {
 	}
 	defer s.snapping.Unlock()
 	for _, sh := range gone {
-		s.removeFiles(sh)
+		s.removeFiles(hashOf(sh.name), sh.files.all())
 	}
 }
 
-// removeFiles removes the snapshots of a dropped shard. The caller holds snapping.
-func (s *Store) removeFiles(sh *shard) {
-	for _, number := range slices.Concat(sh.files.sound, sh.files.bad) {
-		if err := s.removeFile(hashOf(sh.name), number); err != nil {
-			s.logger.Warn("a snapshot of a dropped namespace could not be removed; the next start does not use it", "file", fileName(hashOf(sh.name), number), "error", err)
+// removeFiles removes snapshots that are of no use any more. The caller holds snapping, or is load.
+func (s *Store) removeFiles(h shardHash, numbers []uint64) {
+	for _, number := range numbers {
+		if err := s.removeFile(h, number); err != nil {
+			s.logger.Warn("a snapshot of what is there no more could not be removed; the next start does not use it", "file", fileName(h, number), "error", err)
 		}
 	}
 }

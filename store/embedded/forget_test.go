@@ -150,14 +150,18 @@ func TestPurgedNamespace(t *testing.T) {
 	b.store.Renew(other)
 	b.snapshot()
 	b.purge(true, in(other, "a"))
-	if loaded := b.reopen(); len(loaded.Rejected) > 0 {
-		t.Errorf("rejected is %q", loaded.Rejected)
+	if loaded := b.reopen(); len(loaded.Rejected) > 0 || b.onDisk(other) > 0 {
+		t.Errorf("rejected is %q, %d snapshots of nothing are left", loaded.Rejected, b.onDisk(other))
 	}
 	b.wantClean()
-	b.apply(b.upsert(in(other, "a"), 1, 2))
+	b.apply(b.upsert(in(other, "a"), 1, 2), b.upsert(in(other, "b"), 1, 2))
 	b.wantClean()
+	b.apply(b.tombstone(in(other, "b")))
+	b.purge(true, in(other, "b"))
 	b.snapshot()
-	b.reopen()
+	if loaded := b.reopen(); len(loaded.Rejected) > 0 || b.onDisk(other) != 1 {
+		t.Errorf("rejected is %q, there are %d snapshots", loaded.Rejected, b.onDisk(other))
+	}
 	b.wantClean()
 }
 

@@ -63,9 +63,12 @@ type generations struct {
 	bad  []uint64 // could not be used; they go when the next one is there
 }
 
+// all are the numbers of all that are there.
+func (g *generations) all() []uint64 { return slices.Concat(g.sound, g.bad) }
+
 func (g *generations) newest() uint64 {
 	n := uint64(0)
-	for _, number := range slices.Concat(g.sound, g.bad) {
+	for _, number := range g.all() {
 		n = max(n, number)
 	}
 	return n

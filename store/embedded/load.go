@@ -44,7 +44,8 @@ func (s *Store) load(ctx context.Context) error {
 		return err
 	}
 	began := time.Now()
-	if err := s.loadSnapshots(ctx, end); err != nil {
+	found, err := s.loadSnapshots(ctx, end)
+	if err != nil {
 		return err
 	}
 	s.loaded.SnapshotTime = time.Since(began)
@@ -54,6 +55,13 @@ func (s *Store) load(ctx context.Context) error {
 	readErr := l.read()
 	if err := cmp.Or(l.wait(), readErr); err != nil {
 		return err
+	}
+	if found {
+		// Not only for what was removed: a process that was killed before it had synced the folder leaves snapshots without
+		// a durable name, and none of these is written again as long as its shard does not change.
+		if err := s.log.FS().SyncDir(s.dir, disk.SnapshotDir); err != nil {
+			return err
+		}
 	}
 	if err := s.loadExpiries(); err != nil {
 		return err
@@ -79,11 +87,12 @@ func (s *Store) setBackPressure(on bool) {
 	}
 }
 
-// loadSnapshots loads of each shard the newest snapshot that can be used, several shards at a time.
-func (s *Store) loadSnapshots(ctx context.Context, end int64) error {
+// loadSnapshots loads of each shard the newest snapshot that can be used, several shards at a time. found says that there
+// are any.
+func (s *Store) loadSnapshots(ctx context.Context, end int64) (found bool, err error) {
 	files, err := s.listSnapshots()
 	if err != nil {
-		return err
+		return false, err
 	}
 	positions := s.readPositions(end)
 	var mu sync.Mutex // guards s.loaded and s.shards
@@ -131,15 +140,10 @@ func (s *Store) loadSnapshots(ctx context.Context, end int64) error {
 		})
 	}
 	if err := all.wait(); err != nil {
-		return err
+		return false, err
 	}
 	slices.Sort(s.loaded.Rejected)
-	if len(files) == 0 {
-		return nil
-	}
-	// Not only for what was removed: a process that was killed before it had synced the folder leaves snapshots without
-	// a durable name, and none of these is written again as long as its shard does not change.
-	return s.log.FS().SyncDir(s.dir, disk.SnapshotDir)
+	return len(files) > 0, nil
 }
 
 // reject notes a snapshot that can't be used.
@@ -207,7 +211,7 @@ func (l *loader) wait() error {
 	return l.workers.wait()
 }
 
-// wholeShards reads the shards that have no snapshot, and drops those that vector.sync does not have.
+// wholeShards reads the shards that have no snapshot, and leaves out those that vector.sync does not have.
 func (l *loader) wholeShards() error {
 	s := l.s
 	names, err := s.shardsInLog()
@@ -239,22 +243,36 @@ func (l *loader) wholeShards() error {
 			return err
 		}
 	}
+	return s.leaveEmpty(there)
+}
+
+// leaveEmpty takes out the shards that vector.sync does not have, and their snapshots: should such a shard come back it begins anew, and
+// nobody would keep its deletions for the sake of those.
+func (s *Store) leaveEmpty(there map[freshet.Shard]bool) error {
+	for name := range there {
+		delete(s.unusable, hashOf(name))
+	}
 	for name, sh := range s.shards {
-		if !there[name] {
-			purged, err := s.log.Purged(freshet.TopicSync, broker.PurgeScope(name))
-			if err != nil {
-				return err
-			}
-			if purged.End == 0 { // else all that it had is deleted, and that is forgotten
-				s.loaded.Rejected = append(s.loaded.Rejected, fmt.Sprintf("%s/%s: vector.sync has nothing of it", name.Collection, name.Namespace))
-			}
-			s.mu.Lock()
-			delete(s.shards, name)
-			s.mu.Unlock()
-			if err := sh.close(); err != nil {
-				return err
-			}
+		if there[name] {
+			continue
 		}
+		purged, err := s.log.Purged(freshet.TopicSync, broker.PurgeScope(name))
+		if err != nil {
+			return err
+		}
+		if purged.End == 0 { // else all that it had is deleted, and that is forgotten
+			s.loaded.Rejected = append(s.loaded.Rejected, fmt.Sprintf("%s/%s: vector.sync has nothing of it", name.Collection, name.Namespace))
+		}
+		s.mu.Lock()
+		delete(s.shards, name)
+		s.mu.Unlock()
+		s.removeFiles(hashOf(name), sh.files.all())
+		if err := sh.close(); err != nil {
+			return err
+		}
+	}
+	for h, numbers := range s.unusable {
+		s.removeFiles(h, numbers)
 	}
 	return nil
 }

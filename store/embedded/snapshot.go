@@ -152,7 +152,7 @@ func (g *group) leaveDropped() {
 	for _, f := range g.files {
 		if f.sh.dropped.Load() {
 			_ = g.s.log.FS().Remove(f.path + temporary)
-			g.s.removeFiles(f.sh)
+			g.s.removeFiles(hashOf(f.sh.name), f.sh.files.all())
 		} else {
 			kept = append(kept, f)
 		}
