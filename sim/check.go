@@ -180,21 +180,27 @@ func (l *life) checkStart(st *state) error {
 	if len(loaded.Rejected) > 0 {
 		return fmt.Errorf("snapshots were rejected: %q", loaded.Rejected)
 	}
-	if loaded.Snapshots < promised.shards {
-		return fmt.Errorf("%d snapshots were loaded, completed were those of %d shards", loaded.Snapshots, promised.shards)
+	shards := map[freshet.Shard]bool{}
+	for key, e := range st.entities {
+		if e.decided <= promised {
+			shards[key.Shard()] = true
+		}
+	}
+	if loaded.Snapshots < len(shards) {
+		return fmt.Errorf("%d snapshots were loaded, completed were those of %d shards", loaded.Snapshots, len(shards))
 	}
 	stats := &l.node.Processor().Stats
-	if from := stats.Position.Load() - stats.Records.Load(); from <= st.lastChange(promised.decided) {
-		return fmt.Errorf("processing began at offset %d, a completed snapshot counted the change at %d", from, st.lastChange(promised.decided))
+	if from := stats.Position.Load() - stats.Records.Load(); from <= st.lastChange(promised) {
+		return fmt.Errorf("processing began at offset %d, a completed snapshot counted the change at %d", from, st.lastChange(promised))
 	}
 	newer := 0
 	for _, e := range st.entities {
-		if e.decided > promised.decided {
+		if e.decided > promised {
 			newer++
 		}
 	}
 	for _, v := range st.purged { // they may still be stored
-		if v.Offset > promised.decided {
+		if v.Offset > promised {
 			newer++
 		}
 	}
@@ -234,8 +240,8 @@ func (l *life) checkLate() (err error) {
 	}
 	if l.model.since == never { // what snapshots had counted before from there on may mean more now
 		l.model.since = col.Since
-		l.promised.decided = min(l.promised.decided, col.Since-1)
-		l.model.snapshot.decided = min(l.model.snapshot.decided, col.Since-1)
+		l.promised = min(l.promised, col.Since-1)
+		l.model.snapshot = min(l.model.snapshot, col.Since-1)
 	}
 	return nil
 }

@@ -37,12 +37,6 @@ type batch struct {
 	stray bool   // past the intake, into a collection that does not exist
 }
 
-// saved is what a completed snapshot promises for every later start.
-type saved struct {
-	decided int64 // every record up to this offset counts in it
-	shards  int   // that it has a file of, at least
-}
-
 // model is what the clients know, and what they were promised by a node whose disk counted.
 type model struct {
 	appending   sync.RWMutex // held for reading while an append is under way, for writing while old events are let go
@@ -56,14 +50,14 @@ type model struct {
 	letters     letters
 	since       int64 // the first offset for which collectionLate exists; never where it does not
 	applied     int64 // the highest offset that an answer said it counts
-	snapshot    saved
-	answered    int // batches before this one were sent again where they had to be
+	snapshot    int64 // every record up to this offset counts in completed snapshots
+	answered    int   // batches before this one were sent again where they had to be
 	report      Report
 }
 
 func newModel() *model {
 	return &model{marks: map[string]*submission{}, collections: map[string]bool{},
-		observed: map[freshet.Key]freshet.Version{}, letters: letters{dropped: map[int64]int64{}, perhaps: map[int64]int64{}}, since: never, applied: -1, snapshot: saved{decided: -1}}
+		observed: map[freshet.Key]freshet.Version{}, letters: letters{dropped: map[int64]int64{}, perhaps: map[int64]int64{}}, since: never, applied: -1, snapshot: -1}
 }
 
 // submit notes down a batch before it is sent.
@@ -140,11 +134,11 @@ func (m *model) exists(collection string) {
 	m.collections[collection] = true
 }
 
-// save notes down a completed snapshot.
-func (m *model) save(s saved) {
+// save notes down a completed snapshot, in which every record up to an offset counts.
+func (m *model) save(decided int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.snapshot = saved{max(s.decided, m.snapshot.decided), max(s.shards, m.snapshot.shards)}
+	m.snapshot = max(decided, m.snapshot)
 	m.report.Snapshots++
 }
 

@@ -30,7 +30,7 @@ var mutants = []struct{ name, file, old, new string }{
 	{"a snapshot claims a change too many", "store/embedded/snapshot.go",
 		"position: g.s.covered.Load(), number:", "position: g.s.covered.Load() + 1, number:"},
 	{"a batch counts as searchable before it is", "vsync/worker.go",
-		"		results, err := w.store.Apply(ctx, b.Changes)\n", "		w.decided(b)\n		time.Sleep(time.Millisecond)\n		results, err := w.store.Apply(ctx, b.Changes)\n"},
+		"		results, err := w.takeIn(ctx, b)\n", "		w.decided(b)\n		time.Sleep(time.Millisecond)\n		results, err := w.takeIn(ctx, b)\n"},
 	{"the audit base skips the last event of a batch", "process/base.go",
 		"	d, err := b.seq.Decide(ctx, batch, &t)\n", "	d, err := b.seq.Decide(ctx, batch[:max(1, len(batch)-1)], &t)\n"},
 	{"a deletion is forgotten before all snapshots have it", "node/retention.go",

@@ -64,16 +64,8 @@ func (o *operator) snapshot(ctx context.Context) error {
 	return nil
 }
 
-// aboutToSave is what a snapshot begun now will promise.
-func (l *life) aboutToSave() saved {
-	s := saved{decided: l.node.Planner().Tracker.Decided()}
-	for _, size := range l.node.Store().Sizes() {
-		if size.Entities > 0 {
-			s.shards++
-		}
-	}
-	return s
-}
+// aboutToSave is the offset up to which every record will count in a snapshot begun now.
+func (l *life) aboutToSave() int64 { return l.node.Planner().Tracker.Decided() }
 
 // pause holds processing while other things go on.
 func (o *operator) pause(ctx context.Context) error {

@@ -143,8 +143,8 @@ type life struct {
 	number int
 	outlet *outlet
 	node   *node.Node
-	// promised is what completed snapshots of earlier lives promise.
-	promised saved
+	// promised is the offset up to which every record counts in completed snapshots of earlier lives.
+	promised int64
 	// held says that processing is paused while clients are busy: nobody can wait for it.
 	held bool
 }
