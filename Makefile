@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PLAIN := ./e2e ./sim ./embed/static ./bench ./bench/annbench ./bench/dataset ./bench/runbook ./demo
 RACE   = $(filter-out $(patsubst ./%,github.com/freshet-io/freshet/%,$(PLAIN)),$(shell go list ./...))
 
-.PHONY: build demo test sim test-arm64 check format vet lint bench peers clean need-go
+.PHONY: build demo test sim test-arm64 check format vet lint bench peers clean need-go want-java
 
 build: need-go
 	go build -ldflags "-X main.version=$(VERSION)" -o bin/freshet ./cmd/freshet
@@ -16,7 +16,7 @@ build: need-go
 demo: build
 	./bin/freshet demo
 
-test: need-go
+test: need-go want-java
 	go test -race -timeout 20m $(RACE)
 	go test -timeout 30m $(PLAIN)
 
@@ -59,3 +59,6 @@ clean:
 
 need-go:
 	@command -v go >/dev/null || { echo "missing: go 1.26 or newer (https://go.dev/dl)"; exit 1; }
+
+want-java:
+	@for c in java mvn; do command -v $$c >/dev/null || echo "missing: $$c; tests on a real Kafka skip (Debian: apt-get install openjdk-17-jre-headless maven)"; done

@@ -58,6 +58,8 @@ var edges = map[string]string{
 	"ann/internal/kernel":  "",
 	"ann/internal/cluster": "ann/internal/kernel",
 	"ann/internal/pq":      "ann/internal/cluster ann/internal/kernel",
+
+	"broker/kafka/kafkatest": "", // for tests
 }
 
 func TestImportsFollowTheLayout(t *testing.T) {
