@@ -23,24 +23,25 @@ var edges = map[string]string{
 	"filter":               "",
 	"filter/cel":           "filter",
 	"ann":                  "ann/internal/cluster ann/internal/kernel ann/internal/pq", // public, usable by itself
+	"broker":               "broker/journal disk", // the contract
 	"broker/journal":       "disk",
-	"broker/embedded":      "broker/journal disk wire",
-	"broker/kafka":         "", // franz-go stays behind it
-	"control":              "broker/embedded disk wire",
+	"broker/embedded":      "broker broker/journal disk wire",
+	"broker/kafka":         "broker broker/embedded broker/journal disk wire", // franz-go stays behind it
+	"control":              "broker broker/embedded disk wire",
 	"embed":                "embed/static",
 	"embed/static":         "",
 	"embed/chunk":          "",
 	"freshness":            "wire",
 	"codec/cdc":            "codec",
-	"process":              "broker/embedded broker/journal codec codec/cdc control disk embed/chunk wire", // state and positions are one transaction of the log
+	"process":              "broker broker/journal codec codec/cdc control disk embed/chunk wire", // state and positions are one transaction of the log
 	"process/mapping":      "codec codec/cdc process",
 	"vsync":                "",
 	"ann/quality":          "ann",
-	"store/embedded":       "ann ann/quality broker/embedded control disk filter wire", // its table is vector.sync itself
+	"store/embedded":       "ann ann/quality broker broker/embedded control disk filter wire", // its table is vector.sync itself
 	"query":                "control filter freshness",
 	"feed":                 "broker/embedded disk freshness wire",
 	"source":               "broker/embedded broker/journal codec control wire",
-	"source/files":         "broker/embedded broker/journal codec disk source",
+	"source/files":         "broker broker/embedded broker/journal codec disk source",
 	"telemetry":            "",
 	"gateway":              "backup broker/journal codec control feed filter filter/cel query source telemetry wire",
 	"config":               "codec codec/cdc embed/chunk process/mapping source",

@@ -31,14 +31,14 @@ const pause = 10 * time.Millisecond
 
 // Feed gives out the changes of a log. It is safe for concurrent use.
 type Feed struct {
-	log     *broker.Log
+	log     *broker.State
 	tracker *freshness.Tracker
 	now     func() time.Time
 }
 
 // New returns the feed of a log; tracker says when there may be more, now what has expired: that is left out, and comes
 // when it is deleted.
-func New(log *broker.Log, tracker *freshness.Tracker, now func() time.Time) *Feed {
+func New(log *broker.State, tracker *freshness.Tracker, now func() time.Time) *Feed {
 	return &Feed{log: log, tracker: tracker, now: now}
 }
 

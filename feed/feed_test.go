@@ -39,7 +39,7 @@ func newBenchOn(t *testing.T, fs disk.FS) *bench {
 	t.Cleanup(func() { log.Close() })
 	b := &bench{T: t, log: log}
 	b.tracker = freshness.NewTracker(log.ID(), freshet.TopicRaw, log.Partitions(), -1, func() int64 { return 1 << 40 })
-	b.feed = feed.New(log, b.tracker, time.Now)
+	b.feed = feed.New(log.State, b.tracker, time.Now)
 	return b
 }
 
@@ -76,7 +76,7 @@ func (b *bench) forget(key freshet.Key) {
 		b.Fatal(ok, err)
 	}
 	tx := b.log.Begin()
-	if err := errors.Join(tx.Purge(freshet.TopicSync, broker.PurgeScope(key.Shard()), []broker.Record{r}), tx.Commit()); err != nil {
+	if err := errors.Join(tx.Purge(freshet.TopicSync, key.Shard(), []broker.Record{r}), tx.Commit()); err != nil {
 		b.Fatal(err)
 	}
 }

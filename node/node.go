@@ -137,7 +137,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if err := n.openCatalog(mapper); err != nil {
 		return err
 	}
-	n.store, err = store.Open(ctx, store.Options{Log: n.log, Catalog: n.catalog, Logger: n.opts.Logger,
+	n.store, err = store.Open(ctx, store.Options{Log: n.log.State, Catalog: n.catalog, Logger: n.opts.Logger,
 		Index: index, Collections: collections, Now: n.opts.Now})
 	if err != nil {
 		return err
@@ -269,7 +269,7 @@ func (n *Node) openStages() (err error) {
 	n.planner = &query.Planner{Store: n.store, Catalog: n.catalog, Embedders: n.sequencer.Embedders,
 		Tracker: n.tracker, DeadLetters: n.deadLettersOf, Now: n.now}
 	n.gateway = gateway.New(gateway.Options{Intake: n.intake, Planner: n.planner, Catalog: n.catalog,
-		Changes: feed.New(n.log, n.tracker, n.now), Admin: n.admin(),
+		Changes: feed.New(n.log.State, n.tracker, n.now), Admin: n.admin(),
 		Ready: n.Ready, Metrics: n.metrics, Page: n.opts.Page, Version: n.opts.Version, Logger: n.opts.Logger})
 	return nil
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/disk"
 	"github.com/freshet-io/freshet/wire"
 )
@@ -15,11 +15,11 @@ const adoptBatch = 10_000
 
 // Adopt makes the tables the truth of all records of events.raw up to its end: they are lost, and an audit begins with what
 // vector.sync has. It is for a log that nobody else uses. When it is interrupted it is to be repeated.
-func Adopt(log *embedded.Log) error {
+func Adopt(log broker.Log) error {
 	a := &adopter{log: log, tx: log.Begin()}
-	err := a.tx.DeleteTableRange(embedded.TableBase, nil, []byte{0xff})
+	err := a.tx.DeleteTableRange(broker.TableBase, nil, []byte{0xff})
 	if err == nil {
-		err = log.ScanTable(embedded.TableProcess, func(k, v []byte) error {
+		err = log.ScanTable(broker.TableProcess, nil, nil, func(k, v []byte) error {
 			if k[0] == 'd' { // of dead letters, for audits of what is lost
 				return nil
 			}
@@ -46,13 +46,13 @@ func Adopt(log *embedded.Log) error {
 
 // adopter writes the table of the audit base.
 type adopter struct {
-	log *embedded.Log
-	tx  *embedded.Txn
+	log broker.Log
+	tx  broker.Txn
 	n   int
 }
 
 func (a *adopter) set(k, v []byte) error {
-	if err := a.tx.SetTable(embedded.TableBase, k, v); err != nil {
+	if err := a.tx.SetTable(broker.TableBase, k, v); err != nil {
 		return err
 	}
 	if a.n++; a.n%adoptBatch > 0 {
@@ -68,7 +68,7 @@ func (a *adopter) commit() error {
 }
 
 // entity takes in the state of an entity. One that can't be read is left out: the audit names it.
-func (a *adopter) entity(r embedded.Record) error {
+func (a *adopter) entity(r broker.Record) error {
 	key, err := wire.ParseKey(r.Key)
 	if err != nil {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/broker/journal"
 	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/wire"
@@ -20,7 +20,7 @@ const maxDifferences = 100
 // foldState is the State of an audit: everything that the log gives, in memory.
 type foldState struct {
 	entities map[freshet.Key]folded
-	view     *embedded.View
+	view     broker.View
 	seen     map[EventID]remembered
 	next     uint64
 	lastAt   int64
@@ -92,7 +92,7 @@ func (settled) SettleOrder(name string, _ control.Order) error {
 // What an embedder refused is taken from the dead letters: which drafts of a batch were
 // embedded at all depends on how the log was cut into batches then. So are refused patches of
 // states that were replaced later, which nobody knows any more.
-func Audit(ctx context.Context, log *embedded.Log, o SequencerOptions, report *freshet.AuditReport) error {
+func Audit(ctx context.Context, log broker.Log, o SequencerOptions, report *freshet.AuditReport) error {
 	defer log.PinRaw()() // first: the base of the view is not behind what is kept
 	view := log.View()
 	defer view.Close()
@@ -130,9 +130,9 @@ func (r *recorded) refused(offset int64, ordinal int) bool {
 }
 
 // readRecorded reads what was decided of records from an offset to another.
-func readRecorded(log *embedded.Log, from, to int64) (*recorded, error) {
+func readRecorded(log broker.Log, from, to int64) (*recorded, error) {
 	r := &recorded{dead: map[letter]bool{}, fates: map[letter]fate{}}
-	err := log.Scan(freshet.TopicDead, wire.DeadLetterKey(from, 0), wire.DeadLetterKey(to, 0), func(rec embedded.Record) error {
+	err := log.Scan(freshet.TopicDead, wire.DeadLetterKey(from, 0), wire.DeadLetterKey(to, 0), func(rec broker.Record) error {
 		l, err := wire.DecodeDeadLetter(rec.Value)
 		if err == nil && isRefusal(&l) {
 			r.dead[letter{l.Position.Offset, l.Ordinal}] = true
@@ -143,7 +143,7 @@ func readRecorded(log *embedded.Log, from, to int64) (*recorded, error) {
 		return nil, err
 	}
 	// Those that went meanwhile are found here: first the one, then the other.
-	return r, log.ScanTableRange(embedded.TableProcess, []byte{'d'}, []byte{'d' + 1}, func(k, v []byte) error {
+	return r, log.ScanTable(broker.TableProcess, []byte{'d'}, []byte{'d' + 1}, func(k, v []byte) error {
 		f, err := parseFate(k, v)
 		r.fates[f.letter] = f
 		return err
@@ -153,7 +153,7 @@ func readRecorded(log *embedded.Log, from, to int64) (*recorded, error) {
 // Dead implements State. An audit asks its own record of it.
 func (f *foldState) Dead(int64, int) (there, refused bool, err error) { return false, false, nil }
 
-func fold(ctx context.Context, log *embedded.Log, seq *Sequencer, state *foldState, from, end int64, report *freshet.AuditReport) error {
+func fold(ctx context.Context, log broker.Log, seq *Sequencer, state *foldState, from, end int64, report *freshet.AuditReport) error {
 	reader := log.ReadRaw(from)
 	defer reader.Close()
 	var raw []journal.Record
@@ -179,8 +179,8 @@ func fold(ctx context.Context, log *embedded.Log, seq *Sequencer, state *foldSta
 }
 
 // compare holds vector.sync against the fold.
-func compare(view *embedded.View, state *foldState, report *freshet.AuditReport) error {
-	err := view.Scan(freshet.TopicSync, func(r embedded.Record) error {
+func compare(view broker.View, state *foldState, report *freshet.AuditReport) error {
+	err := view.Scan(freshet.TopicSync, func(r broker.Record) error {
 		key, err := wire.ParseKey(r.Key)
 		if err != nil {
 			report.Note(maxDifferences, difference("damaged", freshet.Key{Entity: string(r.Key)}, err.Error()))

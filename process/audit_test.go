@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/wire"
 )
@@ -62,7 +62,7 @@ func TestAuditNamesDamage(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t)
 			b.send([]string{"b red"}, []string{"a red"}, []string{`{"entity_id":"a","payload":{"text":"blue","n":1}}`}, []string{"c red"})
-			b.damage(func(tx *embedded.Txn) error {
+			b.damage(func(tx broker.Txn) error {
 				change := b.state()["a"]
 				c.alter(&change)
 				_, err := tx.Put(freshet.TopicSync, wire.AppendKey(nil, victim), wire.AppendChange(nil, &change))
@@ -74,26 +74,26 @@ func TestAuditNamesDamage(t *testing.T) {
 	for _, c := range []struct {
 		name, kind, detail string
 		key                freshet.Key
-		alter              func(b *bench, tx *embedded.Txn) error
+		alter              func(b *bench, tx broker.Txn) error
 	}{
-		{"a record removed", "missing", "version", victim, func(_ *bench, tx *embedded.Txn) error {
+		{"a record removed", "missing", "version", victim, func(_ *bench, tx broker.Txn) error {
 			return tx.Remove(freshet.TopicSync, wire.AppendKey(nil, victim))
 		}},
 		{"a tombstone removed", "missing", "version", freshet.Key{Collection: "other", Namespace: freshet.DefaultNamespace, Entity: "d"},
-			func(_ *bench, tx *embedded.Txn) error {
+			func(_ *bench, tx broker.Txn) error {
 				return tx.Remove(freshet.TopicSync, wire.AppendKey(nil, freshet.Key{Collection: "other", Namespace: freshet.DefaultNamespace, Entity: "d"}))
 			}},
 		{"a record that no event gives", "extra", "none", freshet.Key{Collection: "other", Namespace: "n", Entity: "x"},
-			func(b *bench, tx *embedded.Txn) error {
+			func(b *bench, tx broker.Txn) error {
 				change := b.state()["a"]
 				_, err := tx.Put(freshet.TopicSync, wire.AppendKey(nil, freshet.Key{Collection: "other", Namespace: "n", Entity: "x"}), wire.AppendChange(nil, &change))
 				return err
 			}},
-		{"bytes that are no change", "damaged", "format", victim, func(_ *bench, tx *embedded.Txn) error {
+		{"bytes that are no change", "damaged", "format", victim, func(_ *bench, tx broker.Txn) error {
 			_, err := tx.Put(freshet.TopicSync, wire.AppendKey(nil, victim), []byte("nonsense"))
 			return err
 		}},
-		{"a key that is none", "damaged", "malformed", freshet.Key{Entity: "\x00\x01"}, func(b *bench, tx *embedded.Txn) error {
+		{"a key that is none", "damaged", "malformed", freshet.Key{Entity: "\x00\x01"}, func(b *bench, tx broker.Txn) error {
 			change := b.state()["a"]
 			_, err := tx.Put(freshet.TopicSync, []byte{0, 1}, wire.AppendChange(nil, &change))
 			return err
@@ -102,7 +102,7 @@ func TestAuditNamesDamage(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t)
 			b.send([]string{"a red", "b red", "-d @other"})
-			b.damage(func(tx *embedded.Txn) error { return c.alter(b, tx) })
+			b.damage(func(tx broker.Txn) error { return c.alter(b, tx) })
 			b.mustFind(c.kind, c.key, c.detail)
 		})
 	}
@@ -110,7 +110,7 @@ func TestAuditNamesDamage(t *testing.T) {
 
 var withSplitterOf64 = func(b *bench) { b.options.Splitter.MaxBytes = 64 }
 
-func (b *bench) damage(alter func(tx *embedded.Txn) error) {
+func (b *bench) damage(alter func(tx broker.Txn) error) {
 	b.t.Helper()
 	tx := b.log.Begin()
 	if err := alter(tx); err != nil {
@@ -140,7 +140,7 @@ func TestAuditNamesABoundedNumber(t *testing.T) {
 		events = append(events, fmt.Sprintf("e%03d red", i))
 	}
 	b.send(events)
-	b.damage(func(tx *embedded.Txn) error {
+	b.damage(func(tx broker.Txn) error {
 		for i := range 150 {
 			if err := tx.Remove(freshet.TopicSync, fmt.Appendf(nil, "e%03d", i)); err != nil {
 				return err

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/broker/journal"
 	"github.com/freshet-io/freshet/wire"
 )
@@ -34,15 +34,15 @@ const baseBatch = 1024
 // It is a second reader of events.raw that decides as an audit does. Each batch is one
 // transaction with its position, so a crash takes nothing from it but time.
 type Base struct {
-	log    *embedded.Log
+	log    broker.Log
 	seq    *Sequencer
 	state  *baseState
-	member embedded.Member
+	member broker.Member
 	next   int64
 }
 
 // OpenBase opens the base of a log.
-func OpenBase(log *embedded.Log, o SequencerOptions) (*Base, error) {
+func OpenBase(log broker.Log, o SequencerOptions) (*Base, error) {
 	state, err := openBaseState(log, o.Window)
 	if err != nil {
 		return nil, fmt.Errorf("open audit base: %w", err)
@@ -129,7 +129,7 @@ func (b *Base) sweepFates(most int) (more bool, err error) {
 	passed := min(b.next, b.log.RawPinned())
 	tx := b.log.Begin()
 	n := 0
-	err = b.log.ScanTableRange(embedded.TableProcess, []byte{'d'}, append([]byte{'d'}, wire.DeadLetterKey(passed, 0)...), func(k, v []byte) error {
+	err = b.log.ScanTable(broker.TableProcess, []byte{'d'}, append([]byte{'d'}, wire.DeadLetterKey(passed, 0)...), func(k, v []byte) error {
 		f, err := parseFate(k, v)
 		if err != nil || f.by >= passed {
 			return err
@@ -138,7 +138,7 @@ func (b *Base) sweepFates(most int) (more bool, err error) {
 			return errEnough
 		}
 		n++
-		return tx.DeleteTable(embedded.TableProcess, k)
+		return tx.DeleteTable(broker.TableProcess, k)
 	})
 	if more = errors.Is(err, errEnough); more {
 		err = nil
@@ -164,10 +164,10 @@ func (b *Base) Sweep(most int) (more bool, err error) {
 	for _, t := range gone {
 		e, ok, err := b.state.entity(t.key)
 		if err == nil && ok && b.state.facts.Gone(e.change()) {
-			err = tx.DeleteTable(embedded.TableBase, baseKey(t.key))
+			err = tx.DeleteTable(broker.TableBase, baseKey(t.key))
 		}
 		if err == nil {
-			err = tx.DeleteTable(embedded.TableBase, t.entry)
+			err = tx.DeleteTable(broker.TableBase, t.entry)
 		}
 		if err != nil {
 			tx.Abort()
@@ -182,16 +182,16 @@ type baseState struct {
 	*seenTable
 	*factTable
 	tombstones
-	log *embedded.Log
+	log broker.Log
 }
 
-func openBaseState(log *embedded.Log, w Window) (*baseState, error) {
-	seen, err := openSeen(log, embedded.TableBase, w)
+func openBaseState(log broker.Log, w Window) (*baseState, error) {
+	seen, err := openSeen(log, broker.TableBase, w)
 	if err != nil {
 		return nil, err
 	}
-	facts, err := openFacts(log, embedded.TableBase)
-	return &baseState{seenTable: seen, factTable: facts, tombstones: tombstones{embedded.TableBase}, log: log}, err
+	facts, err := openFacts(log, broker.TableBase)
+	return &baseState{seenTable: seen, factTable: facts, tombstones: tombstones{broker.TableBase}, log: log}, err
 }
 
 func baseKey(key []byte) []byte { return append([]byte{'e'}, key...) }
@@ -208,12 +208,12 @@ func (s *baseState) Latest(key freshet.Key) (*Entity, error) {
 // Dead implements State. A base asks its own record of it.
 func (s *baseState) Dead(int64, int) (there, refused bool, err error) { return false, false, nil }
 
-func (s *baseState) read(topic string, key []byte) (embedded.Record, bool, error) {
+func (s *baseState) read(topic string, key []byte) (broker.Record, bool, error) {
 	return s.log.Latest(topic, key, nil)
 }
 
 func (s *baseState) entity(key []byte) (folded, bool, error) {
-	v, ok, err := s.log.GetTable(embedded.TableBase, baseKey(key))
+	v, ok, err := s.log.GetTable(broker.TableBase, baseKey(key))
 	if err != nil || !ok {
 		return folded{}, false, err
 	}
@@ -222,10 +222,10 @@ func (s *baseState) entity(key []byte) (folded, bool, error) {
 }
 
 // stageAll adds what a batch has decided to its transaction.
-func (s *baseState) stageAll(tx *embedded.Txn, d *Decided) error {
+func (s *baseState) stageAll(tx broker.Txn, d *Decided) error {
 	for _, name := range d.Drops {
 		for _, r := range wire.DropRanges(name) {
-			if err := tx.DeleteTableRange(embedded.TableBase, baseKey(r[0]), baseKey(r[1])); err != nil {
+			if err := tx.DeleteTableRange(broker.TableBase, baseKey(r[0]), baseKey(r[1])); err != nil {
 				return err
 			}
 		}
@@ -238,7 +238,7 @@ func (s *baseState) stageAll(tx *embedded.Txn, d *Decided) error {
 			return err
 		}
 		e := old.next(&d.Changes[i])
-		if err := tx.SetTable(embedded.TableBase, baseKey(key), e.append(nil)); err != nil {
+		if err := tx.SetTable(broker.TableBase, baseKey(key), e.append(nil)); err != nil {
 			return err
 		}
 		if err := s.note(tx, c, key); err != nil {
@@ -253,11 +253,11 @@ func (s *baseState) stageAll(tx *embedded.Txn, d *Decided) error {
 
 // load fills the state of an audit with the base as it stands in a view, and returns the offset that the
 // fold goes on from.
-func (f *foldState) load(view *embedded.View) (from int64, err error) {
+func (f *foldState) load(view broker.View) (from int64, err error) {
 	if from, err = view.Position(BaseGroup, freshet.TopicRaw, 0); err != nil || from == 0 {
 		return 0, err
 	}
-	err = view.ScanTable(embedded.TableBase, func(k, v []byte) error {
+	err = view.ScanTable(broker.TableBase, func(k, v []byte) error {
 		switch k[0] {
 		case 'e':
 			key, err := wire.ParseKey(k[1:])

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/process"
 	"github.com/freshet-io/freshet/wire"
 )
@@ -99,7 +99,7 @@ func TestAuditFromTheBase(t *testing.T) {
 				t.Errorf("the log was cut %d times", cuts)
 			}
 			// It still finds what is wrong, of what was cut off too.
-			b.damage(func(tx *embedded.Txn) error {
+			b.damage(func(tx broker.Txn) error {
 				for name, c := range b.state() {
 					if c.Text != "" {
 						c.Version.Offset--
@@ -285,14 +285,14 @@ func TestDamagedBase(t *testing.T) {
 	for _, key := range []string{"ea", "i", "fpurge", "fother"} {
 		value := []byte("x")
 		tx := b.log.Begin()
-		if err := errors.Join(tx.SetTable(embedded.TableBase, []byte(key), value), tx.Commit()); err != nil {
+		if err := errors.Join(tx.SetTable(broker.TableBase, []byte(key), value), tx.Commit()); err != nil {
 			t.Fatal(err)
 		}
 		if err := process.Audit(context.Background(), b.log, b.options, &freshet.AuditReport{}); err == nil {
 			t.Errorf("%q = %q is taken for good", key, value)
 		}
 		tx = b.log.Begin()
-		if err := errors.Join(tx.DeleteTable(embedded.TableBase, []byte(key)), tx.Commit()); err != nil {
+		if err := errors.Join(tx.DeleteTable(broker.TableBase, []byte(key)), tx.Commit()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -341,7 +341,7 @@ func TestFatesAreSwept(t *testing.T) {
 	b.replay(b.letters())
 	b.send([]string{"e one"}, []string{"f one"})
 	fates := func() (n int) {
-		err := b.log.ScanTableRange(embedded.TableProcess, []byte{'d'}, []byte{'e'}, func(_, _ []byte) error { n++; return nil })
+		err := b.log.ScanTable(broker.TableProcess, []byte{'d'}, []byte{'e'}, func(_, _ []byte) error { n++; return nil })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/broker/journal"
 )
 
@@ -50,12 +50,12 @@ func decodeCommand(r Record) (Command, error) {
 
 // AppendCommand puts a command into events.raw. It returns its offset when it is durable; it
 // has its effect when that offset is decided.
-func AppendCommand(ctx context.Context, log *embedded.Log, c Command) (offset int64, err error) {
+func AppendCommand(ctx context.Context, log broker.Log, c Command) (offset int64, err error) {
 	return appendCommands(ctx, log, []Command{c})
 }
 
 // appendCommands puts commands into events.raw, together, and returns the offset of the last.
-func appendCommands(ctx context.Context, log *embedded.Log, list []Command) (last int64, err error) {
+func appendCommands(ctx context.Context, log broker.Log, list []Command) (last int64, err error) {
 	var b journal.Batch
 	for _, c := range list {
 		value, err := json.Marshal(c)

@@ -6,7 +6,7 @@ import (
 	"maps"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/wire"
 )
 
@@ -89,7 +89,7 @@ func (f *Facts) parseDrop(marker, value []byte) error {
 }
 
 // stageDrops adds the drops of a batch to the facts in its transaction.
-func (t *factTable) stageDrops(tx *embedded.Txn, d *Decided) error {
+func (t *factTable) stageDrops(tx broker.Txn, d *Decided) error {
 	for _, name := range d.Drops {
 		v, err := json.Marshal(d.Facts.Drops[name])
 		if err != nil {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/wire"
 )
 
@@ -27,18 +27,18 @@ type expiry struct {
 func (x *expiry) tableKey() []byte { return wire.AppendExpiry(nil, x.at, x.key) }
 
 // stageExpiry brings the table up to a change in the transaction that commits it.
-func stageExpiry(tx *embedded.Txn, d *Decision) error {
+func stageExpiry(tx broker.Txn, d *Decision) error {
 	old, now := expiry{key: d.Change.Key}, expiry{d.Change.ExpiresAt, d.Change.Key}
 	if d.Replaces != nil {
 		old.at = d.Replaces.Change.ExpiresAt
 	}
 	if old.at != 0 && old.at != now.at {
-		if err := tx.DeleteTable(embedded.TableExpiry, old.tableKey()); err != nil {
+		if err := tx.DeleteTable(broker.TableExpiry, old.tableKey()); err != nil {
 			return err
 		}
 	}
 	if now.at != 0 {
-		return tx.SetTable(embedded.TableExpiry, now.tableKey(), wire.AppendVersion(nil, d.Change.Version))
+		return tx.SetTable(broker.TableExpiry, now.tableKey(), wire.AppendVersion(nil, d.Change.Version))
 	}
 	return nil
 }
@@ -93,7 +93,7 @@ const (
 
 // Expirer has entities deleted once they are due.
 type Expirer struct {
-	Log *embedded.Log
+	Log broker.Log
 	// Now is the time, ms.
 	Now func() int64
 	// Decided blocks until a record of events.raw is decided.
@@ -128,7 +128,7 @@ func (x *Expirer) Run(ctx context.Context) error {
 func (x *Expirer) Step(ctx context.Context) (n int, err error) {
 	now := x.Now()
 	var list []Command
-	err = x.Log.ScanTable(embedded.TableExpiry, func(k, _ []byte) error {
+	err = x.Log.ScanTable(broker.TableExpiry, nil, nil, func(k, _ []byte) error {
 		at, key, err := wire.ParseExpiry(k)
 		if err != nil {
 			return err

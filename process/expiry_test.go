@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/process"
 	"github.com/freshet-io/freshet/wire"
 )
@@ -25,7 +25,7 @@ const says = `,"payload":{"text":"red"}`
 // expiries is the table of expiries, in its order.
 func (b *bench) expiries() (all []string) {
 	b.t.Helper()
-	if err := b.log.ScanTable(embedded.TableExpiry, func(k, _ []byte) error {
+	if err := b.log.ScanTable(broker.TableExpiry, nil, nil, func(k, _ []byte) error {
 		at, key, err := wire.ParseExpiry(k)
 		all = append(all, fmt.Sprintf("%s@%d", key.Entity, at))
 		return err
@@ -134,8 +134,8 @@ func TestExpireOfAnOlderVersion(t *testing.T) {
 // An entry without its entity does not come up for ever.
 func TestExpiryOfNothing(t *testing.T) {
 	b := newBench(t)
-	b.damage(func(tx *embedded.Txn) error {
-		return tx.SetTable(embedded.TableExpiry, wire.AppendExpiry(nil, 5, freshet.Key{Collection: "gone", Namespace: "n", Entity: "x"}), nil)
+	b.damage(func(tx broker.Txn) error {
+		return tx.SetTable(broker.TableExpiry, wire.AppendExpiry(nil, 5, freshet.Key{Collection: "gone", Namespace: "n", Entity: "x"}), nil)
 	})
 	if n := b.expire(10); n != 1 {
 		t.Errorf("%d commands, want 1", n)

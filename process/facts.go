@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 )
 
 // Facts is what commands have said so far: beside the entities and the event ids all that the
@@ -80,15 +80,15 @@ func (p *plan) newFacts() *Facts {
 
 // factTable keeps the facts in a state table of the log: 'f' name → JSON.
 type factTable struct {
-	table embedded.Table
+	table broker.Table
 	facts Facts
 }
 
 const factPurge = "fpurge"
 
-func openFacts(log *embedded.Log, table embedded.Table) (*factTable, error) {
+func openFacts(log broker.Log, table broker.Table) (*factTable, error) {
 	t := &factTable{table: table}
-	if err := log.ScanTableRange(table, []byte{'f'}, []byte{'f' + 1}, t.facts.parse); err != nil {
+	if err := log.ScanTable(table, []byte{'f'}, []byte{'f' + 1}, t.facts.parse); err != nil {
 		return nil, fmt.Errorf("read what commands have said: %w", err)
 	}
 	return t, nil
@@ -109,7 +109,7 @@ func (f *Facts) parse(key, value []byte) error {
 func (t *factTable) Facts() Facts { return t.facts }
 
 // stageFacts adds new facts, if there are any, to the transaction of their batch.
-func (t *factTable) stageFacts(tx *embedded.Txn, f *Facts) error {
+func (t *factTable) stageFacts(tx broker.Txn, f *Facts) error {
 	if f == nil {
 		return nil
 	}

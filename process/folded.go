@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/wire"
 )
 
@@ -28,7 +28,7 @@ type folded struct {
 }
 
 // latest reads a record of a compacted topic, now or at an instant.
-type latest func(topic string, key []byte) (embedded.Record, bool, error)
+type latest func(topic string, key []byte) (broker.Record, bool, error)
 
 // change is what is known of the entity's state.
 func (e *folded) change() *freshet.Change {

@@ -17,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/broker/embedded"
 	"github.com/freshet-io/freshet/broker/journal"
 	"github.com/freshet-io/freshet/control"
@@ -327,7 +328,7 @@ func oneByOne(events []string) [][]string {
 func (b *bench) state() map[string]freshet.Change {
 	b.t.Helper()
 	all := map[string]freshet.Change{}
-	err := b.log.Scan(freshet.TopicSync, nil, nil, func(r embedded.Record) error {
+	err := b.log.Scan(freshet.TopicSync, nil, nil, func(r broker.Record) error {
 		key, err := wire.ParseKey(r.Key)
 		if err != nil {
 			return err
@@ -358,7 +359,7 @@ func (b *bench) dead() []string {
 
 func (b *bench) letters() (all []freshet.DeadLetter) {
 	b.t.Helper()
-	err := b.log.Scan(freshet.TopicDead, nil, nil, func(r embedded.Record) error {
+	err := b.log.Scan(freshet.TopicDead, nil, nil, func(r broker.Record) error {
 		l, err := wire.DecodeDeadLetter(r.Value)
 		all = append(all, l)
 		return err

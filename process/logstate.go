@@ -2,7 +2,7 @@ package process
 
 import (
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/wire"
 )
 
@@ -12,17 +12,17 @@ type logState struct {
 	*seenTable
 	*factTable
 	tombstones
-	log *embedded.Log
+	log broker.Log
 	key []byte
 }
 
-func openLogState(log *embedded.Log, w Window) (*logState, error) {
-	seen, err := openSeen(log, embedded.TableProcess, w)
+func openLogState(log broker.Log, w Window) (*logState, error) {
+	seen, err := openSeen(log, broker.TableProcess, w)
 	if err != nil {
 		return nil, err
 	}
-	facts, err := openFacts(log, embedded.TableProcess)
-	return &logState{seenTable: seen, factTable: facts, tombstones: tombstones{embedded.TableProcess}, log: log}, err
+	facts, err := openFacts(log, broker.TableProcess)
+	return &logState{seenTable: seen, factTable: facts, tombstones: tombstones{broker.TableProcess}, log: log}, err
 }
 
 // Latest implements State.

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/process/mapping"
 	"github.com/freshet-io/freshet/wire"
 )
@@ -173,7 +173,7 @@ func TestAuditOfPatches(t *testing.T) {
 			b := newBench(t)
 			b.send([]string{upsert(`{"text":"red","n":1}`)}, []string{patch(`{"m":2}`)}, []string{"b red", "-b"})
 			b.mustBeClean()
-			b.damage(func(tx *embedded.Txn) error {
+			b.damage(func(tx broker.Txn) error {
 				change := b.state()["a"]
 				alter(change.Base)
 				_, err := tx.Put(freshet.TopicSync, []byte("a"), wire.AppendChange(nil, &change))
@@ -214,7 +214,7 @@ func TestAuditOfPatchesInSeveralBatches(t *testing.T) {
 	if d := len(b.dead()); d != 3 {
 		t.Errorf("%d dead letters, want 3", d)
 	}
-	b.damage(func(tx *embedded.Txn) error {
+	b.damage(func(tx broker.Txn) error {
 		change := b.state()["kept"]
 		change.Base.Metadata = []byte(`{"n":7}`)
 		_, err := tx.Put(freshet.TopicSync, []byte("kept"), wire.AppendChange(nil, &change))

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/broker/journal"
 	"github.com/freshet-io/freshet/wire"
 )
@@ -39,7 +39,7 @@ type Batch struct {
 
 // Options are the settings of a Processor.
 type Options struct {
-	Log       *embedded.Log
+	Log       broker.Log
 	Sequencer SequencerOptions // State is the processor's own
 	// Deliver hands a committed batch on. It blocks while too much waits.
 	Deliver func(ctx context.Context, b Batch) error
@@ -59,10 +59,10 @@ type Stats struct {
 // Processor decides the records of events.raw and commits what follows from them.
 type Processor struct {
 	opts   Options
-	log    *embedded.Log
+	log    broker.Log
 	seq    *Sequencer
 	state  *logState
-	member embedded.Member
+	member broker.Member
 	next   int64
 	turn   chan struct{} // holds the one who may write to vector.sync
 	Stats  Stats
@@ -267,7 +267,7 @@ func (p *Processor) commit(d *Decided, position int64) (next int64, err error) {
 	return next, nil
 }
 
-func (p *Processor) stage(tx *embedded.Txn, d *Decided, position int64) (next int64, err error) {
+func (p *Processor) stage(tx broker.Txn, d *Decided, position int64) (next int64, err error) {
 	var key, value []byte
 	for _, name := range d.Drops {
 		offset, err := tx.Drop(freshet.TopicSync, wire.AppendDrop(nil, name), wire.DropRanges(name))
@@ -278,7 +278,7 @@ func (p *Processor) stage(tx *embedded.Txn, d *Decided, position int64) (next in
 	}
 	for i := range d.Changes {
 		c := &d.Changes[i]
-		latest := embedded.NoRecord
+		latest := broker.NoRecord
 		if c.Replaces != nil {
 			latest = c.Replaces.Offset
 		}
@@ -297,7 +297,7 @@ func (p *Processor) stage(tx *embedded.Txn, d *Decided, position int64) (next in
 		}
 	}
 	for i := range d.done {
-		if err := tx.DeleteTable(embedded.TableExpiry, d.done[i].tableKey()); err != nil {
+		if err := tx.DeleteTable(broker.TableExpiry, d.done[i].tableKey()); err != nil {
 			return 0, err
 		}
 	}
@@ -328,7 +328,7 @@ func (p *Processor) retry(ctx context.Context, what string, step func() error) e
 	for {
 		err := step()
 		p.fail(err != nil)
-		if err == nil || errors.Is(err, embedded.ErrFenced) || ctx.Err() != nil {
+		if err == nil || errors.Is(err, broker.ErrFenced) || ctx.Err() != nil {
 			return err
 		}
 		if !told || !isDiskFull(err) { // that one lasts, and the node says when it is over

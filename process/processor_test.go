@@ -8,10 +8,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/freshet-io/freshet/broker/embedded"
 	"github.com/freshet-io/freshet/process"
 
 	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker"
 )
 
 // A pause holds what comes behind the batch at hand; events are still taken in.
@@ -79,7 +79,7 @@ func TestADeposedProcessorEnds(t *testing.T) {
 	b.start()
 	b.halt() // so that only the deposed one is there to decide
 	b.append("a red")
-	if err := deposed.Run(context.Background()); !errors.Is(err, embedded.ErrFenced) {
+	if err := deposed.Run(context.Background()); !errors.Is(err, broker.ErrFenced) {
 		t.Error("Run returns", err)
 	}
 	if len(b.state()) != 0 {

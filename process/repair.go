@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/wire"
 )
 
@@ -102,7 +102,7 @@ func (p *Processor) put(state *foldState, keys []freshet.Key) (written []freshet
 }
 
 // putState writes a state unless it stands there already.
-func (p *Processor) putState(tx *embedded.Txn, c *freshet.Change, want folded) (offset int64, done bool, err error) {
+func (p *Processor) putState(tx broker.Txn, c *freshet.Change, want folded) (offset int64, done bool, err error) {
 	key := wire.AppendKey(nil, c.Key)
 	r, ok, err := p.log.Latest(freshet.TopicSync, key, nil)
 	if err != nil {

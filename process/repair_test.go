@@ -11,7 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/wire"
 )
 
@@ -32,7 +32,7 @@ func keyOf(name string) freshet.Key {
 func (b *bench) ruin(name string, c freshet.Change, how int) {
 	b.t.Helper()
 	key := wire.AppendKey(nil, keyOf(name))
-	b.damage(func(tx *embedded.Txn) error {
+	b.damage(func(tx broker.Txn) error {
 		if how == 0 {
 			return tx.Remove(freshet.TopicSync, key)
 		}
@@ -68,7 +68,7 @@ func TestRepair(t *testing.T) {
 			b.send([]string{"b red", until("x", 1<<50, says), "-gone"}, []string{"b bad", patch(`{"n":1}`), "a red", patch(`{"n":2}`)}, []string{patch(`{"m":3}`)})
 			before, state := b.everything(), b.state()
 			expiries := fmt.Sprint(b.expiries())
-			b.damage(func(tx *embedded.Txn) error {
+			b.damage(func(tx broker.Txn) error {
 				extra := b.state()["b"]
 				_, err := tx.Put(freshet.TopicSync, []byte("extra"), wire.AppendChange(nil, &extra))
 				return err

@@ -7,7 +7,7 @@ import (
 	"fmt"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/disk"
 	"github.com/freshet-io/freshet/wire"
 )
@@ -173,10 +173,10 @@ func parseFate(k, v []byte) (f fate, err error) {
 
 // stageFate lets a dead letter go in a transaction. Of one that an audit finds out about by itself
 // nothing is kept when it is dropped.
-func stageFate(tx *embedded.Txn, f *fate) error {
+func stageFate(tx broker.Txn, f *fate) error {
 	if f.refused || f.by != dropped {
 		k, v := f.entry()
-		if err := tx.SetTable(embedded.TableProcess, k, v); err != nil {
+		if err := tx.SetTable(broker.TableProcess, k, v); err != nil {
 			return err
 		}
 	}

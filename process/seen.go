@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 )
 
 // Window bounds how long an event id is remembered.
@@ -33,15 +33,15 @@ func (w Window) covers(n uint64, at int64, next uint64, now int64) bool {
 //
 // Numbers count the remembered ids. Only the committing goroutine uses it.
 type seenTable struct {
-	log    *embedded.Log
-	table  embedded.Table
+	log    broker.Log
+	table  broker.Table
 	window Window
 	next   uint64 // number of the next id
 	oldest uint64 // no id with a lower number is stored
 	lastAt int64  // time of the id with the highest number
 }
 
-func openSeen(log *embedded.Log, table embedded.Table, w Window) (*seenTable, error) {
+func openSeen(log broker.Log, table broker.Table, w Window) (*seenTable, error) {
 	t := &seenTable{log: log, table: table, window: w}
 	first, last, ok, err := log.TableBounds(table, []byte{'n'}, []byte{'n' + 1})
 	if err != nil {
@@ -106,7 +106,7 @@ func (t *seenTable) LastAt() int64 { return t.lastAt }
 // stage adds the ids of a batch to its transaction, and sweeps as many old ones as fell out
 // of the window, a bounded number at a time. It sweeps first: an id that the batch remembers
 // anew must not go with its old number.
-func (t *seenTable) stage(tx *embedded.Txn, ids []seenID) error {
+func (t *seenTable) stage(tx broker.Txn, ids []seenID) error {
 	if len(ids) == 0 {
 		return nil
 	}
@@ -130,7 +130,7 @@ func (t *seenTable) stage(tx *embedded.Txn, ids []seenID) error {
 
 // sweep forgets at most so many of the oldest ids that don't count any more when next is the
 // number of the next one.
-func (t *seenTable) sweep(tx *embedded.Txn, most int, next uint64, now int64) error {
+func (t *seenTable) sweep(tx broker.Txn, most int, next uint64, now int64) error {
 	for ; most > 0 && t.oldest < t.next; most-- {
 		id, ok, err := t.log.GetTable(t.table, numberKey(t.oldest))
 		if err != nil {

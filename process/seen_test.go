@@ -4,14 +4,15 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/freshet-io/freshet/broker/embedded"
 	"github.com/freshet-io/freshet/process"
+
+	"github.com/freshet-io/freshet/broker"
 )
 
 // rows counts the entries of the table of event ids.
 func (b *bench) rows() (n int) {
 	b.t.Helper()
-	if err := b.log.ScanTable(embedded.TableProcess, func(_, _ []byte) error { n++; return nil }); err != nil {
+	if err := b.log.ScanTable(broker.TableProcess, nil, nil, func(_, _ []byte) error { n++; return nil }); err != nil {
 		b.t.Fatal(err)
 	}
 	return n

@@ -11,7 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/process"
 )
 
@@ -86,7 +86,7 @@ func (b *bench) everything() map[string][]byte {
 	b.t.Helper()
 	all := map[string][]byte{}
 	for _, topic := range []string{freshet.TopicSync, freshet.TopicDead, freshet.TopicControl} {
-		if err := b.log.Scan(topic, nil, nil, func(r embedded.Record) error {
+		if err := b.log.Scan(topic, nil, nil, func(r broker.Record) error {
 			all[topic+" "+string(r.Key)] = bytes.Clone(r.Value)
 			return nil
 		}); err != nil {

@@ -6,7 +6,7 @@ import (
 	"errors"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/wire"
 )
 
@@ -18,7 +18,7 @@ import (
 // Class 0 is of collections in the order of the log, with the offset of the version as age; class 1 of
 // those with an order of their source, with the time at which the event was accepted. All
 // big-endian. An entry stays when its entity comes back, and is passed over then.
-type tombstones struct{ table embedded.Table }
+type tombstones struct{ table broker.Table }
 
 const (
 	byOffset = 0
@@ -30,7 +30,7 @@ func tombstoneKey(class byte, age int64) []byte {
 }
 
 // note adds a change to the transaction that commits it, if it is a deletion.
-func (t tombstones) note(tx *embedded.Txn, c *freshet.Change, key []byte) error {
+func (t tombstones) note(tx broker.Txn, c *freshet.Change, key []byte) error {
 	if c.Op != freshet.OpDelete {
 		return nil
 	}
@@ -47,7 +47,7 @@ type listed struct{ key, entry []byte }
 var errEnough = errors.New("enough")
 
 // between returns entries that one purge has not passed and another has, oldest first, those behind an entry and at most so many.
-func (t tombstones) between(log *embedded.Log, from, to Purge, after []byte, most int) (list []listed, err error) {
+func (t tombstones) between(log broker.Log, from, to Purge, after []byte, most int) (list []listed, err error) {
 	const head = 2 + 8
 	for _, r := range [][2][]byte{{tombstoneKey(byOffset, from.Floor), tombstoneKey(byOffset, to.Floor)},
 		{tombstoneKey(byTime, from.Before), tombstoneKey(byTime, to.Before)}} {
@@ -55,7 +55,7 @@ func (t tombstones) between(log *embedded.Log, from, to Purge, after []byte, mos
 		if from >= string(r[1]) {
 			continue
 		}
-		err := log.ScanTableRange(t.table, []byte(from), r[1], func(k, _ []byte) error {
+		err := log.ScanTable(t.table, []byte(from), r[1], func(k, _ []byte) error {
 			if len(list) == most {
 				return errEnough
 			}
@@ -119,8 +119,8 @@ func (p *Processor) Sweep(ctx context.Context, after []byte, most int, covered f
 	return last, err
 }
 
-func (p *Processor) sweep(tx *embedded.Txn, list []listed, covered func(freshet.Shard, int64) bool) (swept []freshet.Change, err error) {
-	records := map[freshet.Shard][]embedded.Record{}
+func (p *Processor) sweep(tx broker.Txn, list []listed, covered func(freshet.Shard, int64) bool) (swept []freshet.Change, err error) {
+	records := map[freshet.Shard][]broker.Record{}
 	for _, t := range list {
 		r, ok, err := p.log.Latest(freshet.TopicSync, t.key, nil)
 		if err != nil {
@@ -143,12 +143,12 @@ func (p *Processor) sweep(tx *embedded.Txn, list []listed, covered func(freshet.
 				swept = append(swept, c)
 			}
 		}
-		if err := tx.DeleteTable(embedded.TableProcess, t.entry); err != nil {
+		if err := tx.DeleteTable(broker.TableProcess, t.entry); err != nil {
 			return nil, err
 		}
 	}
 	for shard, list := range records {
-		if err := tx.Purge(freshet.TopicSync, embedded.PurgeScope(shard), list); err != nil {
+		if err := tx.Purge(freshet.TopicSync, shard, list); err != nil {
 			return nil, err
 		}
 	}

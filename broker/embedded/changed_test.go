@@ -15,7 +15,7 @@ func TestChangedSinceAnOffset(t *testing.T) {
 	l := open(t, dir, embedded.Options{})
 	do := func(f func(*embedded.Txn) error) {
 		t.Helper()
-		tx := l.Begin()
+		tx := l.State.Begin()
 		if err := f(tx); err != nil {
 			t.Fatal(err)
 		}
@@ -66,7 +66,7 @@ func TestChangedSinceAnOffset(t *testing.T) {
 
 func TestSkimPassesOver(t *testing.T) {
 	l := open(t, t.TempDir(), embedded.Options{})
-	tx := l.Begin()
+	tx := l.State.Begin()
 	for _, key := range []string{"a1", "a2", "a3", "b1", "d1", "d2"} {
 		if _, err := tx.Put(freshet.TopicSync, []byte(key), nil); err != nil {
 			t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/broker/brokertest"
 	"github.com/freshet-io/freshet/broker/embedded"
 	"github.com/freshet-io/freshet/broker/journal"
@@ -32,22 +33,22 @@ func TestConformance(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				return broker{open}
+				return adapter{open}
 			},
 			Crash: func(t *testing.T) {
 				survived := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng})
 				open.Close()
 				mem = survived
 			},
-			Fenced: func(err error) bool { return errors.Is(err, embedded.ErrFenced) },
+			Fenced: func(err error) bool { return errors.Is(err, broker.ErrFenced) },
 		}
 	})
 }
 
-// broker gives the embedded log the shape of the suite.
-type broker struct{ log *embedded.Log }
+// adapter gives the embedded log the shape of the suite.
+type adapter struct{ log *embedded.Log }
 
-func (b broker) Append(ctx context.Context, records []brokertest.Record) ([]int64, error) {
+func (b adapter) Append(ctx context.Context, records []brokertest.Record) ([]int64, error) {
 	var batch journal.Batch
 	for _, r := range records {
 		batch.Add(r.Partition, r.Key, r.Value)
@@ -60,7 +61,7 @@ func (b broker) Append(ctx context.Context, records []brokertest.Record) ([]int6
 	return offsets, err
 }
 
-func (b broker) Read(ctx context.Context, from int64) ([]brokertest.Record, error) {
+func (b adapter) Read(ctx context.Context, from int64) ([]brokertest.Record, error) {
 	r := b.log.ReadRaw(from)
 	defer r.Close()
 	raw, err := r.Next(ctx, nil, 1<<20)
@@ -71,24 +72,24 @@ func (b broker) Read(ctx context.Context, from int64) ([]brokertest.Record, erro
 	return out, err
 }
 
-func (b broker) Latest(key []byte) (brokertest.Record, bool, error) {
+func (b adapter) Latest(key []byte) (brokertest.Record, bool, error) {
 	r, ok, err := b.log.Latest(freshet.TopicSync, key, nil)
 	return brokertest.Record{Offset: r.Offset, Key: r.Key, Value: r.Value}, ok, err
 }
 
-func (b broker) Scan(from int64, yield func(brokertest.Record) error) error {
+func (b adapter) Scan(from int64, yield func(brokertest.Record) error) error {
 	return b.log.ReadLatest(freshet.TopicSync, from, func(r embedded.Record) error {
 		return yield(brokertest.Record{Offset: r.Offset, Key: r.Key, Value: r.Value})
 	})
 }
 
-func (b broker) Join(group string) brokertest.Member { return b.log.Join(group) }
+func (b adapter) Join(group string) brokertest.Member { return b.log.Join(group) }
 
-func (b broker) Position(group string) (int64, error) {
+func (b adapter) Position(group string) (int64, error) {
 	return b.log.Position(group, freshet.TopicRaw, 0)
 }
 
-func (b broker) Begin() brokertest.Txn { return txn{b.log.Begin()} }
+func (b adapter) Begin() brokertest.Txn { return txn{b.log.State.Begin()} }
 
 type txn struct{ tx *embedded.Txn }
 
@@ -98,7 +99,7 @@ func (t txn) Put(key, value []byte) error {
 }
 
 func (t txn) Move(m brokertest.Member, next int64) error {
-	return t.tx.Move(m.(embedded.Member), freshet.TopicRaw, 0, next)
+	return t.tx.Move(m.(broker.Member), freshet.TopicRaw, 0, next)
 }
 
 func (t txn) Commit() error { return t.tx.Commit() }

@@ -34,7 +34,7 @@ func (t *Txn) Drop(topic string, marker []byte, ranges [][2][]byte) (offset int6
 }
 
 // Dropped returns the offset of the last Drop with a marker; ok is false when there was none.
-func (l *Log) Dropped(topic string, marker []byte) (offset int64, ok bool, err error) {
+func (l *State) Dropped(topic string, marker []byte) (offset int64, ok bool, err error) {
 	number, err := topicNumber(topic)
 	if err != nil {
 		return 0, false, err
@@ -66,7 +66,7 @@ const DropDone = 0xff
 func settledKey(number byte, marker []byte) []byte { return append([]byte{number, 'e'}, marker...) }
 
 // Settle notes how far the consequences of the drop with a marker, at an offset, are done.
-func (l *Log) Settle(topic string, marker []byte, offset int64, step byte) error {
+func (l *State) Settle(topic string, marker []byte, offset int64, step byte) error {
 	number, err := topicNumber(topic)
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func (l *Log) Settle(topic string, marker []byte, offset int64, step byte) error
 }
 
 // PendingDrops returns the drops of a topic that are not done: the last one of each marker.
-func (l *Log) PendingDrops(topic string) (list []PendingDrop, err error) {
+func (l *State) PendingDrops(topic string) (list []PendingDrop, err error) {
 	number, err := topicNumber(topic)
 	if err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ const tidyBatch = 4096
 
 // Tidy removes the entries below an offset that keys of dropped ranges have left in the order of a topic, and returns their
 // number. Commits go on: nobody else touches the entry of a key that has no record there.
-func (l *Log) Tidy(ctx context.Context, topic string, below int64, ranges [][2][]byte) (removed int, err error) {
+func (l *State) Tidy(ctx context.Context, topic string, below int64, ranges [][2][]byte) (removed int, err error) {
 	number, err := topicNumber(topic)
 	if err != nil {
 		return 0, err

@@ -1,20 +1,17 @@
 package embedded
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/bloom"
 
 	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/broker/journal"
 	"github.com/freshet-io/freshet/disk"
 )
@@ -69,28 +66,11 @@ func (o Options) Validate() error {
 
 // Log is an open log. All methods are safe for concurrent use.
 type Log struct {
-	id      freshet.LogID
-	opts    Options
-	dir     string
-	lock    io.Closer
+	*State
 	journal *journal.Journal
-	db      *pebble.DB
-	cache   *pebble.Cache
 	torn    int64
-
-	patience *disk.Patience // of the state
-
-	next [256]atomic.Int64 // next offset of each compacted topic, by its number
-
-	mu      sync.Mutex // guards members, and is held during a commit
-	members map[string]uint64
-
-	ending sync.Mutex     // guards closed; what it guards does not wait for a commit on a full disk
-	closed bool           // nothing new begins
-	syncs  sync.WaitGroup // under way; commits go on meanwhile
-
-	clean  bool        // the process before this one has closed the log
-	pinned atomic.Bool // a Pin is held
+	clean   bool        // the process before this one has closed the log
+	pinned  atomic.Bool // a Pin is held
 
 	retention retention
 }
@@ -102,7 +82,7 @@ func Open(dir string, opts Options) (*Log, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
-	l := &Log{opts: opts.withDefaults(), dir: dir, members: map[string]uint64{}}
+	l := &Log{State: newState(dir, opts)}
 	if err := l.open(); err != nil {
 		return nil, errors.Join(err, l.release())
 	}
@@ -128,55 +108,7 @@ func (l *Log) open() (err error) {
 	if err := l.openState(fs.PathJoin(l.dir, stateFolder)); err != nil {
 		return err
 	}
-	for topic, number := range topicNumbers() {
-		last, err := lastOffset(l.db, number)
-		if err != nil {
-			return fmt.Errorf("read end of %s: %w", topic, err)
-		}
-		l.next[number].Store(last + 1)
-	}
 	return l.checkJournalEnd()
-}
-
-func (l *Log) openState(dir string) error {
-	l.patience = disk.NewPatience(dir)
-	l.patience.Limit(cmp.Or(l.opts.Patience, defaultPatience))
-	l.cache = pebble.NewCache(l.opts.CacheBytes)
-	o := &pebble.Options{
-		FS:                          l.patience.FS(l.opts.FS.FS),
-		Cache:                       l.cache,
-		FormatMajorVersion:          pebble.FormatNewest,
-		MemTableSize:                64 << 20,
-		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       24,
-		MaxOpenFiles:                4096,
-		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
-		Logger:                      quiet{},
-		// Without it a damaged block would end the process; so whoever reads it gets the error.
-		EventListener: &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}},
-	}
-	for i := range o.Levels {
-		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-		o.Levels[i].BlockSize = 16 << 10
-	}
-	var db *pebble.DB
-	err := l.patiently(func() (err error) { db, err = pebble.Open(dir, o); return err })
-	if err != nil {
-		return fmt.Errorf("open state in %s: %w", dir, err)
-	}
-	l.patience.Limit(0)
-	l.db = db
-	return nil
-}
-
-// quiet keeps Pebble's own notes out of the log; what matters comes back as errors.
-type quiet struct{}
-
-func (quiet) Infof(string, ...interface{})  {}
-func (quiet) Errorf(string, ...interface{}) {}
-func (quiet) Fatalf(format string, args ...interface{}) {
-	panic(fmt.Sprintf("state: "+format, args...))
 }
 
 // checkJournalEnd refuses a journal that ends before what is known to have been in it.
@@ -208,18 +140,6 @@ func (l *Log) knownEnd() (known, stopped int64, err error) {
 	return known, stopped, err
 }
 
-// ID is the identity of the log.
-func (l *Log) ID() freshet.LogID { return l.id }
-
-// Partitions is the number of partitions of events.raw.
-func (l *Log) Partitions() int { return l.opts.Partitions }
-
-// Dir is the data folder.
-func (l *Log) Dir() string { return l.dir }
-
-// FS is the file system that the log is on.
-func (l *Log) FS() disk.FS { return l.opts.FS }
-
 // StoppedCleanly reports whether the process that had the folder open before has closed the log, or has not written to it.
 func (l *Log) StoppedCleanly() bool { return l.clean }
 
@@ -234,7 +154,13 @@ func (l *Log) AppendRaw(ctx context.Context, b *journal.Batch) (first int64, err
 }
 
 // ReadRaw reads events.raw from an offset; see [journal.Reader].
-func (l *Log) ReadRaw(from int64) *journal.Reader { return l.journal.ReadFrom(from) }
+func (l *Log) ReadRaw(from int64) broker.Reader { return l.journal.ReadFrom(from) }
+
+// Begin implements [broker.Log].
+func (l *Log) Begin() broker.Txn { return l.State.Begin() }
+
+// View implements [broker.Log].
+func (l *Log) View() broker.View { return l.State.View() }
 
 // RawEnd is the offset behind the last durable record of events.raw.
 func (l *Log) RawEnd() int64 { return l.journal.End() }
@@ -245,77 +171,16 @@ func (l *Log) RawFirst() int64 { return l.journal.First() }
 // RawWritten is the number of bytes written to events.raw since Open.
 func (l *Log) RawWritten() int64 { return l.journal.Written() }
 
-// Position is the next offset that a group has to read, 0 when it never moved.
-func (l *Log) Position(group, topic string, partition int32) (int64, error) {
-	return l.getOffset(positionKey(group, topic, partition))
-}
-
-// isClosed reports whether nothing may begin any more.
-func (l *Log) isClosed() bool {
-	l.ending.Lock()
-	defer l.ending.Unlock()
-	return l.closed
-}
-
-// Sync makes every committed transaction durable. It fails with disk_full as soon as the disk is.
-func (l *Log) Sync(site disk.Site) error {
-	if l.opts.FS.Skipped(site) {
-		return nil
-	}
-	l.ending.Lock()
-	if l.closed {
-		l.ending.Unlock()
-		return errors.New("sync state: the log is closed")
-	}
-	l.syncs.Add(1)
-	l.ending.Unlock()
-	done := make(chan error, 1)
-	go func() {
-		defer l.syncs.Done()
-		done <- l.db.LogData(nil, pebble.Sync)
-	}()
-	select {
-	case err := <-done:
-		if err != nil {
-			return fmt.Errorf("sync state: %w", err)
-		}
-		return nil
-	case <-l.patience.Filled():
-		return fmt.Errorf("sync state: %w", l.full())
-	}
-}
-
-// DiskFree is the number of bytes that the file system of the data folder has left.
-func (l *Log) DiskFree() (uint64, error) {
-	u, err := l.opts.FS.GetDiskUsage(l.dir)
-	if err != nil {
-		return 0, fmt.Errorf("disk usage of %s: %w", l.dir, err)
-	}
-	return u.AvailBytes, nil
-}
-
-// Metrics are Pebble's own figures.
-func (l *Log) Metrics() *pebble.Metrics { return l.db.Metrics() }
-
 // Close stops the log: appends in flight are acknowledged first. It is idempotent. When the disk is full it waits for room,
 // up to Options.Patience; the error says so then, and the folder is as a crash would leave it.
 func (l *Log) Close() error {
 	l.Stopping()
-	l.ending.Lock()
-	closed := l.closed
-	l.closed = true
-	l.ending.Unlock()
-	if closed {
+	if l.end() {
 		return nil
 	}
 	err := l.journal.Close()
 	value := binary.BigEndian.AppendUint64(nil, uint64(l.journal.End()))
-	serr := l.patiently(func() error {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.syncs.Wait()
-		return l.db.Set(cleanKey(), value, pebble.NoSync)
-	})
+	serr := l.settle(func() error { return l.db.Set(cleanKey(), value, pebble.NoSync) })
 	if serr != nil {
 		err = errors.Join(err, fmt.Errorf("note the clean stop: %w", serr))
 	}
@@ -327,17 +192,7 @@ func (l *Log) release() error {
 	if l.journal != nil {
 		errs = append(errs, l.journal.Close())
 	}
-	if l.db != nil {
-		l.Stopping()
-		errs = append(errs, l.patiently(l.db.Close))
-	}
-	if l.cache != nil && !l.patience.Over() { // who waits for ever holds it
-		l.cache.Unref()
-	}
-	if l.lock != nil {
-		errs = append(errs, l.lock.Close())
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, l.releaseState())...)
 }
 
 // RawBytesFrom is about how many bytes of events.raw stand from an offset on.

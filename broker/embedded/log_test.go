@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/broker/embedded"
 	"github.com/freshet-io/freshet/broker/journal"
 )
@@ -97,29 +98,29 @@ func TestStateTables(t *testing.T) {
 	l := open(t, t.TempDir(), embedded.Options{})
 	tx := l.Begin()
 	for _, k := range []string{"a", "b", "c", "d"} {
-		if err := tx.SetTable(embedded.TableProcess, []byte(k), []byte("v"+k)); err != nil {
+		if err := tx.SetTable(broker.TableProcess, []byte(k), []byte("v"+k)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(tx.SetTable(embedded.TableFiles, []byte("a"), []byte("other")), tx.Commit()); err != nil {
+	if err := errors.Join(tx.SetTable(broker.TableFiles, []byte("a"), []byte("other")), tx.Commit()); err != nil {
 		t.Fatal(err)
 	}
 	tx = l.Begin()
-	if err := errors.Join(tx.DeleteTable(embedded.TableProcess, []byte("d")), tx.DeleteTableRange(embedded.TableProcess, []byte("b"), []byte("c")), tx.Commit()); err != nil {
+	if err := errors.Join(tx.DeleteTable(broker.TableProcess, []byte("d")), tx.DeleteTableRange(broker.TableProcess, []byte("b"), []byte("c")), tx.Commit()); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	if err := l.ScanTable(embedded.TableProcess, func(k, v []byte) error {
+	if err := l.ScanTable(broker.TableProcess, nil, nil, func(k, v []byte) error {
 		got = append(got, string(k)+string(v))
 		return nil
 	}); err != nil || strings.Join(got, " ") != "ava cvc" {
 		t.Errorf("table holds %v, %v", got, err)
 	}
-	first, last, ok, err := l.TableBounds(embedded.TableProcess, []byte("a"), []byte("z"))
+	first, last, ok, err := l.TableBounds(broker.TableProcess, []byte("a"), []byte("z"))
 	if err != nil || !ok || string(first) != "a" || string(last) != "c" {
 		t.Errorf("bounds are %q %q %v %v", first, last, ok, err)
 	}
-	if _, ok, err := l.GetTable(embedded.TableProcess, []byte("b")); ok || err != nil {
+	if _, ok, err := l.GetTable(broker.TableProcess, []byte("b")); ok || err != nil {
 		t.Errorf("a deleted key is there: %v", err)
 	}
 }

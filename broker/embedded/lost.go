@@ -17,7 +17,7 @@ const NewJournal = "journal-new"
 // BeginJournal makes an empty journal beside the one of a data folder that no process has open, for one that is lost: it goes on
 // behind the records that the state knows of. [TakeJournal] puts it in its place. It may be called again.
 func BeginJournal(dfs disk.FS, dir string) (first int64, err error) {
-	l := &Log{opts: Options{FS: dfs}.withDefaults(), dir: dir, members: map[string]uint64{}}
+	l := &Log{State: newState(dir, Options{FS: dfs})}
 	defer func() { err = errors.Join(err, l.release()) }()
 	if l.lock, err = lockFolder(dfs, dir); err != nil {
 		return 0, err

@@ -77,7 +77,7 @@ func purgedKey(number byte, scope string) []byte {
 
 // Purged returns what has been purged of a scope; of all scopes for "". Through and End are 0
 // when nothing has.
-func (l *Log) Purged(topic, scope string) (Purged, error) {
+func (l *State) Purged(topic, scope string) (Purged, error) {
 	number, err := topicNumber(topic)
 	if err != nil {
 		return Purged{}, err
@@ -86,7 +86,7 @@ func (l *Log) Purged(topic, scope string) (Purged, error) {
 }
 
 // PurgedIn is Purged of all shards of a collection; it looks at each that something was purged of.
-func (l *Log) PurgedIn(topic, collection string) (all Purged, err error) {
+func (l *State) PurgedIn(topic, collection string) (all Purged, err error) {
 	number, err := topicNumber(topic)
 	if err != nil {
 		return Purged{}, err
@@ -120,9 +120,9 @@ func parsePurged(key, v []byte) (Purged, error) {
 	return Purged{int64(binary.BigEndian.Uint64(v)), int64(binary.BigEndian.Uint64(v[offsetBytes:]))}, nil
 }
 
-// Purge takes keys of one scope out of a compacted topic without a trace: unlike [Txn.Remove] it leaves
-// no entry by which a reader that is behind finds out. What it leaves is the scope's [Purged].
-func (t *Txn) Purge(topic, scope string, records []Record) error {
+// Purge takes records of one shard out of a compacted topic without a trace: unlike [Txn.Remove] it leaves
+// no entry by which a reader that is behind finds out. What it leaves is the shard's [Purged].
+func (t *Txn) Purge(topic string, shard freshet.Shard, records []Record) error {
 	number, err := topicNumber(topic)
 	if err != nil || len(records) == 0 {
 		return err
@@ -137,7 +137,7 @@ func (t *Txn) Purge(topic, scope string, records []Record) error {
 		}
 		through = max(through, r.Offset+1)
 	}
-	for _, s := range []string{scope, ""} {
+	for _, s := range []string{PurgeScope(shard), ""} {
 		old, err := readPurged(t.l.db, purgedKey(number, s))
 		if err != nil {
 			return err
@@ -151,5 +151,5 @@ func (t *Txn) Purge(topic, scope string, records []Record) error {
 	return nil
 }
 
-// PurgeScope names a shard as a scope of [Txn.Purge].
+// PurgeScope names a shard as a scope of [State.Purged].
 func PurgeScope(s freshet.Shard) string { return s.Collection + "\x00" + s.Namespace }

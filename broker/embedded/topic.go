@@ -8,29 +8,21 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker"
 )
 
-// Numbers of topics and tables: the first byte of their Pebble keys. They never change.
+// Numbers of topics: the first byte of their Pebble keys, as that of a table is its number. They never change.
 const (
 	numberSelf    = 0x01
 	numberSync    = 0x10
 	numberDead    = 0x11
 	numberControl = 0x12
-	numberProcess = 0x20
-	numberFiles   = 0x21
-	numberBase    = 0x22
-	numberExpiry  = 0x23
 )
 
-// Table is a state table of processing: keys and values without offsets.
-type Table byte
-
-// The state tables.
-const (
-	TableProcess Table = numberProcess // event ids within the dedupe window, what commands have said
-	TableFiles   Table = numberFiles   // what the files source has sent
-	TableBase    Table = numberBase    // what an audit begins with: the fold of the records that are no longer kept
-	TableExpiry  Table = numberExpiry  // when entities expire, in order of time
+// Table is a state table, Record a record: of the contract, under the names of the package that has them.
+type (
+	Table  = broker.Table
+	Record = broker.Record
 )
 
 func topicNumbers() map[string]byte {
@@ -75,16 +67,8 @@ func positionKey(group, topic string, partition int32) []byte {
 	return binary.BigEndian.AppendUint32(b, uint32(partition))
 }
 
-// Record is the latest record of a key in a compacted topic. Key and Value belong to the
-// caller.
-type Record struct {
-	Offset int64
-	Key    []byte
-	Value  []byte
-}
-
 // Latest returns the latest record of a key. buf, which may be nil, is used for the value.
-func (l *Log) Latest(topic string, key, buf []byte) (r Record, ok bool, err error) {
+func (l *State) Latest(topic string, key, buf []byte) (r Record, ok bool, err error) {
 	return latest(l.db, topic, key, buf)
 }
 
@@ -116,7 +100,7 @@ func parseRecord(key, v []byte) (Record, error) {
 
 // Scan calls yield for the latest record of each key in [lower, upper), in order of key,
 // from one consistent view; nil bounds are open. Key and Value are valid during the call only.
-func (l *Log) Scan(topic string, lower, upper []byte, yield func(Record) error) error {
+func (l *State) Scan(topic string, lower, upper []byte, yield func(Record) error) error {
 	number, err := topicNumber(topic)
 	if err != nil {
 		return err
@@ -135,7 +119,7 @@ func (l *Log) Scan(topic string, lower, upper []byte, yield func(Record) error) 
 }
 
 // ScanBack is Scan from the last key to the first.
-func (l *Log) ScanBack(topic string, lower, upper []byte, yield func(Record) error) (err error) {
+func (l *State) ScanBack(topic string, lower, upper []byte, yield func(Record) error) (err error) {
 	number, err := topicNumber(topic)
 	if err != nil {
 		return err
@@ -167,7 +151,7 @@ func (l *Log) ScanBack(topic string, lower, upper []byte, yield func(Record) err
 
 // ReadLatest calls yield for the records of a compacted topic from an offset on, in order of
 // offset: of each key only the latest record. Key and Value are valid during the call only.
-func (l *Log) ReadLatest(topic string, from int64, yield func(Record) error) error {
+func (l *State) ReadLatest(topic string, from int64, yield func(Record) error) error {
 	number, err := topicNumber(topic)
 	if err != nil {
 		return err
@@ -188,7 +172,7 @@ func (l *Log) ReadLatest(topic string, from int64, yield func(Record) error) err
 // Changed calls yield for the keys of a compacted topic that were put or removed at an offset or
 // later, in order of their last change; one that was put again after a removal may come twice.
 // The key is valid during the call only; the record is what Latest returns.
-func (l *Log) Changed(topic string, from int64, yield func(offset int64, key []byte) error) error {
+func (l *State) Changed(topic string, from int64, yield func(offset int64, key []byte) error) error {
 	number, err := topicNumber(topic)
 	if err != nil {
 		return err
@@ -200,7 +184,7 @@ func (l *Log) Changed(topic string, from int64, yield func(offset int64, key []b
 
 // Skim calls yield for some keys of a compacted topic, in order of key: the first one, then
 // always the first that is not below what yield has returned. The key is valid during the call only.
-func (l *Log) Skim(topic string, yield func(key []byte) (next []byte, err error)) (err error) {
+func (l *State) Skim(topic string, yield func(key []byte) (next []byte, err error)) (err error) {
 	number, err := topicNumber(topic)
 	if err != nil {
 		return err
@@ -221,7 +205,7 @@ func (l *Log) Skim(topic string, yield func(key []byte) (next []byte, err error)
 }
 
 // End is the offset behind the last committed change of a compacted topic.
-func (l *Log) End(topic string) (int64, error) {
+func (l *State) End(topic string) (int64, error) {
 	number, err := topicNumber(topic)
 	if err != nil {
 		return 0, err
@@ -230,13 +214,8 @@ func (l *Log) End(topic string) (int64, error) {
 	return last + 1, err
 }
 
-// ScanTable calls yield for the entries of a state table, in order of key.
-func (l *Log) ScanTable(t Table, yield func(key, value []byte) error) error {
-	return scanTable(l.db, t, nil, nil, yield)
-}
-
-// ScanTableRange is ScanTable for the keys in [lower, upper); nil bounds are open.
-func (l *Log) ScanTableRange(t Table, lower, upper []byte, yield func(key, value []byte) error) error {
+// ScanTable calls yield for the entries of a state table with keys in [lower, upper), in order; nil bounds are open.
+func (l *State) ScanTable(t Table, lower, upper []byte, yield func(key, value []byte) error) error {
 	return scanTable(l.db, t, lower, upper, yield)
 }
 
@@ -249,7 +228,7 @@ func scanTable(r pebble.Reader, t Table, lower, upper []byte, yield func(key, va
 }
 
 // GetTable returns the value of a key in a state table, or ok false.
-func (l *Log) GetTable(t Table, key []byte) (value []byte, ok bool, err error) {
+func (l *State) GetTable(t Table, key []byte) (value []byte, ok bool, err error) {
 	v, closer, err := l.db.Get(tableKey(t, key))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, false, nil
@@ -262,7 +241,7 @@ func (l *Log) GetTable(t Table, key []byte) (value []byte, ok bool, err error) {
 }
 
 // iterate walks the keys in [lower, upper) of one consistent view.
-func (l *Log) iterate(lower, upper []byte, yield func(k, v []byte) error) error {
+func (l *State) iterate(lower, upper []byte, yield func(k, v []byte) error) error {
 	return iterate(l.db, lower, upper, yield)
 }
 
@@ -301,7 +280,7 @@ func lastOffset(r pebble.Reader, number byte) (last int64, err error) {
 	return max(purged.End-1, int64(binary.BigEndian.Uint64(it.Key()[2:]))), nil
 }
 
-func (l *Log) eachPosition(yield func(topic string, next int64)) error {
+func (l *State) eachPosition(yield func(topic string, next int64)) error {
 	return l.iterate([]byte{numberSelf, 'p'}, []byte{numberSelf, 'p' + 1}, func(k, v []byte) error {
 		topic, err := topicOfPosition(k[2:])
 		if err != nil || len(v) != offsetBytes {
@@ -312,7 +291,7 @@ func (l *Log) eachPosition(yield func(topic string, next int64)) error {
 	})
 }
 
-func (l *Log) getOffset(key []byte) (int64, error) {
+func (l *State) getOffset(key []byte) (int64, error) {
 	v, closer, err := l.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return 0, nil
@@ -328,7 +307,7 @@ func (l *Log) getOffset(key []byte) (int64, error) {
 }
 
 // TableBounds returns the first and last key of a state table in [lower, upper).
-func (l *Log) TableBounds(t Table, lower, upper []byte) (first, last []byte, ok bool, err error) {
+func (l *State) TableBounds(t Table, lower, upper []byte) (first, last []byte, ok bool, err error) {
 	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: tableKey(t, lower), UpperBound: tableKey(t, upper)})
 	if err != nil {
 		return nil, nil, false, fmt.Errorf("read state table: %w", err)

@@ -8,43 +8,29 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/disk"
 )
 
-// ErrFenced means that another member has joined the group since: the transaction of the
-// deposed one is refused and must not be repeated.
-var ErrFenced = errors.New("deposed: another member of the group has taken over")
-
-// NoRecord says that a key has no record yet; see [Txn.Replace].
-const NoRecord int64 = -1
-
-// Member is the owner of a group's partitions until the next Join.
-type Member struct {
-	group      string
-	generation uint64
-}
-
 // Join makes the caller the owner of a group; who owned it before is fenced.
-func (l *Log) Join(group string) Member {
+func (l *State) Join(group string) broker.Member {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.members[group]++
-	return Member{group: group, generation: l.members[group]}
+	return broker.Member{Group: group, Generation: l.members[group]}
 }
 
-// Txn is a transaction: puts to several topics and tables and moved positions, all or
-// nothing. It is for one goroutine, and ends with Commit or Abort. A topic has one writer at
-// a time: two open transactions must not put to the same one.
+// Txn is a [broker.Txn].
 type Txn struct {
-	l       *Log
+	l       *State
 	batch   *pebble.Batch
-	member  Member
+	member  broker.Member
 	fenced  bool // member is checked at commit
 	scratch []byte
 }
 
 // Begin starts a transaction.
-func (l *Log) Begin() *Txn { return &Txn{l: l, batch: l.db.NewBatch()} }
+func (l *State) Begin() *Txn { return &Txn{l: l, batch: l.db.NewBatch()} }
 
 // Put makes value the latest record of key and returns its offset.
 func (t *Txn) Put(topic string, key, value []byte) (offset int64, err error) {
@@ -53,19 +39,19 @@ func (t *Txn) Put(topic string, key, value []byte) (offset int64, err error) {
 		return 0, err
 	}
 	if !ok {
-		old.Offset = NoRecord
+		old.Offset = broker.NoRecord
 	}
 	return t.Replace(topic, key, value, old.Offset)
 }
 
 // Replace is Put for a caller that knows the offset of the key's latest record, or that there
-// is [NoRecord]. The topic's order is damaged if it is wrong.
+// is [broker.NoRecord]. The topic's order is damaged if it is wrong.
 func (t *Txn) Replace(topic string, key, value []byte, latest int64) (offset int64, err error) {
 	number, err := topicNumber(topic)
 	if err != nil {
 		return 0, err
 	}
-	if latest != NoRecord {
+	if latest != broker.NoRecord {
 		if err := t.batch.Delete(orderKey(number, latest), nil); err != nil {
 			return 0, err
 		}
@@ -114,13 +100,13 @@ func (t *Txn) DeleteTableRange(table Table, lower, upper []byte) error {
 	return t.batch.DeleteRange(tableKey(table, lower), tableKey(table, upper), nil)
 }
 
-// Move sets the next offset of the member's group. The commit fails with [ErrFenced] if the
+// Move sets the next offset of the member's group. The commit fails with [broker.ErrFenced] if the
 // member has been deposed.
-func (t *Txn) Move(m Member, topic string, partition int32, next int64) error {
+func (t *Txn) Move(m broker.Member, topic string, partition int32, next int64) error {
 	t.member, t.fenced = m, true
 	var v [offsetBytes]byte
 	binary.BigEndian.PutUint64(v[:], uint64(next))
-	return t.batch.Set(positionKey(m.group, topic, partition), v[:], nil)
+	return t.batch.Set(positionKey(m.Group, topic, partition), v[:], nil)
 }
 
 // Empty reports whether the transaction would change nothing.
@@ -145,9 +131,9 @@ func (t *Txn) commit(o *pebble.WriteOptions) error {
 		t.Abort()
 		return errors.New("commit: the log is closed")
 	}
-	if t.fenced && t.l.members[t.member.group] != t.member.generation {
+	if t.fenced && t.l.members[t.member.Group] != t.member.Generation {
 		t.Abort()
-		return fmt.Errorf("commit for group %s: %w", t.member.group, ErrFenced)
+		return fmt.Errorf("commit for group %s: %w", t.member.Group, broker.ErrFenced)
 	}
 	if err := t.l.Room(); err != nil {
 		t.Abort()

@@ -30,7 +30,7 @@ type VerifiedTables struct {
 
 // VerifyTables reads every block of the tables on disk and checks its checksum. What is in memory, or in the write-ahead
 // log only, is not among it: that was checked when it was read, at the start.
-func (l *Log) VerifyTables(ctx context.Context) (v VerifiedTables, err error) {
+func (l *State) VerifyTables(ctx context.Context) (v VerifiedTables, err error) {
 	v.Damage = map[string]string{}
 	levels, err := l.db.SSTables()
 	if err != nil {
@@ -95,7 +95,7 @@ type Compacted struct {
 }
 
 // Compact rewrites the whole state, so that what was replaced or removed takes no space any more. Reads and commits go on.
-func (l *Log) Compact(ctx context.Context) (c Compacted, err error) {
+func (l *State) Compact(ctx context.Context) (c Compacted, err error) {
 	began := time.Now()
 	c.Before = int64(l.db.Metrics().DiskSpaceUsage())
 	if err := l.db.Compact(ctx, []byte{0}, []byte{0xff}, true); err != nil {

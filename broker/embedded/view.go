@@ -15,7 +15,7 @@ type View struct {
 }
 
 // View returns the present state.
-func (l *Log) View() *View { return &View{snap: l.db.NewSnapshot()} }
+func (l *State) View() *View { return &View{snap: l.db.NewSnapshot()} }
 
 // Position is the next offset that a group had to read.
 func (v *View) Position(group, topic string, partition int32) (int64, error) {

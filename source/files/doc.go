@@ -19,7 +19,7 @@
 //
 // # Exactly once
 //
-// events.raw is the truth of what was sent; the state table ([embedded.TableFiles]) is a fold
+// events.raw is the truth of what was sent; the state table ([broker.TableFiles]) is a fold
 // of it, with the offset up to which it was folded. An event is appended first and the table
 // is written afterwards, in one transaction with the offset behind the event, so at any moment
 // the table is the fold of some beginning of events.raw. Run first folds what events.raw holds

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/disk"
 )
 
@@ -168,7 +168,7 @@ func (b *bench) setRoot(change func(map[string]any)) {
 	b.t.Helper()
 	var key []byte
 	root := map[string]any{}
-	b.must(b.log.ScanTable(embedded.TableFiles, func(k, v []byte) error {
+	b.must(b.log.ScanTable(broker.TableFiles, nil, nil, func(k, v []byte) error {
 		if strings.HasSuffix(string(k), ":") {
 			key = append(key, k...)
 			return json.Unmarshal(v, &root)
@@ -179,7 +179,7 @@ func (b *bench) setRoot(change func(map[string]any)) {
 	value, err := json.Marshal(root)
 	b.must(err)
 	tx := b.log.Begin()
-	b.must(tx.SetTable(embedded.TableFiles, key, value))
+	b.must(tx.SetTable(broker.TableFiles, key, value))
 	b.must(tx.Commit())
 }
 

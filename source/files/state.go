@@ -11,6 +11,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/broker/embedded"
 	"github.com/freshet-io/freshet/broker/journal"
 	"github.com/freshet-io/freshet/codec"
@@ -106,7 +107,7 @@ func (st *state) rootKey() []byte            { return []byte(st.id + ":") }
 func (st *state) fileKey(path string) []byte { return []byte(st.id + "/" + path) }
 
 func (st *state) load() (found bool, err error) {
-	raw, found, err := st.log.GetTable(embedded.TableFiles, st.rootKey())
+	raw, found, err := st.log.GetTable(broker.TableFiles, st.rootKey())
 	if err != nil || !found {
 		return false, err
 	}
@@ -120,7 +121,7 @@ func (st *state) load() (found bool, err error) {
 	}
 	st.through, st.sent, st.reader = v.Through, v.Sent, v.Reader
 	prefix := string(st.fileKey(""))
-	return true, st.log.ScanTable(embedded.TableFiles, func(key, value []byte) error {
+	return true, st.log.ScanTable(broker.TableFiles, nil, nil, func(key, value []byte) error {
 		path, ours := strings.CutPrefix(string(key), prefix)
 		if !ours {
 			return nil
@@ -267,10 +268,10 @@ func (st *state) save(changes []change) error {
 }
 
 // stage adds changes to a transaction, with the offset up to which the state holds everything.
-func (st *state) stage(tx *embedded.Txn, changes []change) error {
+func (st *state) stage(tx broker.Txn, changes []change) error {
 	for _, c := range changes {
 		if c.deleted {
-			if err := tx.DeleteTable(embedded.TableFiles, st.fileKey(c.path)); err != nil {
+			if err := tx.DeleteTable(broker.TableFiles, st.fileKey(c.path)); err != nil {
 				return err
 			}
 			continue
@@ -279,7 +280,7 @@ func (st *state) stage(tx *embedded.Txn, changes []change) error {
 		if err != nil {
 			return err
 		}
-		if err := tx.SetTable(embedded.TableFiles, st.fileKey(c.path), value); err != nil {
+		if err := tx.SetTable(broker.TableFiles, st.fileKey(c.path), value); err != nil {
 			return err
 		}
 	}
@@ -287,5 +288,5 @@ func (st *state) stage(tx *embedded.Txn, changes []change) error {
 	if err != nil {
 		return err
 	}
-	return tx.SetTable(embedded.TableFiles, st.rootKey(), value)
+	return tx.SetTable(broker.TableFiles, st.rootKey(), value)
 }

@@ -3,7 +3,7 @@ package embedded
 import (
 	"bytes"
 
-	broker "github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/wire"
 )
 
@@ -29,7 +29,7 @@ func (s *shard) due(doc uint32, now int64) bool {
 // loadExpiries adds what snapshots don't have: when their documents expire. An entry that is not of the version that is
 // indexed may be left from what was dropped: then the record says whether it counts.
 func (s *Store) loadExpiries() error {
-	return s.log.ScanTable(broker.TableExpiry, func(k, version []byte) error {
+	return s.log.ScanTable(broker.TableExpiry, nil, nil, func(k, version []byte) error {
 		at, key, err := wire.ParseExpiry(k)
 		if err != nil {
 			return err

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/freshet-io/freshet"
-	broker "github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/wire"
 )
 

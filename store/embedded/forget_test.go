@@ -28,7 +28,7 @@ func (b *bench) purge(forget bool, keys ...freshet.Key) {
 			b.Fatalf("%v is %+v, %v", k, c, err)
 		}
 		versions = append(versions, c.Version)
-		if err := tx.Purge(freshet.TopicSync, broker.PurgeScope(k.Shard()), []broker.Record{r}); err != nil {
+		if err := tx.Purge(freshet.TopicSync, k.Shard(), []broker.Record{r}); err != nil {
 			b.Fatal(err)
 		}
 	}

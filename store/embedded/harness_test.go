@@ -70,7 +70,7 @@ func (b *bench) openLog() {
 func (b *bench) open() {
 	b.Helper()
 	var err error
-	b.store, err = Open(b.Context(), Options{Log: b.log, Catalog: b.catalog, Index: b.index, Logger: slog.New(slog.DiscardHandler)})
+	b.store, err = Open(b.Context(), Options{Log: b.log.State, Catalog: b.catalog, Index: b.index, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}

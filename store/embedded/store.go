@@ -24,7 +24,7 @@ import (
 
 // Options are the settings of a store.
 type Options struct {
-	Log     *broker.Log
+	Log     *broker.State
 	Catalog *control.Catalog
 	Index   IndexOptions
 	// Collections are the settings of the indexes of some collections, where they differ.
@@ -37,7 +37,7 @@ type Options struct {
 // Store is the embedded store; it implements freshet.Store. All methods are safe for
 // concurrent use.
 type Store struct {
-	log     *broker.Log
+	log     *broker.State
 	catalog *control.Catalog
 	logger  *slog.Logger
 	dir     string
