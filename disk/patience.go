@@ -80,13 +80,13 @@ func (p *Patience) End() {
 	if p.Over() {
 		return
 	}
-	close(p.ended)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for l := range p.locks {
 		delete(p.locks, l)
 		_ = l.c.Close() // there is nobody to tell, and the process ends
 	}
+	close(p.ended) // last: who waits for it may take the locks at once
 }
 
 // Ended is closed by [Patience.End].
