@@ -142,26 +142,6 @@ func (c *Client) connect(more ...kgo.Opt) (*kgo.Client, error) {
 // maxReadBytes is above all that a broker answers: it may exceed what was asked for by a batch.
 const maxReadBytes = 256 << 20
 
-// partitioner leaves a record in the partition that it names, and finds one for anyPartition as Java's producer does: by the
-// murmur2 hash of its key.
-type partitioner struct{ byKey kgo.Partitioner }
-
-func (p partitioner) ForTopic(topic string) kgo.TopicPartitioner {
-	return topicPartitioner{p.byKey.ForTopic(topic)}
-}
-
-type topicPartitioner struct{ byKey kgo.TopicPartitioner }
-
-// RequiresConsistency says that a partition counts that can't be written to at present.
-func (topicPartitioner) RequiresConsistency(*kgo.Record) bool { return true }
-
-func (p topicPartitioner) Partition(r *kgo.Record, n int) int {
-	if r.Partition != anyPartition {
-		return int(r.Partition)
-	}
-	return p.byKey.Partition(r, n)
-}
-
 // Ends are the offsets behind the last committed record of each partition of a topic. An open transaction holds its partition's end
 // back to where it began.
 func (c *Client) Ends(ctx context.Context, topic string) (map[int32]int64, error) {
