@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/freshet-io/freshet"
@@ -41,7 +42,7 @@ func (l *life) check(ctx context.Context) error {
 	st := fold(m.placed, knowledge{l.cfg.Dedupe.MaxIDs, time.Duration(l.cfg.Dedupe.Window).Milliseconds(), m.since, m.letters.dropped})
 	m.report.Repeated, m.report.Dead, m.report.Entities = st.repeated, len(st.dead), len(st.entities)
 	m.report.Forgotten, m.report.Replayed, m.report.Dropped = len(st.purged), st.replayed, len(m.letters.dropped)
-	m.report.Expired = st.expired
+	m.report.Expired, m.report.Emptied = st.expired, st.emptied
 	if swept {
 		for key, e := range st.entities {
 			if e.due(l.clock.now()) {
@@ -177,8 +178,10 @@ func header(r journal.Record, name string) string {
 // checkStart: a completed snapshot is there, whole, and spares the start what it counts.
 func (l *life) checkStart(st *state) error {
 	loaded, promised := l.node.Store().Loaded(), l.promised
-	if len(loaded.Rejected) > 0 {
-		return fmt.Errorf("snapshots were rejected: %q", loaded.Rejected)
+	for _, why := range loaded.Rejected {
+		if len(st.drops) == 0 || !strings.Contains(why, "its namespace was dropped since") {
+			return fmt.Errorf("a snapshot was rejected: %q", why)
+		}
 	}
 	shards := map[freshet.Shard]bool{}
 	for key, e := range st.entities {
@@ -199,8 +202,8 @@ func (l *life) checkStart(st *state) error {
 			newer++
 		}
 	}
-	for _, v := range st.purged { // they may still be stored
-		if v.Offset > promised {
+	for _, p := range st.purged { // they may still be stored
+		if p.decided > promised {
 			newer++
 		}
 	}
@@ -249,7 +252,7 @@ func (l *life) checkLate() (err error) {
 // checkShown: nobody is shown an older version than before.
 func (l *life) checkShown(st *state) error {
 	for key, v := range l.model.observed {
-		if e := st.entities[key]; (e == nil || v.After(e.version)) && v.After(st.purged[key]) {
+		if e := st.entities[key]; (e == nil || v.After(e.version)) && v.After(st.purged[key].version) {
 			return fmt.Errorf("%s was shown with version %+v, which is gone", name(key), v)
 		}
 	}

@@ -40,6 +40,11 @@ func (w *writer) run(ctx context.Context) error {
 				return fmt.Errorf("retention: %w", err)
 			}
 		}
+		if w.rng.IntN(10) == 0 && !w.held {
+			if err := w.drop(ctx, w.rng); err != nil {
+				return err
+			}
+		}
 		if w.rng.IntN(3) == 0 && !w.held && b.token != "" {
 			if err := w.readBack(ctx, b); err != nil {
 				return fmt.Errorf("reading back: %w", err)
@@ -202,7 +207,7 @@ func (w *writer) readBack(ctx context.Context, b *batch) error {
 	}
 	mine := freshet.Version{Order: s.order, Epoch: epoch, Offset: s.offset}
 	switch {
-	case w.retains() && (!ok || s.order > 0 && mine.After(c.Version)):
+	case (w.retains() || w.drops.Load()) && (!ok || s.order > 0 && mine.After(c.Version)):
 		return nil // deleted, and that is forgotten; it may have come back with an older order
 	case !ok:
 		return fmt.Errorf("%s is not there after the token of %+v", name(s.key), mine)

@@ -24,7 +24,7 @@ type command struct {
 	Trace    string `json:"trace"`
 	Value    []byte `json:"value"`
 
-	Collection string          `json:"collection"` // expire
+	Collection string          `json:"collection"` // expire, drop
 	Namespace  string          `json:"namespace"`
 	Entity     string          `json:"entity_id"`
 	Version    freshet.Version `json:"version"`
@@ -35,7 +35,7 @@ func readCommand(r journal.Record) (*submission, error) {
 	c := &command{kind: header(r, freshet.HeaderCommand)}
 	s := &submission{offset: unplaced, mark: fmt.Sprintf("command@%d", r.Offset), at: r.Time, command: c}
 	err := json.Unmarshal(r.Value, c)
-	if err == nil && !slices.Contains([]string{"purge", "replay", "expire"}, c.kind) {
+	if err == nil && !slices.Contains([]string{"purge", "replay", "expire", "drop"}, c.kind) {
 		err = errors.New("its kind is not known")
 	}
 	if err != nil {

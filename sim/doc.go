@@ -33,6 +33,7 @@
 //	event.go     random events, and what each of them means
 //	client.go    writers: they send batches and look what became of them
 //	operator.go  searches, snapshots, pauses, audits at random; old events are let go
+//	drop.go      namespaces and collections are emptied
 //	letters.go   dead letters are replayed and dropped
 //	model.go     what was submitted, what was promised
 //	fold.go      what events.raw means

@@ -14,17 +14,25 @@ type state struct {
 	entities   map[freshet.Key]*entity
 	dead       map[int64]*deadLetter // by the offset of their event
 	orders     map[string]control.Order
-	changed    []int64 // offsets of the records that changed an entity, ascending
+	changed    []changed // ascending
 	repeated   int
 	replayed   int
-	purged     map[freshet.Key]freshet.Version // deletions that count no more
+	purged     map[freshet.Key]purged // entities that count no more: their deletions, and what was dropped
 	remembered map[eventName]remembered
 	next       uint64 // number of the next event id
 	last       int64  // time of the last one
 	expired    int
+	drops      map[freshet.Shard]int64 // offsets of the last ones; with an empty namespace of all of a collection
+	emptied    int                     // entities that drops have taken
 	known      knowledge
 
 	floor, before int64 // see gone
+}
+
+// changed is the offset of a record that changed an entity.
+type changed struct {
+	offset int64
+	key    freshet.Key
 }
 
 // knowledge is what events.raw does not say.
@@ -33,6 +41,13 @@ type knowledge struct {
 	maxAge  int64           // and for how long, ms
 	since   int64           // the first offset for which collectionLate exists; never where it does not
 	dropped map[int64]int64 // dead letters that were dropped, and the end of events.raw then
+}
+
+// purged is what there was of an entity that counts no more: the newest version that it ever had, and the offset of the
+// record that the last one is due to; never when it was dropped, for then there need not be a snapshot.
+type purged struct {
+	version freshet.Version
+	decided int64
 }
 
 // remembered is the latest use of an event id, at a time that never runs back.
@@ -95,7 +110,7 @@ const epoch = 1
 // fold reads events.raw from the beginning.
 func fold(log []*submission, known knowledge) *state {
 	st := &state{entities: map[freshet.Key]*entity{}, dead: map[int64]*deadLetter{}, orders: map[string]control.Order{},
-		purged: map[freshet.Key]freshet.Version{}, remembered: map[eventName]remembered{}, known: known}
+		purged: map[freshet.Key]purged{}, remembered: map[eventName]remembered{}, drops: map[freshet.Shard]int64{}, known: known}
 	for _, s := range log {
 		switch {
 		case s.command == nil:
@@ -108,6 +123,8 @@ func fold(log []*submission, known knowledge) *state {
 			st.replay(s, log[s.command.Offset])
 		case s.command.kind == "expire":
 			st.expire(s)
+		case s.command.kind == "drop":
+			st.drop(s)
 		}
 	}
 	for offset := range known.dropped {
@@ -145,6 +162,9 @@ func (st *state) decide(s *submission, at int64) freshet.Code {
 		return ""
 	}
 	version := freshet.Version{Order: s.order, Epoch: epoch, Offset: s.offset}
+	if s.offset < max(st.drops[s.key.Shard()], st.drops[freshet.Shard{Collection: s.key.Collection}]) {
+		return "" // from before a drop
+	}
 	if class := st.refuse(s, version); class != "" {
 		return class
 	}
@@ -199,9 +219,17 @@ func (st *state) forget(e *entity) {
 	if e.live() || e.version.Order == 0 && e.offset >= st.floor || e.version.Order > 0 && e.at >= st.before {
 		return
 	}
-	if e.version.After(st.purged[e.key]) {
-		st.purged[e.key] = e.version
+	st.vanish(e, e.decided)
+}
+
+// vanish takes out an entity as if it had never been.
+func (st *state) vanish(e *entity, decided int64) {
+	p := st.purged[e.key]
+	p.decided = max(p.decided, decided)
+	if e.version.After(p.version) {
+		p.version = e.version
 	}
+	st.purged[e.key] = p
 	delete(st.entities, e.key)
 }
 
@@ -230,7 +258,7 @@ func (st *state) apply(s *submission, v freshet.Version, at int64) {
 	}
 	e.submission, e.version, e.decided = s, v, at
 	e.events++
-	st.changed = append(st.changed, at)
+	st.changed = append(st.changed, changed{at, s.key})
 	switch s.op {
 	case freshet.OpUpsert:
 		e.alive, e.text, e.vector, e.metadata, e.expires = true, s.text, s.vector, nil, s.expires
@@ -292,11 +320,11 @@ func decoded(b []byte) (object map[string]any) {
 // lastChange is the last offset up to through whose event changed an entity, -1 if none.
 func (st *state) lastChange(through int64) int64 {
 	last := int64(-1)
-	for _, offset := range st.changed {
-		if offset > through {
+	for _, c := range st.changed {
+		if c.offset > through {
 			break
 		}
-		last = offset
+		last = c.offset
 	}
 	return last
 }

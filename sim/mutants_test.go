@@ -37,6 +37,10 @@ var mutants = []struct{ name, file, old, new string }{
 		"		if offset < r.n.store.Covered(name) {\n", "		if r.n.store.Covered(name) > 0 {\n"},
 	{"a patch replaces", "process/patch.go",
 		"merged, err := codec.MergePatch(target, patch)", "merged, err := patch, error(nil)"},
+	{"a drop leaves the event ids", "process/drop.go",
+		"number < f.dropped(key.Shard()).Number", "number+1 < f.dropped(key.Shard()).Number"},
+	{"a snapshot outlives a drop", "store/embedded/drop.go",
+		"if ok && position <= offset {", "if ok && position < 0 {"},
 	{"filters find what is deleted", "store/embedded/shard.go",
 		"			s.filter.Delete(documents[i])\n", "			_ = s.filter\n"},
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -46,6 +47,7 @@ type Report struct {
 	Replayed   int // dead letters that had their effect later, or were superseded
 	Dropped    int // dead letters that were dropped
 	Expired    int // entities that were deleted because they were due
+	Emptied    int // entities that went with their collection or namespace
 }
 
 // Add adds up two reports.
@@ -67,6 +69,7 @@ func (r *Report) Add(o Report) {
 	r.Replayed += o.Replayed
 	r.Dropped += o.Dropped
 	r.Expired += o.Expired
+	r.Emptied += o.Emptied
 }
 
 const (
@@ -147,6 +150,8 @@ type life struct {
 	promised int64
 	// held says that processing is paused while clients are busy: nobody can wait for it.
 	held bool
+	// drops says that collections or namespaces were emptied.
+	drops atomic.Bool
 }
 
 // live opens a node, checks everything that was ever promised, lets the clients loose, and

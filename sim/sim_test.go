@@ -115,7 +115,7 @@ func tame(r sim.Report) string {
 		{"entities", r.Entities, 20 * seeds}, {"snapshots", r.Snapshots, seeds}, {"collections made on the way", r.Made, seeds},
 		{"cuts of old events", r.Cuts, seeds / 10}, {"forgotten deletions", r.Forgotten, seeds / 10},
 		{"dead letters replayed", r.Replayed, seeds / 10}, {"dead letters dropped", r.Dropped, seeds / 5},
-		{"expired entities", r.Expired, seeds},
+		{"expired entities", r.Expired, seeds}, {"entities dropped", r.Emptied, 3 * seeds},
 	} {
 		if c.n < c.at {
 			return fmt.Sprintf("%d %s, at least %d are wanted", c.n, c.what, c.at)

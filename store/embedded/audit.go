@@ -26,20 +26,21 @@ const (
 //
 // An entity that changes without pause is compared too, but for its entry in the filter
 // index: that is read in one pass over all, and counts for entities that did not change
-// during the pass.
+// during the pass. Shards that are dropped meanwhile are passed over.
 func (s *Store) Audit(ctx context.Context, wait func(context.Context) error, report *freshet.AuditReport) error {
-	for _, sh := range s.all() {
+	shards := s.all()
+	for _, sh := range shards {
 		sh.reading.RLock()
 		defer sh.reading.RUnlock()
 	}
-	a := &auditor{s: s, wait: wait, report: report,
+	a := &auditor{s: s, shards: shards, wait: wait, report: report,
 		suspects: map[freshet.Key]suspect{}, digester: filter.NewDigester()}
 	if err := wait(ctx); err != nil {
 		return err
 	}
 	damage := a.graphs()
 	orphans := map[*shard][]uint64{}
-	for _, sh := range s.all() {
+	for _, sh := range shards {
 		orphans[sh] = sh.orphans()
 	}
 	if err := a.compareAll(ctx); err != nil {
@@ -49,7 +50,9 @@ func (s *Store) Audit(ctx context.Context, wait func(context.Context) error, rep
 		return err
 	}
 	for sh, keys := range orphans {
-		sh.reportOrphans(keys, report)
+		if !sh.dropped.Load() {
+			sh.reportOrphans(keys, report)
+		}
 	}
 	a.reportGraphs(damage)
 	return nil
@@ -58,6 +61,7 @@ func (s *Store) Audit(ctx context.Context, wait func(context.Context) error, rep
 // auditor is an audit under way.
 type auditor struct {
 	s        *Store
+	shards   []*shard // that are there at the beginning, and can be read to the end
 	wait     func(context.Context) error
 	report   *freshet.AuditReport
 	suspects map[freshet.Key]suspect
@@ -70,13 +74,14 @@ type suspect struct {
 	// returned, the indexes have it or a newer one.
 	committed freshet.Version
 	diff      *freshet.Difference // nil: it was changing, and nothing can be said
+	fresh     bool                // nothing can be said of diff before it has been looked at once more
 }
 
 func (a *auditor) suspect(ctx context.Context, committed freshet.Version, d *freshet.Difference) error {
 	if d == nil {
 		return nil
 	}
-	a.suspects[d.Key] = suspect{committed, d}
+	a.suspects[d.Key] = suspect{committed: committed, diff: d}
 	if len(a.suspects) < maxSuspects {
 		return nil
 	}
@@ -87,7 +92,7 @@ func (a *auditor) suspect(ctx context.Context, committed freshet.Version, d *fre
 func (a *auditor) compareAll(ctx context.Context) error {
 	filters := map[*shard]map[uint32]uint64{}
 	present := map[*shard][]bool{} // by document: vector.sync has it
-	for _, sh := range a.s.all() {
+	for _, sh := range a.shards {
 		filters[sh] = sh.filterDigests(nil)
 		present[sh] = make([]bool, sh.size())
 	}
@@ -140,7 +145,10 @@ func (a *auditor) settle(ctx context.Context) error {
 		for name, keys := range byShard {
 			sh := a.s.shard(name)
 			if sh == nil {
-				continue // they are missing still
+				if err := a.withoutShard(ctx, keys); err != nil {
+					return err
+				}
+				continue
 			}
 			done, digests := sh.done.Load(), sh.filterDigests(keys)
 			for _, key := range keys {
@@ -157,11 +165,27 @@ func (a *auditor) settle(ctx context.Context) error {
 		}
 	}
 	for _, p := range a.suspects {
-		if p.diff != nil {
+		if p.diff != nil && !p.fresh {
 			a.report.Note(maxDifferences, *p.diff)
 		}
 	}
 	clear(a.suspects)
+	return nil
+}
+
+// withoutShard looks at suspects of a shard that is not there: they are missing still, unless it was dropped.
+func (a *auditor) withoutShard(ctx context.Context, keys []freshet.Key) error {
+	for _, key := range keys {
+		c, ok, err := a.s.Get(ctx, key)
+		switch {
+		case err != nil:
+			return fmt.Errorf("audit of entity %q: %w", key.Entity, err)
+		case !ok:
+			delete(a.suspects, key)
+		case c.Version.After(a.suspects[key].committed):
+			a.suspects[key] = suspect{committed: c.Version} // it has come anew, and is about to be applied
+		}
+	}
 	return nil
 }
 
@@ -180,8 +204,9 @@ func (a *auditor) inspect(sh *shard, key freshet.Key, done uint64, digests map[u
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("audit of entity %q: %w", key.Entity, err)
-	case !ok && info.known():
-		return &suspect{diff: differ("documents", "extra", key, "it is indexed, vector.sync does not have it")}, nil
+	case !ok && info.known(): // or just dropped, or forgotten
+		fresh := before.diff == nil || before.diff.Kind != "extra"
+		return &suspect{diff: differ("documents", "extra", key, "it is indexed, vector.sync does not have it"), fresh: fresh}, nil
 	case !ok:
 		if _, filtered := digests[doc]; filtered && numbered {
 			return &suspect{diff: differ("filters", "extra", key, "filters find it, vector.sync does not have it")}, nil
@@ -197,13 +222,13 @@ func (a *auditor) inspect(sh *shard, key freshet.Key, done uint64, digests map[u
 	if d.Part == partFilters && info.batch > done {
 		return &suspect{committed: c.Version}, nil // digests may be of the version before
 	}
-	return &suspect{before.committed, d}, nil
+	return &suspect{committed: before.committed, diff: d}, nil
 }
 
 // graphs returns what the vector indexes find wrong with themselves.
 func (a *auditor) graphs() map[*shard][]ann.Problem {
 	found := map[*shard][]ann.Problem{}
-	for _, sh := range a.s.all() {
+	for _, sh := range a.shards {
 		if problems := sh.vectors().Check(); len(problems) > 0 {
 			found[sh] = problems
 		}
@@ -216,6 +241,9 @@ func (a *auditor) graphs() map[*shard][]ann.Problem {
 // matter of recall, which the index mends when it sweeps.
 func (a *auditor) reportGraphs(before map[*shard][]ann.Problem) {
 	for sh, problems := range before {
+		if sh.dropped.Load() {
+			continue
+		}
 		type place struct {
 			code string
 			key  uint64

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"context"
 	"testing"
 
 	"github.com/freshet-io/freshet"
@@ -12,6 +13,12 @@ var other = freshet.Shard{Collection: "other", Namespace: "n"}
 // drop takes a shard out of vector.sync and out of the store.
 func (b *bench) drop(s freshet.Shard) {
 	b.Helper()
+	b.dropRecords(s)
+	b.dropIndex(s)
+}
+
+func (b *bench) dropRecords(s freshet.Shard) {
+	b.Helper()
 	tx := b.log.Begin()
 	if _, err := tx.Drop(freshet.TopicSync, wire.AppendDrop(nil, s), wire.DropRanges(s)); err != nil {
 		b.Fatal(err)
@@ -19,6 +26,10 @@ func (b *bench) drop(s freshet.Shard) {
 	if err := tx.Commit(); err != nil {
 		b.Fatal(err)
 	}
+}
+
+func (b *bench) dropIndex(s freshet.Shard) {
+	b.Helper()
 	if err := b.store.Drop(b.Context(), s); err != nil {
 		b.Fatal(err)
 	}
@@ -94,4 +105,33 @@ func TestSnapshotsThatADropLeaves(t *testing.T) {
 		t.Errorf("loaded %+v; %d files are left", loaded, b.onDisk(other))
 	}
 	b.wantClean()
+}
+
+// An audit finds nothing wrong with what is dropped while it goes on, whenever that is.
+func TestDropDuringAnAudit(t *testing.T) {
+	for name, again := range map[string]bool{"gone": false, "begun anew": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, graph)
+			b.fill(home)
+			b.fill(other)
+			waits := 0
+			wait := func(context.Context) error {
+				switch waits++; waits {
+				case 1: // what has no record any more differs
+					b.dropRecords(other)
+				case 2:
+					b.dropIndex(other)
+					if again {
+						b.apply(b.upsert(in(other, "e1"), 1, 1))
+					}
+				}
+				return nil
+			}
+			var r freshet.AuditReport
+			if err := b.store.Audit(t.Context(), wait, &r); err != nil || !r.Clean() || waits < 2 {
+				t.Errorf("after %d waits it finds %+v, %v", waits, r.Differences, err)
+			}
+			b.wantClean()
+		})
+	}
 }

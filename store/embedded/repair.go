@@ -63,6 +63,9 @@ func (s *Store) Repair(ctx context.Context, found []freshet.Difference) (n int64
 	for _, sh := range s.all() {
 		mended, err := sh.removeOrphans()
 		n += mended
+		if sh.dropped.Load() {
+			continue // its index may be closed
+		}
 		if err != nil {
 			return n, err
 		}
