@@ -134,11 +134,11 @@ func (o Options) settings() map[string]string {
 		"log.cleaner.dedupe.buffer.size":                   "16777216", // 600,000 keys a pass
 		"listener.security.protocol.map":                   "CLIENT:" + o.protocol() + ",BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
 	}
+	// A broker that is killed is in the cluster until its session ends; restarted, it waits for that.
+	s["broker.heartbeat.interval.ms"], s["broker.session.timeout.ms"] = "500", "3000" // about as long as it takes to start
 	if o.Nodes > 1 {
-		// How soon the controller gives up a broker, and its followers turn to the next leader.
-		s["broker.heartbeat.interval.ms"] = "500"
-		s["broker.session.timeout.ms"] = "2000"
-		s["replica.fetch.backoff.ms"] = "200"
+		// How soon the controller gives up a leader, and the followers turn to the next one.
+		s["broker.session.timeout.ms"], s["replica.fetch.backoff.ms"] = "2000", "200"
 	}
 	maps.Copy(s, o.Settings)
 	return s

@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
 	"os"
+	"os/exec"
+	"runtime"
 	"testing"
 	"time"
 
@@ -112,6 +115,46 @@ func TestClusterLosesNothingAcknowledged(t *testing.T) {
 	}
 	if got := read(t, k, topic); !maps.Equal(got, want) {
 		t.Errorf("of %d records %d are left by a compaction", len(want), len(got))
+	}
+}
+
+// TestServerDiesWithItsProcess kills a process that runs a server, which can't stop it then.
+func TestServerDiesWithItsProcess(t *testing.T) {
+	if os.Getenv("KAFKATEST_CHILD") != "" {
+		fmt.Println("address", kafkatest.Start(t, kafkatest.Options{}).Addrs()[0])
+		time.Sleep(deadline)
+		return
+	}
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux tells a process that its parent is gone")
+	}
+	kafkatest.Shared(t) // skips where there is none
+	child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	child.Env = append(os.Environ(), "KAFKATEST_CHILD=1", "TMPDIR="+t.TempDir())
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var addr string
+	if _, err := fmt.Fscanf(out, "address %s\n", &addr); err != nil {
+		t.Errorf("no server: %v", err)
+	}
+	if err := child.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = child.Wait() // it was killed
+	for end := time.Now().Add(deadline); ; time.Sleep(20 * time.Millisecond) {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			return
+		}
+		conn.Close()
+		if time.Now().After(end) {
+			t.Fatalf("%s still answers", addr)
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package kafkatest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -123,7 +122,7 @@ func (k *Kafka) Client(t testing.TB, options ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(k.Addrs()...)}, options...)...)
 	if err != nil {
-		t.Fatal(errors.Join(errors.New("a client"), err))
+		t.Fatalf("a client: %v", err)
 	}
 	t.Cleanup(client.Close)
 	return client
