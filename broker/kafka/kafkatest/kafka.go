@@ -34,8 +34,10 @@ type Options struct {
 	// on each; with three and more, min.insync.replicas is 2.
 	Nodes int
 	// Protocol of the listener for clients: PLAINTEXT (""), SSL, SASL_PLAINTEXT or SASL_SSL. What
-	// it needs besides is in Settings, as listener.name.client.*.
+	// it needs besides is in Settings, as listener.name.client.* or for all listeners.
 	Protocol string
+	// Lanes is how many more listeners for clients there are, each of which can be cut off.
+	Lanes int
 	// Settings are added to every node's server.properties, and go before this package's.
 	Settings map[string]string
 
@@ -48,6 +50,7 @@ type Kafka struct {
 	in      installation
 	options Options
 	nodes   []*node
+	lanes   []*Lane
 	admin   *kgo.Client // through the listener of the brokers, which needs no authentication
 }
 
@@ -72,21 +75,39 @@ func (in installation) run(dir string, options Options) (*Kafka, error) {
 	}
 }
 
-func (in installation) runOnce(dir string, options Options) (k *Kafka, err error) {
-	addrs, err := freeAddrs(3 * options.Nodes)
+func (in installation) runOnce(dir string, options Options) (_ *Kafka, err error) {
+	each := 3 + options.Lanes
+	addrs, err := freeAddrs(each * options.Nodes)
 	if err != nil {
 		return nil, err
 	}
-	k = &Kafka{in: in, options: options}
+	k := &Kafka{in: in, options: options}
+	defer func() {
+		if err != nil {
+			k.Close()
+		}
+	}()
+	for range options.Lanes {
+		k.lanes = append(k.lanes, &Lane{})
+	}
 	var voters, all []string
 	for id := range options.Nodes {
 		n := &node{
 			id:         id,
 			dir:        filepath.Join(dir, "node-"+strconv.Itoa(id)),
-			client:     addrs[3*id],
-			broker:     addrs[3*id+1],
-			controller: addrs[3*id+2],
+			client:     addrs[each*id],
+			broker:     addrs[each*id+1],
+			controller: addrs[each*id+2],
 			settings:   options.settings(),
+		}
+		for i, lane := range k.lanes {
+			addr := addrs[each*id+3+i]
+			p, err := newProxy(addr)
+			if err != nil {
+				return nil, err
+			}
+			lane.proxies = append(lane.proxies, p)
+			n.lanes = append(n.lanes, listener{addr: addr, advertised: p.addr()})
 		}
 		voters = append(voters, fmt.Sprintf("%d@%s", id, n.controller))
 		k.nodes = append(k.nodes, n)
@@ -105,7 +126,6 @@ func (in installation) runOnce(dir string, options Options) (k *Kafka, err error
 		return nil, err
 	}
 	if err := k.Start(k.ids()...); err != nil {
-		k.Close()
 		return nil, err
 	}
 	return k, nil
@@ -136,6 +156,9 @@ func (o Options) settings() map[string]string {
 	}
 	// A broker that is killed is in the cluster until its session ends; restarted, it waits for that.
 	s["broker.heartbeat.interval.ms"], s["broker.session.timeout.ms"] = "500", "3000" // about as long as it takes to start
+	for i := range o.Lanes {
+		s["listener.security.protocol.map"] += fmt.Sprintf(",LANE%d:%s", i, o.protocol())
+	}
 	if o.Nodes > 1 {
 		// How soon the controller gives up a leader, and the followers turn to the next one.
 		s["broker.session.timeout.ms"], s["replica.fetch.backoff.ms"] = "2000", "200"
@@ -208,6 +231,11 @@ func (k *Kafka) Stop(id int) error { return k.nodes[id].stop() }
 func (k *Kafka) Close() {
 	for _, n := range k.nodes {
 		n.kill()
+	}
+	for _, l := range k.lanes {
+		for _, p := range l.proxies {
+			p.close()
+		}
 	}
 	if k.admin != nil {
 		k.admin.Close()

@@ -21,19 +21,23 @@ const (
 	stopTimeout    = 30 * time.Second
 )
 
-// node is a broker and controller in one process. It has three listeners: CLIENT for the clients
-// under test, BROKER for the other brokers and for this package, and CONTROLLER.
+// node is a broker and controller in one process. It has a listener CLIENT for the clients under
+// test, more of them for those in lanes, BROKER for the other brokers and for this package, and
+// CONTROLLER.
 type node struct {
 	id                         int
 	dir                        string // of its properties, log and data
 	client, broker, controller string // addresses to listen on
-	advertised                 string // what clients are told, if not client
+	lanes                      []listener
 	voters                     string // id@address of every controller
 	settings                   map[string]string
 
 	process *exec.Cmd
 	exited  chan struct{} // closed when the process is gone; nil when none was ever started
 }
+
+// listener of a lane: LANE0, LANE1, …
+type listener struct{ addr, advertised string }
 
 func (n *node) logDir() string     { return filepath.Join(n.dir, "data") }
 func (n *node) serverLog() string  { return filepath.Join(n.dir, "server.log") }
@@ -59,16 +63,18 @@ func (n *node) format(in installation, clusterID string) error {
 }
 
 func (n *node) writeProperties() error {
-	advertised := n.client
-	if n.advertised != "" {
-		advertised = n.advertised
+	common := "CLIENT://" + n.client + ",BROKER://" + n.broker
+	listeners, advertised := common, common
+	for i, l := range n.lanes {
+		listeners += fmt.Sprintf(",LANE%d://%s", i, l.addr)
+		advertised += fmt.Sprintf(",LANE%d://%s", i, l.advertised)
 	}
 	p := map[string]string{
 		"process.roles":                  "broker,controller",
 		"node.id":                        fmt.Sprint(n.id),
 		"controller.quorum.voters":       n.voters,
-		"listeners":                      "CLIENT://" + n.client + ",BROKER://" + n.broker + ",CONTROLLER://" + n.controller,
-		"advertised.listeners":           "CLIENT://" + advertised + ",BROKER://" + n.broker,
+		"listeners":                      listeners + ",CONTROLLER://" + n.controller,
+		"advertised.listeners":           advertised,
 		"listener.security.protocol.map": "CLIENT:PLAINTEXT,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
 		"controller.listener.names":      "CONTROLLER",
 		"inter.broker.listener.name":     "BROKER",
