@@ -23,7 +23,7 @@ var edges = map[string]string{
 	"filter":               "",
 	"filter/cel":           "filter",
 	"ann":                  "ann/internal/cluster ann/internal/kernel ann/internal/pq", // public, usable by itself
-	"broker":               "broker/journal disk", // the contract
+	"broker":               "broker/journal disk",                                      // the contract
 	"broker/journal":       "disk",
 	"broker/embedded":      "broker broker/journal disk wire",
 	"broker/kafka":         "broker broker/embedded broker/journal disk wire", // franz-go stays behind it

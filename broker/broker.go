@@ -42,6 +42,8 @@ const (
 
 // Log is a log, or a partition of one, as its owner sees it. All methods are safe for concurrent use.
 type Log interface {
+	// RawTopic is the name of the topic that the records to decide are in.
+	RawTopic() string
 	// AppendRaw makes records to decide durable, and returns the offset of the first; the others follow without gaps.
 	AppendRaw(ctx context.Context, b *journal.Batch) (first int64, err error)
 	// ReadRaw reads the records to decide from an offset on, in order.
@@ -96,16 +98,16 @@ type Member struct {
 // nothing. It is for one goroutine, and ends with Commit or Abort. A topic has one writer at
 // a time: two open transactions must not put to the same one.
 type Txn interface {
-	// Put makes value the latest record of key and returns its offset.
-	Put(topic string, key, value []byte) (offset int64, err error)
+	// Put makes value the latest record of key.
+	Put(topic string, key, value []byte) error
 	// Replace is Put for a caller that knows the offset of the key's latest record, or that there
 	// is [NoRecord]. The topic's order is damaged if it is wrong.
-	Replace(topic string, key, value []byte, latest int64) (offset int64, err error)
+	Replace(topic string, key, value []byte, latest int64) error
 	// Remove takes a key out of a compacted topic. Readers of the topic find out.
 	Remove(topic string, key []byte) error
-	// Drop takes all keys in ranges [lower, upper) out of a compacted topic, however many there are, and returns the offset at
-	// which it stands in the topic's order, with the key marker and without a record. What is put later stays.
-	Drop(topic string, marker []byte, ranges [][2][]byte) (offset int64, err error)
+	// Drop takes all keys in ranges [lower, upper) out of a compacted topic, however many there are. It stands in the topic's
+	// order, with the key marker and without a record. What is put later stays.
+	Drop(topic string, marker []byte, ranges [][2][]byte) error
 	// Purge takes records of one shard out of a compacted topic without a trace: a reader that is behind does not find out.
 	Purge(topic string, shard freshet.Shard, records []Record) error
 
@@ -120,6 +122,8 @@ type Txn interface {
 	Commit() error
 	// CommitDurable makes the transaction visible and durable, with all committed before it.
 	CommitDurable(site disk.Site) error
+	// Next is the offset behind what a committed transaction has put into vector.sync or dropped there; 0 without.
+	Next() int64
 	Abort()
 }
 

@@ -213,7 +213,7 @@ func (c *Catalog) writeAll(recs []keyed) error {
 	for _, r := range recs {
 		value, err := json.Marshal(r.rec)
 		if err == nil {
-			_, err = tx.Put(freshet.TopicControl, []byte(r.key), value)
+			err = tx.Put(freshet.TopicControl, []byte(r.key), value)
 		}
 		if err != nil {
 			tx.Abort()

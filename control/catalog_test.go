@@ -221,7 +221,7 @@ func TestUnknownRecordsAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			log := openLog(t, vfs.NewMem())
 			tx := log.Begin()
-			if _, err := tx.Put(freshet.TopicControl, []byte(c.key), []byte(c.value)); err != nil {
+			if err := tx.Put(freshet.TopicControl, []byte(c.key), []byte(c.value)); err != nil {
 				t.Fatal(err)
 			}
 			if err := tx.Commit(); err != nil {
@@ -241,7 +241,7 @@ func TestTheNumberOfCollectionsIsBounded(t *testing.T) {
 	for i := range control.MaxCollections {
 		name := fmt.Sprintf("c%d", i)
 		value := fmt.Sprintf(`{"format":1,"name":%q,"dim":3,"metric":"l2"}`, name)
-		if _, err := tx.Put(freshet.TopicControl, []byte("collection/"+name), []byte(value)); err != nil {
+		if err := tx.Put(freshet.TopicControl, []byte("collection/"+name), []byte(value)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -111,7 +111,7 @@ func TestDamagedEpochsAreRefused(t *testing.T) {
 	} {
 		log := openLog(t, vfs.NewMem())
 		tx := log.Begin()
-		if _, err := tx.Put(freshet.TopicControl, []byte("epoch"), []byte(value)); err != nil {
+		if err := tx.Put(freshet.TopicControl, []byte("epoch"), []byte(value)); err != nil {
 			t.Fatal(err)
 		}
 		if err := tx.Commit(); err != nil {

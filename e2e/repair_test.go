@@ -69,7 +69,7 @@ func TestRepair(t *testing.T) {
 			c.Digest = wire.StateDigest(&c, wire.PointsDigest(c.Points))
 		}
 		if i%4 > 0 {
-			_, err = tx.Put(freshet.TopicSync, raw, wire.AppendChange(nil, &c))
+			err = tx.Put(freshet.TopicSync, raw, wire.AppendChange(nil, &c))
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -58,7 +58,7 @@ func (b *bench) put(text string, keys ...freshet.Key) {
 		if text == "" {
 			c.Op, c.Points = freshet.OpDelete, nil
 		}
-		if _, err := tx.Put(freshet.TopicSync, wire.AppendKey(nil, key), wire.AppendChange(nil, &c)); err != nil {
+		if err := tx.Put(freshet.TopicSync, wire.AppendKey(nil, key), wire.AppendChange(nil, &c)); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -418,7 +418,7 @@ func TestFirstPassGoesOnBehindADrop(t *testing.T) {
 	b.put("1", in("c", "m", "a"), in("c", "m", "b"))
 	tx := b.log.Begin()
 	lower, upper := wire.ShardRange(shard)
-	if _, err := tx.Drop(freshet.TopicSync, wire.AppendDrop(nil, shard), [][2][]byte{{lower, upper}}); err != nil {
+	if err := tx.Drop(freshet.TopicSync, wire.AppendDrop(nil, shard), [][2][]byte{{lower, upper}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := tx.Commit(); err != nil {

@@ -171,3 +171,34 @@ func TestAppliedIsTheTokenOfWhatIsDecided(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
+
+// Partitions that are decided by themselves: a token waits for each of its own, and not for the others.
+func TestPartitionsOfTheirOwn(t *testing.T) {
+	tr := freshness.NewPartitioned(log, topic, []int64{-1, 4, 7})
+	token := func(spans ...freshet.Span) freshet.Token {
+		for i := range spans {
+			spans[i].Topic = topic
+		}
+		return freshet.Token{Log: log, Spans: spans}
+	}
+	if got := tr.Applied(); len(got.Spans) != 2 || got.Spans[0].Partition != 1 || got.Spans[1].Last != 7 {
+		t.Errorf("applied is %+v", got)
+	}
+	both := token(freshet.Span{Partition: 1, Last: 5}, freshet.Span{Partition: 2, Last: 8})
+	waited := make(chan error, 1)
+	go func() { waited <- tr.Wait(t.Context(), both) }()
+	tr.AdvanceIn(0, 100)
+	tr.AdvanceIn(2, 9)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := tr.Wait(ctx, both); err == nil || !strings.Contains(err.Error(), "/1@5") || !strings.Contains(err.Error(), "/1@4") {
+		t.Errorf("partition 1 is not there yet: %v", err)
+	}
+	tr.AdvanceIn(1, 5)
+	if err := <-waited; err != nil {
+		t.Error(err)
+	}
+	if err := tr.Wait(t.Context(), token(freshet.Span{Partition: 3, Last: 0})); err == nil {
+		t.Error("a partition that is not there was waited for")
+	}
+}

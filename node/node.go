@@ -254,7 +254,7 @@ func (n *Node) openStages() (err error) {
 	n.worker = vsync.NewWorker(n.store, n.decided, n.opts.Logger)
 	n.processor, err = process.New(process.Options{Log: n.log, Sequencer: n.sequencer, Logger: n.opts.Logger,
 		Deliver: func(ctx context.Context, b process.Batch) error {
-			return n.worker.Deliver(ctx, vsync.Batch{Drops: b.Drops, Changes: b.Changes, Through: b.Through, Next: b.Next})
+			return n.worker.Deliver(ctx, vsync.Batch{Drops: b.Drops, Changes: b.Changes, Marks: []vsync.Mark{{Through: b.Through, Next: b.Next}}})
 		}})
 	if err != nil {
 		return err
@@ -303,8 +303,11 @@ func (n *Node) run(ctx context.Context, what string, part func(context.Context) 
 
 // decided is called by the worker when everything up to an offset has its effect.
 func (n *Node) decided(b vsync.Batch) {
-	n.store.Advance(b.Next)
-	n.tracker.Advance(b.Through)
+	last := b.Marks[len(b.Marks)-1]
+	for _, m := range b.Marks {
+		n.store.Advance(m.Next)
+	}
+	n.tracker.Advance(last.Through)
 	if len(b.Drops) > 0 {
 		select {
 		case n.dropped <- struct{}{}:
@@ -317,7 +320,7 @@ func (n *Node) decided(b vsync.Batch) {
 		n.freshness.Add(age)
 		n.ages.Observe(age.Seconds())
 	}
-	if !n.ready.Load() && b.Through >= n.goal-1 {
+	if !n.ready.Load() && last.Through >= n.goal-1 {
 		n.ready.Store(true)
 	}
 }

@@ -165,7 +165,7 @@ func fold(ctx context.Context, log broker.Log, seq *Sequencer, state *foldState,
 		for len(raw) > 0 && raw[0].Offset < end {
 			n := min(len(raw), MaxBatchRecords, int(end-raw[0].Offset))
 			var t Timing
-			d, err := seq.Decide(ctx, records(raw[:n]), &t)
+			d, err := seq.Decide(ctx, records(log.RawTopic(), raw[:n]), &t)
 			if err != nil {
 				return err
 			}

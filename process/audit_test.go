@@ -65,7 +65,7 @@ func TestAuditNamesDamage(t *testing.T) {
 			b.damage(func(tx broker.Txn) error {
 				change := b.state()["a"]
 				c.alter(&change)
-				_, err := tx.Put(freshet.TopicSync, wire.AppendKey(nil, victim), wire.AppendChange(nil, &change))
+				err := tx.Put(freshet.TopicSync, wire.AppendKey(nil, victim), wire.AppendChange(nil, &change))
 				return err
 			})
 			b.mustFind(c.kind, victim, c.detail)
@@ -86,16 +86,16 @@ func TestAuditNamesDamage(t *testing.T) {
 		{"a record that no event gives", "extra", "none", freshet.Key{Collection: "other", Namespace: "n", Entity: "x"},
 			func(b *bench, tx broker.Txn) error {
 				change := b.state()["a"]
-				_, err := tx.Put(freshet.TopicSync, wire.AppendKey(nil, freshet.Key{Collection: "other", Namespace: "n", Entity: "x"}), wire.AppendChange(nil, &change))
+				err := tx.Put(freshet.TopicSync, wire.AppendKey(nil, freshet.Key{Collection: "other", Namespace: "n", Entity: "x"}), wire.AppendChange(nil, &change))
 				return err
 			}},
 		{"bytes that are no change", "damaged", "format", victim, func(_ *bench, tx broker.Txn) error {
-			_, err := tx.Put(freshet.TopicSync, wire.AppendKey(nil, victim), []byte("nonsense"))
+			err := tx.Put(freshet.TopicSync, wire.AppendKey(nil, victim), []byte("nonsense"))
 			return err
 		}},
 		{"a key that is none", "damaged", "malformed", freshet.Key{Entity: "\x00\x01"}, func(b *bench, tx broker.Txn) error {
 			change := b.state()["a"]
-			_, err := tx.Put(freshet.TopicSync, []byte{0, 1}, wire.AppendChange(nil, &change))
+			err := tx.Put(freshet.TopicSync, []byte{0, 1}, wire.AppendChange(nil, &change))
 			return err
 		}},
 	} {

@@ -79,7 +79,7 @@ func (b *Base) Advance(ctx context.Context, to int64, hurry bool) error {
 		for len(raw) > 0 && raw[0].Offset < to {
 			n := min(len(raw), baseBatch, int(to-raw[0].Offset))
 			began := time.Now()
-			if err := b.batch(ctx, records(raw[:n])); err != nil {
+			if err := b.batch(ctx, records(b.log.RawTopic(), raw[:n])); err != nil {
 				return fmt.Errorf("fold %s into the audit base: %w", freshet.TopicRaw, err)
 			}
 			raw = raw[n:]

@@ -104,7 +104,7 @@ func TestAuditFromTheBase(t *testing.T) {
 					if c.Text != "" {
 						c.Version.Offset--
 						t.Logf("%s is damaged", name)
-						_, err := tx.Put(freshet.TopicSync, wire.AppendKey(nil, c.Key), wire.AppendChange(nil, &c))
+						err := tx.Put(freshet.TopicSync, wire.AppendKey(nil, c.Key), wire.AppendChange(nil, &c))
 						return err
 					}
 				}

@@ -176,7 +176,7 @@ func TestAuditOfPatches(t *testing.T) {
 			b.damage(func(tx broker.Txn) error {
 				change := b.state()["a"]
 				alter(change.Base)
-				_, err := tx.Put(freshet.TopicSync, []byte("a"), wire.AppendChange(nil, &change))
+				err := tx.Put(freshet.TopicSync, []byte("a"), wire.AppendChange(nil, &change))
 				return err
 			})
 			b.mustFind("damaged", key, "patched")
@@ -217,7 +217,7 @@ func TestAuditOfPatchesInSeveralBatches(t *testing.T) {
 	b.damage(func(tx broker.Txn) error {
 		change := b.state()["kept"]
 		change.Base.Metadata = []byte(`{"n":7}`)
-		_, err := tx.Put(freshet.TopicSync, []byte("kept"), wire.AppendChange(nil, &change))
+		err := tx.Put(freshet.TopicSync, []byte("kept"), wire.AppendChange(nil, &change))
 		return err
 	})
 	b.mustFind("damaged", freshet.Key{Collection: freshet.DefaultCollection, Namespace: freshet.DefaultNamespace, Entity: "kept"}, "patched")

@@ -113,7 +113,7 @@ func (p *Processor) Run(ctx context.Context) error {
 				return nil
 			}
 			n := min(len(raw), MaxBatchRecords)
-			err := p.Between(ctx, func() error { return p.batch(ctx, records(raw[:n])) })
+			err := p.Between(ctx, func() error { return p.batch(ctx, records(p.log.RawTopic(), raw[:n])) })
 			if err != nil {
 				if ctx.Err() != nil {
 					return nil
@@ -186,10 +186,10 @@ func (p *Processor) passGate(ctx context.Context) error {
 }
 
 // records gives raw records the shape that mapping takes.
-func records(raw []journal.Record) []Record {
+func records(topic string, raw []journal.Record) []Record {
 	out := make([]Record, len(raw))
 	for i, r := range raw {
-		out[i] = Record{Position: freshet.Position{Topic: freshet.TopicRaw, Partition: r.Partition, Offset: r.Offset},
+		out[i] = Record{Position: freshet.Position{Topic: topic, Partition: r.Partition, Offset: r.Offset},
 			AcceptedAt: r.Time, Value: r.Value}
 		for _, h := range r.Headers {
 			switch h.Name {
@@ -253,28 +253,25 @@ func (p *Processor) decide(ctx context.Context, batch []Record, t *Timing) (d *D
 func (p *Processor) commit(d *Decided, position int64) (next int64, err error) {
 	tx := p.log.Begin()
 	before := *p.state.seenTable
-	next, err = p.stage(tx, d, position)
-	if err == nil {
+	if err = p.stage(tx, d, position); err == nil {
 		err = tx.Commit()
 	} else {
 		tx.Abort()
 	}
 	if err != nil {
 		*p.state.seenTable = before
-		return next, err
+		return 0, err
 	}
 	p.state.take(d.Facts)
-	return next, nil
+	return tx.Next(), nil
 }
 
-func (p *Processor) stage(tx broker.Txn, d *Decided, position int64) (next int64, err error) {
+func (p *Processor) stage(tx broker.Txn, d *Decided, position int64) error {
 	var key, value []byte
 	for _, name := range d.Drops {
-		offset, err := tx.Drop(freshet.TopicSync, wire.AppendDrop(nil, name), wire.DropRanges(name))
-		if err != nil {
-			return 0, err
+		if err := tx.Drop(freshet.TopicSync, wire.AppendDrop(nil, name), wire.DropRanges(name)); err != nil {
+			return err
 		}
-		next = offset + 1
 	}
 	for i := range d.Changes {
 		c := &d.Changes[i]
@@ -284,42 +281,40 @@ func (p *Processor) stage(tx broker.Txn, d *Decided, position int64) (next int64
 		}
 		key = wire.AppendKey(key[:0], c.Change.Key)
 		value = wire.AppendChange(value[:0], &c.Change)
-		offset, err := tx.Replace(freshet.TopicSync, key, value, latest)
-		if err != nil {
-			return 0, err
+		if err := tx.Replace(freshet.TopicSync, key, value, latest); err != nil {
+			return err
 		}
 		if err := p.state.note(tx, &c.Change, key); err != nil {
-			return 0, err
+			return err
 		}
-		next = offset + 1
 		if err := stageExpiry(tx, c); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	for i := range d.done {
 		if err := tx.DeleteTable(broker.TableExpiry, d.done[i].tableKey()); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	for i := range d.fates {
 		if err := stageFate(tx, &d.fates[i]); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	for i := range d.Dead {
 		l := &d.Dead[i]
 		value = wire.AppendDeadLetter(value[:0], l)
-		if _, err := tx.Put(freshet.TopicDead, wire.DeadLetterKey(l.Position.Offset, l.Ordinal), value); err != nil {
-			return 0, err
+		if err := tx.Put(freshet.TopicDead, wire.DeadLetterKey(l.Position.Offset, l.Ordinal), value); err != nil {
+			return err
 		}
 	}
 	if err := p.state.stage(tx, d.Seen); err != nil {
-		return 0, err
+		return err
 	}
 	if err := errors.Join(p.state.stageFacts(tx, d.Facts), p.state.stageDrops(tx, d)); err != nil {
-		return 0, err
+		return err
 	}
-	return next, tx.Move(p.member, freshet.TopicRaw, 0, position)
+	return tx.Move(p.member, freshet.TopicRaw, 0, position)
 }
 
 // retry calls step until it succeeds. Being deposed is final.

@@ -83,7 +83,7 @@ func (p *Processor) put(state *foldState, keys []freshet.Key) (written []freshet
 		if !ok || c == nil || c.Digest != want.digest || c.Version != want.version || state.facts.Gone(c) {
 			continue
 		}
-		offset, done, err := p.putState(tx, c, want)
+		done, err := p.putState(tx, c, want)
 		if err != nil {
 			tx.Abort()
 			return nil, 0, fmt.Errorf("repair entity %q: %w", key.Entity, err)
@@ -91,40 +91,41 @@ func (p *Processor) put(state *foldState, keys []freshet.Key) (written []freshet
 		if done {
 			again := *c
 			again.Again = true
-			written, next = append(written, again), offset+1
+			written = append(written, again)
 		}
 	}
 	if len(written) == 0 {
 		tx.Abort()
 		return nil, 0, nil
 	}
-	return written, next, tx.Commit()
+	err = tx.Commit()
+	return written, tx.Next(), err
 }
 
 // putState writes a state unless it stands there already.
-func (p *Processor) putState(tx broker.Txn, c *freshet.Change, want folded) (offset int64, done bool, err error) {
+func (p *Processor) putState(tx broker.Txn, c *freshet.Change, want folded) (done bool, err error) {
 	key := wire.AppendKey(nil, c.Key)
 	r, ok, err := p.log.Latest(freshet.TopicSync, key, nil)
 	if err != nil {
-		return 0, false, err
+		return false, err
 	}
 	d := Decision{Change: *c}
 	if ok {
 		have, err := wire.DecodeChange(c.Key, r.Value, wire.Points)
 		if err == nil && (have.Version.After(c.Version) || isClean(&have, want)) {
-			return 0, false, nil // it is newer than all that the log gives, or as it should be
+			return false, nil // it is newer than all that the log gives, or as it should be
 		}
 		if err == nil {
 			d.Replaces = &Entity{Change: have}
 		}
 	}
-	if offset, err = tx.Put(freshet.TopicSync, key, wire.AppendChange(nil, c)); err != nil {
-		return 0, false, err
+	if err := tx.Put(freshet.TopicSync, key, wire.AppendChange(nil, c)); err != nil {
+		return false, err
 	}
 	if err := p.state.note(tx, c, key); err != nil {
-		return 0, false, err
+		return false, err
 	}
-	return offset, true, stageExpiry(tx, &d)
+	return true, stageExpiry(tx, &d)
 }
 
 func isClean(c *freshet.Change, want folded) bool {

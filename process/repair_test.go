@@ -49,10 +49,10 @@ func (b *bench) ruin(name string, c freshet.Change, how int) {
 			}
 			c.Metadata = []byte(`{"ruined":true}`)
 		case 5:
-			_, err := tx.Put(freshet.TopicSync, key, []byte("nonsense"))
+			err := tx.Put(freshet.TopicSync, key, []byte("nonsense"))
 			return err
 		}
-		_, err := tx.Put(freshet.TopicSync, key, wire.AppendChange(nil, &c))
+		err := tx.Put(freshet.TopicSync, key, wire.AppendChange(nil, &c))
 		return err
 	})
 }
@@ -70,7 +70,7 @@ func TestRepair(t *testing.T) {
 			expiries := fmt.Sprint(b.expiries())
 			b.damage(func(tx broker.Txn) error {
 				extra := b.state()["b"]
-				_, err := tx.Put(freshet.TopicSync, []byte("extra"), wire.AppendChange(nil, &extra))
+				err := tx.Put(freshet.TopicSync, []byte("extra"), wire.AppendChange(nil, &extra))
 				return err
 			})
 			names := []string{"a", "b", "x", "gone", "e0", "e1"}

@@ -26,8 +26,14 @@ const (
 type Batch struct {
 	Drops   []freshet.Shard // emptied before Changes are applied; with an empty namespace all of a collection
 	Changes []freshet.Change
-	Through int64 // every record of the raw topic up to here is decided once the changes are applied
-	Next    int64 // the offset behind the last of Changes in vector.sync; 0 without changes
+	Marks   []Mark // what is reached once the changes are applied
+}
+
+// Mark says how far one owner has come.
+type Mark struct {
+	Partition int32 // of the raw topic; 0 where all partitions are decided in one order
+	Through   int64 // every record of it up to here is decided
+	Next      int64 // the offset behind the last of the changes in vector.sync; 0 without changes
 }
 
 // Stats are a worker's running totals.
@@ -80,9 +86,9 @@ func (w *Worker) Run(ctx context.Context) error {
 }
 
 // gather joins what waits behind b to one batch, up to one that drops something: that is next then, and more is true.
-// The changes of b may have room behind them that belongs to who delivered them, so they are copied when something is joined.
+// Changes and marks of b may have room behind them that belongs to who delivered them, so they are copied when something is joined.
 func (w *Worker) gather(b Batch) (joined, next Batch, more bool) {
-	b.Changes = slices.Clip(b.Changes)
+	b.Changes, b.Marks = slices.Clip(b.Changes), slices.Clip(b.Marks)
 	for len(b.Changes) < maxApply {
 		select {
 		case next := <-w.queue:
@@ -90,7 +96,7 @@ func (w *Worker) gather(b Batch) (joined, next Batch, more bool) {
 				return b, next, true
 			}
 			b.Changes = append(b.Changes, next.Changes...)
-			b.Through, b.Next = next.Through, max(b.Next, next.Next)
+			b.Marks = append(b.Marks, next.Marks...)
 		default:
 			return b, Batch{}, false
 		}

@@ -68,7 +68,7 @@ func names(changes []freshet.Change) string {
 
 // batch has a change per letter.
 func batch(entities string, through int64) vsync.Batch {
-	b := vsync.Batch{Through: through}
+	b := vsync.Batch{Marks: []vsync.Mark{{Through: through}}}
 	for _, e := range entities {
 		b.Changes = append(b.Changes, freshet.Change{Key: freshet.Key{Entity: string(e)}})
 	}
@@ -85,7 +85,7 @@ func allNew(changes []freshet.Change) []freshet.Applied {
 
 // run starts a worker; stop ends it and waits.
 func run(t *testing.T, j *journal, apply func(context.Context, []freshet.Change) ([]freshet.Applied, error)) (w *vsync.Worker, stop func()) {
-	w = vsync.NewWorker(store{apply: apply, drop: func(s freshet.Shard) { j.note("drop %s", s.Collection) }}, func(b vsync.Batch) { j.note("decided %s %d", names(b.Changes), b.Through) }, slog.New(slog.DiscardHandler))
+	w = vsync.NewWorker(store{apply: apply, drop: func(s freshet.Shard) { j.note("drop %s", s.Collection) }}, func(b vsync.Batch) { j.note("decided %s %d", names(b.Changes), b.Marks[len(b.Marks)-1].Through) }, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
@@ -232,10 +232,10 @@ func TestJoinedBatchesHaveALimit(t *testing.T) {
 			<-gate
 			return allNew(c), nil
 		})
-		deliver(t, w, vsync.Batch{Through: 1})
+		deliver(t, w, vsync.Batch{Marks: []vsync.Mark{{Through: 1}}})
 		synctest.Wait()
 		for i := range 5 {
-			deliver(t, w, vsync.Batch{Changes: make([]freshet.Change, 3000), Through: int64(i + 2)})
+			deliver(t, w, vsync.Batch{Changes: make([]freshet.Change, 3000), Marks: []vsync.Mark{{Through: int64(i + 2)}}})
 		}
 		close(gate)
 		synctest.Wait()
@@ -335,7 +335,7 @@ func TestOrderIsKept(t *testing.T) {
 			return allNew(c), nil
 		})
 		for i := range batches {
-			deliver(t, w, vsync.Batch{Changes: []freshet.Change{{Key: freshet.Key{Entity: strconv.Itoa(i)}}}, Through: int64(i)})
+			deliver(t, w, vsync.Batch{Changes: []freshet.Change{{Key: freshet.Key{Entity: strconv.Itoa(i)}}}, Marks: []vsync.Mark{{Through: int64(i)}}})
 			time.Sleep(time.Duration(i%4) * time.Millisecond)
 		}
 		time.Sleep(time.Hour)

@@ -26,7 +26,7 @@ func TestChangedSinceAnOffset(t *testing.T) {
 	put := func(key string) {
 		t.Helper()
 		do(func(tx *embedded.Txn) error {
-			_, err := tx.Put(freshet.TopicSync, []byte(key), []byte("v"))
+			err := tx.Put(freshet.TopicSync, []byte(key), []byte("v"))
 			return err
 		})
 	}
@@ -68,7 +68,7 @@ func TestSkimPassesOver(t *testing.T) {
 	l := open(t, t.TempDir(), embedded.Options{})
 	tx := l.State.Begin()
 	for _, key := range []string{"a1", "a2", "a3", "b1", "d1", "d2"} {
-		if _, err := tx.Put(freshet.TopicSync, []byte(key), nil); err != nil {
+		if err := tx.Put(freshet.TopicSync, []byte(key), nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -94,7 +94,7 @@ func (b adapter) Begin() brokertest.Txn { return txn{b.log.State.Begin()} }
 type txn struct{ tx *embedded.Txn }
 
 func (t txn) Put(key, value []byte) error {
-	_, err := t.tx.Put(freshet.TopicSync, key, value)
+	err := t.tx.Put(freshet.TopicSync, key, value)
 	return err
 }
 

@@ -13,24 +13,23 @@ func droppedKey(number byte, marker []byte) []byte {
 	return append([]byte{number, 'd'}, marker...)
 }
 
-// Drop takes all keys in ranges [lower, upper) out of a compacted topic at once, however many there are, and returns the
-// offset at which it stands in the topic's order: as an entry with the key marker and without a record. What is put by the
-// transaction later stays. Entries of the keys remain in the order, without a record, until [Log.Tidy].
-func (t *Txn) Drop(topic string, marker []byte, ranges [][2][]byte) (offset int64, err error) {
+// Drop takes all keys in ranges [lower, upper) out of a compacted topic at once, however many there are. It stands
+// in the topic's order, as an entry with the key marker and without a record. What is put by the transaction later stays. Entries of the keys remain in the order, without a record, until [Log.Tidy].
+func (t *Txn) Drop(topic string, marker []byte, ranges [][2][]byte) error {
 	number, err := topicNumber(topic)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	for _, r := range ranges {
 		if err := t.batch.DeleteRange(latestKey(number, r[0]), latestKey(number, r[1]), nil); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	offset = t.l.next[number].Add(1) - 1
+	offset := t.offset(number)
 	if err := t.batch.Set(droppedKey(number, marker), binary.BigEndian.AppendUint64(nil, uint64(offset)), nil); err != nil {
-		return 0, err
+		return err
 	}
-	return offset, t.batch.Set(orderKey(number, offset), marker, nil)
+	return t.batch.Set(orderKey(number, offset), marker, nil)
 }
 
 // Dropped returns the offset of the last Drop with a marker; ok is false when there was none.

@@ -25,6 +25,8 @@ type folderFile struct {
 	Format     int    `json:"format"`
 	Log        string `json:"log"`
 	Partitions int    `json:"partitions"` // of events.raw
+	// Copy names the kind of log that the folder has a copy of, "kafka"; empty where the folder is the log.
+	Copy string `json:"copy,omitempty"`
 }
 
 // lockFolder makes the folder if needed and takes its lock.
@@ -55,6 +57,9 @@ func identify(dfs disk.FS, dir string, partitions int) (id freshet.LogID, has in
 	}
 	if err != nil {
 		return id, 0, err
+	}
+	if f.Copy != "" {
+		return id, 0, fmt.Errorf("the data folder %s is a copy of a log on %s; name the brokers of that log in the configuration, or another data folder", dir, f.Copy)
 	}
 	if partitions != 0 && f.Partitions != partitions {
 		return id, 0, fmt.Errorf("partitions: the data folder %s was made with %d, the configuration says %d; "+
@@ -112,21 +117,29 @@ func writeFormat(dfs disk.FS, dir string, f folderFile) error {
 // newFolder gives an empty folder its identity. A folder with other things in it is refused:
 // most likely --data names the wrong place, or FORMAT was lost.
 func newFolder(dfs disk.FS, dir string, partitions int) (id freshet.LogID, err error) {
-	names, err := dfs.List(dir)
-	if err != nil {
-		return id, fmt.Errorf("list data folder: %w", err)
-	}
-	if slices.Contains(names, Restoring) {
-		return id, fmt.Errorf("%s holds a restore that was interrupted; run `freshet restore` again, or name another folder", dir)
-	}
-	for _, name := range names {
-		if name != "LOCK" && name != "FORMAT.tmp" {
-			return id, fmt.Errorf("%s has no FORMAT file but holds %q: it is no data folder of freshet; "+
-				"name an empty or new folder", dir, name)
-		}
+	if err := checkEmpty(dfs, dir); err != nil {
+		return id, err
 	}
 	if id, err = NewID(); err != nil {
 		return id, err
 	}
 	return id, writeFormat(dfs, dir, folderFile{Format: FolderFormat, Log: wire.LogIDString(id), Partitions: partitions})
+}
+
+// checkEmpty refuses a folder that holds anything.
+func checkEmpty(dfs disk.FS, dir string) error {
+	names, err := dfs.List(dir)
+	if err != nil {
+		return fmt.Errorf("list data folder: %w", err)
+	}
+	if slices.Contains(names, Restoring) {
+		return fmt.Errorf("%s holds a restore that was interrupted; run `freshet restore` again, or name another folder", dir)
+	}
+	for _, name := range names {
+		if name != "LOCK" && name != "FORMAT.tmp" {
+			return fmt.Errorf("%s has no FORMAT file but holds %q: it is no data folder of freshet; "+
+				"name an empty or new folder", dir, name)
+		}
+	}
+	return nil
 }

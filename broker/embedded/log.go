@@ -146,6 +146,9 @@ func (l *Log) StoppedCleanly() bool { return l.clean }
 // TornBytes is how much of a never acknowledged frame was found at the end of the journal.
 func (l *Log) TornBytes() int64 { return l.torn }
 
+// RawTopic implements [broker.Log].
+func (l *Log) RawTopic() string { return freshet.TopicRaw }
+
 // AppendRaw makes records of events.raw durable; see [journal.Journal.Append]. The error is a *freshet.Error with
 // disk_full if that is the reason.
 func (l *Log) AppendRaw(ctx context.Context, b *journal.Batch) (first int64, err error) {

@@ -131,7 +131,7 @@ func TestViewStandsStill(t *testing.T) {
 	m := l.Join("g")
 	commit := func(value string, next int64) {
 		tx := l.Begin()
-		_, err := tx.Put(freshet.TopicSync, []byte("k"), []byte(value))
+		err := tx.Put(freshet.TopicSync, []byte("k"), []byte(value))
 		if err := errors.Join(err, tx.Move(m, freshet.TopicRaw, 0, next), tx.Commit()); err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +161,7 @@ func TestUnknownTopic(t *testing.T) {
 	}
 	tx := l.Begin()
 	defer tx.Abort()
-	if _, err := tx.Put("nope", nil, nil); err == nil {
+	if err := tx.Put("nope", nil, nil); err == nil {
 		t.Error("an unknown topic takes records")
 	}
 }
@@ -169,7 +169,7 @@ func TestUnknownTopic(t *testing.T) {
 func TestClosedLog(t *testing.T) {
 	l := open(t, t.TempDir(), embedded.Options{})
 	tx := l.Begin()
-	if _, err := tx.Put(freshet.TopicSync, []byte("k"), nil); err != nil {
+	if err := tx.Put(freshet.TopicSync, []byte("k"), nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Close(); err != nil {
@@ -185,5 +185,47 @@ func TestClosedLog(t *testing.T) {
 	b.Add(0, nil, nil)
 	if _, err := l.AppendRaw(context.Background(), &b); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("append to a closed log returns %v", err)
+	}
+}
+
+// A copy belongs to one log, and is none itself.
+func TestCopy(t *testing.T) {
+	id := freshet.LogID{1, 2, 3}
+	dir := t.TempDir() + "/copy"
+	opts := embedded.Options{CacheBytes: 1 << 20, Partitions: 4}
+	s, err := embedded.OpenCopy(dir, "kafka", id, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx := s.Begin()
+	if err := errors.Join(tx.Put(freshet.TopicSync, []byte("k"), []byte("v")), tx.Commit(), s.CloseCopy(), s.CloseCopy()); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = embedded.OpenCopy(dir, "kafka", id, opts); err != nil {
+		t.Fatal(err)
+	}
+	if r, ok, err := s.Latest(freshet.TopicSync, []byte("k"), nil); !ok || err != nil || string(r.Value) != "v" || s.ID() != id {
+		t.Errorf("%+v %v %v", r, ok, err)
+	}
+	if _, err := embedded.OpenCopy(dir, "kafka", id, opts); !errors.Is(err, embedded.ErrLocked) {
+		t.Errorf("a second owner: %v", err)
+	}
+	if err := s.CloseCopy(); err != nil {
+		t.Error(err)
+	}
+	if _, err := embedded.OpenCopy(dir, "kafka", freshet.LogID{9}, opts); err == nil || !strings.Contains(err.Error(), "another folder") {
+		t.Errorf("the copy of another log: %v", err)
+	}
+	opts.Partitions = 5
+	if _, err := embedded.OpenCopy(dir, "kafka", id, opts); err == nil || !strings.Contains(err.Error(), "5") {
+		t.Errorf("other partitions: %v", err)
+	}
+	if _, err := embedded.Open(dir, embedded.Options{}); err == nil || !strings.Contains(err.Error(), "kafka") {
+		t.Errorf("opened as a log: %v", err)
+	}
+	own := t.TempDir()
+	open(t, own, embedded.Options{}).Close()
+	if _, err := embedded.OpenCopy(own, "kafka", id, opts); err == nil || !strings.Contains(err.Error(), "of its own") {
+		t.Errorf("a log opened as a copy: %v", err)
 	}
 }

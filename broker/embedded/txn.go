@@ -27,16 +27,17 @@ type Txn struct {
 	member  broker.Member
 	fenced  bool // member is checked at commit
 	scratch []byte
+	next    int64
 }
 
 // Begin starts a transaction.
 func (l *State) Begin() *Txn { return &Txn{l: l, batch: l.db.NewBatch()} }
 
-// Put makes value the latest record of key and returns its offset.
-func (t *Txn) Put(topic string, key, value []byte) (offset int64, err error) {
+// Put makes value the latest record of key.
+func (t *Txn) Put(topic string, key, value []byte) error {
 	old, ok, err := t.l.Latest(topic, key, nil)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if !ok {
 		old.Offset = broker.NoRecord
@@ -46,24 +47,36 @@ func (t *Txn) Put(topic string, key, value []byte) (offset int64, err error) {
 
 // Replace is Put for a caller that knows the offset of the key's latest record, or that there
 // is [broker.NoRecord]. The topic's order is damaged if it is wrong.
-func (t *Txn) Replace(topic string, key, value []byte, latest int64) (offset int64, err error) {
+func (t *Txn) Replace(topic string, key, value []byte, latest int64) error {
 	number, err := topicNumber(topic)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if latest != broker.NoRecord {
 		if err := t.batch.Delete(orderKey(number, latest), nil); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	offset = t.l.next[number].Add(1) - 1
+	offset := t.offset(number)
 	t.scratch = binary.BigEndian.AppendUint64(t.scratch[:0], uint64(offset))
 	t.scratch = append(t.scratch, value...)
 	if err := t.batch.Set(latestKey(number, key), t.scratch, nil); err != nil {
-		return 0, err
+		return err
 	}
-	return offset, t.batch.Set(orderKey(number, offset), key, nil)
+	return t.batch.Set(orderKey(number, offset), key, nil)
 }
+
+// offset gives out the next offset of a topic.
+func (t *Txn) offset(number byte) int64 {
+	next := t.l.next[number].Add(1)
+	if number == numberSync {
+		t.next = next
+	}
+	return next - 1
+}
+
+// Next implements [broker.Txn].
+func (t *Txn) Next() int64 { return t.next }
 
 // Remove takes a key out of a compacted topic. An entry in order of offset stays, without a
 // record: a reader that knows the topic up to an offset finds out by it; see [Log.Changed].

@@ -70,7 +70,7 @@ func TestAuditNamesTheDamageAndRepairMendsIt(t *testing.T) {
 		}, "documents stale e5"},
 		{"record of vector.sync is no change", func(b *bench, _ *shard) {
 			tx := b.log.Begin()
-			_, err := tx.Put(freshet.TopicSync, wire.AppendKey(nil, key(victim)), []byte("rubbish"))
+			err := tx.Put(freshet.TopicSync, wire.AppendKey(nil, key(victim)), []byte("rubbish"))
 			never(err)
 			never(tx.Commit())
 		}, "documents damaged e5"},
@@ -291,7 +291,7 @@ func TestAuditCountsAllDifferences(t *testing.T) {
 	tx := b.log.Begin()
 	for i := range lost {
 		c := b.tombstone(key(fmt.Sprintf("e%05d", i)))
-		if _, err := tx.Put(freshet.TopicSync, wire.AppendKey(nil, c.Key), wire.AppendChange(nil, &c)); err != nil {
+		if err := tx.Put(freshet.TopicSync, wire.AppendKey(nil, c.Key), wire.AppendChange(nil, &c)); err != nil {
 			t.Fatal(err)
 		}
 	}

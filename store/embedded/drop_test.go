@@ -20,7 +20,7 @@ func (b *bench) drop(s freshet.Shard) {
 func (b *bench) dropRecords(s freshet.Shard) {
 	b.Helper()
 	tx := b.log.Begin()
-	if _, err := tx.Drop(freshet.TopicSync, wire.AppendDrop(nil, s), wire.DropRanges(s)); err != nil {
+	if err := tx.Drop(freshet.TopicSync, wire.AppendDrop(nil, s), wire.DropRanges(s)); err != nil {
 		b.Fatal(err)
 	}
 	if err := tx.Commit(); err != nil {

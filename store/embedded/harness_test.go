@@ -127,7 +127,7 @@ func (b *bench) commit(changes ...freshet.Change) error {
 // put writes a change to vector.sync, whatever is there.
 func (b *bench) put(c *freshet.Change) error {
 	tx := b.log.Begin()
-	if _, err := tx.Put(freshet.TopicSync, wire.AppendKey(nil, c.Key), wire.AppendChange(nil, c)); err != nil {
+	if err := tx.Put(freshet.TopicSync, wire.AppendKey(nil, c.Key), wire.AppendChange(nil, c)); err != nil {
 		tx.Abort()
 		return err
 	}
