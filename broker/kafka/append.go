@@ -72,7 +72,7 @@ func (a *Appender) Append(ctx context.Context, records []Record) ([]freshet.Posi
 	}
 	call := &appending{left: len(records), positions: make([]freshet.Position, len(records)), done: make(chan struct{})}
 	for i, r := range a.copied(records) {
-		size := records[i].bytes()
+		size := memory(&records[i])
 		// The context is not that of the caller: a record that was given up may not leave a gap in the producer's sequence.
 		a.kgo.Produce(context.Background(), r, func(r *kgo.Record, err error) {
 			a.waiting.Add(-size)
@@ -96,7 +96,7 @@ func (a *Appender) Append(ctx context.Context, records []Record) ([]freshet.Posi
 func (a *Appender) reserve(records []Record) error {
 	var size int64
 	for i := range records {
-		size += records[i].bytes()
+		size += memory(&records[i])
 	}
 	for {
 		waiting := a.waiting.Load()

@@ -90,7 +90,7 @@ func (c *Client) reach(ctx context.Context) error {
 func permanent(err error) bool {
 	return errors.Is(err, kerr.SaslAuthenticationFailed) || errors.Is(err, kerr.UnsupportedSaslMechanism) ||
 		errors.Is(err, kerr.IllegalSaslState) || errors.Is(err, kerr.ClusterAuthorizationFailed) ||
-		strings.Contains(err.Error(), "x509:") || strings.Contains(err.Error(), "tls: ") || strings.Contains(err.Error(), "sasl.")
+		errors.Is(err, errAuthentication) || strings.Contains(err.Error(), "x509:") || strings.Contains(err.Error(), "tls: ")
 }
 
 // sleep waits; false means that the context has ended.

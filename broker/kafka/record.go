@@ -1,31 +1,26 @@
 package kafka
 
-import "github.com/twmb/franz-go/pkg/kgo"
+import (
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/freshet-io/freshet/broker/journal"
+)
 
 // AnyPartition asks an append for the partition that Java's producer finds for the key.
 const AnyPartition int32 = -1
 
-// Record is a record of a topic.
-type Record struct {
-	Partition int32 // or AnyPartition, in an append
-	Offset    int64 // as read; an append has no use for it
-	Time      int64 // ms since 1970, by the producer's clock or the broker's, as the topic says; an append has no use for it
-	Key       []byte
-	Value     []byte // nil deletes the key from a compacted topic
-	Headers   []Header
-}
+// Record is a record of a topic. An append has no use for Offset and Time. Time is that of the producer's clock or of the broker's,
+// as the topic has it. A nil Value deletes the key from a compacted topic.
+type Record = journal.Record
 
 // Header is a name and value beside a record.
-type Header struct {
-	Name  string
-	Value []byte
-}
+type Header = journal.Header
 
 // recordOverhead is what a record costs in memory beside its bytes, about.
 const recordOverhead = 256
 
-// bytes is about how much memory a record takes while it waits.
-func (r *Record) bytes() int64 {
+// memory is about how many bytes a record takes while it waits.
+func memory(r *Record) int64 {
 	n := recordOverhead + len(r.Key) + len(r.Value)
 	for _, h := range r.Headers {
 		n += len(h.Name) + len(h.Value)

@@ -187,7 +187,32 @@ func (o Options) security() (opts []kgo.Opt, err error) {
 	if o.SASL != nil {
 		m, bad := o.SASL.mechanism()
 		err = errors.Join(err, bad)
-		opts = append(opts, kgo.SASL(m))
+		opts = append(opts, kgo.SASL(marked{m}))
 	}
 	return opts, err
+}
+
+// errAuthentication marks what went wrong between this process and a mechanism.
+var errAuthentication = errors.New("authentication")
+
+// marked is a mechanism whose errors are marked: that a token is refused, franz-go says in words alone.
+type marked struct{ sasl.Mechanism }
+
+func (m marked) Authenticate(ctx context.Context, host string) (sasl.Session, []byte, error) {
+	session, first, err := m.Mechanism.Authenticate(ctx, host)
+	return markedSession{session}, first, mark(err)
+}
+
+type markedSession struct{ sasl.Session }
+
+func (s markedSession) Challenge(answer []byte) (done bool, next []byte, err error) {
+	done, next, err = s.Session.Challenge(answer)
+	return done, next, mark(err)
+}
+
+func mark(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errAuthentication, err)
 }

@@ -190,6 +190,9 @@ func (k *Kafka) Addrs() []string {
 	return addrs
 }
 
+// Admin does what an operator does, through the listener of the brokers, which needs no authentication.
+func (k *Kafka) Admin() *kadm.Client { return kadm.NewClient(k.admin) }
+
 func (k *Kafka) ids() []int {
 	ids := make([]int, len(k.nodes))
 	for i := range ids {
@@ -244,7 +247,7 @@ func (k *Kafka) Close() {
 
 // Leader returns the node that leads a partition, as the others know it at the moment.
 func (k *Kafka) Leader(ctx context.Context, topic string, partition int32) (int, error) {
-	m, err := kadm.NewClient(k.admin).Metadata(ctx, topic)
+	m, err := k.Admin().Metadata(ctx, topic)
 	if err != nil {
 		return 0, err
 	}
@@ -289,7 +292,7 @@ func (k *Kafka) await(ctx context.Context, n *node) error {
 
 // awaitProduce waits until a record of each partition of the ready topic is acknowledged.
 func (k *Kafka) awaitProduce(ctx context.Context) error {
-	admin := kadm.NewClient(k.admin)
+	admin := k.Admin()
 	count := len(k.nodes)
 	return k.poll(ctx, k.nodes[0], func(ctx context.Context) error {
 		_, err := admin.CreateTopic(ctx, int32(count), int16(count), nil, readyTopic)

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -110,7 +109,7 @@ func (k *Kafka) Topic(t testing.TB, partitions int, settings map[string]string) 
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	name := Name(t)
-	_, err := kadm.NewClient(k.admin).CreateTopic(ctx, int32(partitions), int16(len(k.nodes)), configs, name)
+	_, err := k.Admin().CreateTopic(ctx, int32(partitions), int16(len(k.nodes)), configs, name)
 	if err != nil {
 		t.Fatalf("creating topic %s: %v", name, err)
 	}
