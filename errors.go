@@ -13,6 +13,7 @@ const (
 	CodeUnknownField      Code = "unknown_field"
 	CodeMissingField      Code = "missing_field"
 	CodeTooLarge          Code = "too_large"
+	CodeUnknownSchema     Code = "unknown_schema"
 	CodeUnknownCollection Code = "unknown_collection"
 	CodeUnsupportedOp     Code = "unsupported_op"
 	CodeMappingFailed     Code = "mapping_failed"

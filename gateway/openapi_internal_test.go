@@ -116,7 +116,7 @@ func TestStatusOfEachCode(t *testing.T) {
 		freshet.CodeMappingFailed: 400, freshet.CodeNoContent: 400, freshet.CodeWrongDimension: 400, freshet.CodeBadVector: 400,
 		freshet.CodeOrderMismatch: 400, freshet.CodeEmbedFailed: 502, freshet.CodeNotFound: 404, freshet.CodeNoSuchMethod: 405,
 		freshet.CodeForeignToken: 409, freshet.CodeNotReached: 504, freshet.CodeBacklogFull: 429, freshet.CodeDiskFull: 507,
-		freshet.CodeUnavailable: 503, freshet.CodeInternal: 500, freshet.CodeTooOld: 410, freshet.CodeInvalidRecord: 400,
+		freshet.CodeUnavailable: 503, freshet.CodeInternal: 500, freshet.CodeTooOld: 410, freshet.CodeInvalidRecord: 400, freshet.CodeUnknownSchema: 400,
 	}
 	for code, w := range want {
 		if got := status(code); got != w || http.StatusText(got) == "" {

@@ -110,7 +110,7 @@ func scalar(o object) (v []byte, isText, keep, ok bool) {
 func date(v []byte) ([]byte, bool) {
 	if text, ok := codec.StringValue(v); ok {
 		at, err := time.Parse(time.RFC3339, text)
-		return appendTime(nil, at), err == nil
+		return codec.AppendTime(nil, at), err == nil
 	}
 	if o, err := parse(v, ""); err == nil {
 		v = o.get("$numberLong")

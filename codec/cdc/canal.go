@@ -123,7 +123,7 @@ func canalColumn(c Column, mysqlType string) Column {
 	case "date", "datetime":
 		c.Text = false
 		if at, ok := parseZoneless(text); ok {
-			c.Value = appendTime(nil, at)
+			c.Value = codec.AppendTime(nil, at)
 		}
 	case "timestamp", "time": // in the zone of Canal's server, which the message does not name
 		c.Text = false
