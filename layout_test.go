@@ -33,6 +33,7 @@ var edges = map[string]string{
 	"embed/chunk":          "",
 	"freshness":            "wire",
 	"codec/cdc":            "codec",
+	"codec/registry":       "codec",                                                               // the libraries of the registry and of Protobuf stay behind it
 	"process":              "broker broker/journal codec codec/cdc control disk embed/chunk wire", // state and positions are one transaction of the log
 	"process/mapping":      "codec codec/cdc process",
 	"vsync":                "",

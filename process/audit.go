@@ -119,23 +119,33 @@ func Audit(ctx context.Context, log broker.Log, o SequencerOptions, report *fres
 
 // recorded is what an audit takes as it was decided.
 type recorded struct {
-	dead  map[letter]bool // dead letters that are there, of drafts that were refused by their embedder or by the state that they patch
-	fates map[letter]fate // of those that are gone
+	dead  map[letter]Refusal // dead letters that are there
+	fates map[letter]fate    // of those that are gone
 }
 
 // refused reports whether a draft was refused when it was decided first.
 func (r *recorded) refused(offset int64, ordinal int) bool {
+	return r.of(offset, ordinal) == RefusedDraft
+}
+
+// unread reports whether a record was refused because nobody knew its schema.
+func (r *recorded) unread(offset int64) bool { return r.of(offset, 0) == RefusedRecord }
+
+func (r *recorded) of(offset int64, ordinal int) Refusal {
 	at := letter{offset, ordinal}
-	return r.dead[at] || r.fates[at].refused
+	if refused := r.dead[at]; refused != NotRefused {
+		return refused
+	}
+	return r.fates[at].refused
 }
 
 // readRecorded reads what was decided of records from an offset to another.
 func readRecorded(log broker.Log, from, to int64) (*recorded, error) {
-	r := &recorded{dead: map[letter]bool{}, fates: map[letter]fate{}}
+	r := &recorded{dead: map[letter]Refusal{}, fates: map[letter]fate{}}
 	err := log.Scan(freshet.TopicDead, wire.DeadLetterKey(from, 0), wire.DeadLetterKey(to, 0), func(rec broker.Record) error {
 		l, err := wire.DecodeDeadLetter(rec.Value)
-		if err == nil && isRefusal(&l) {
-			r.dead[letter{l.Position.Offset, l.Ordinal}] = true
+		if refused := refusalOf(&l); err == nil && refused != NotRefused {
+			r.dead[letter{l.Position.Offset, l.Ordinal}] = refused
 		}
 		return err
 	})
@@ -151,7 +161,7 @@ func readRecorded(log broker.Log, from, to int64) (*recorded, error) {
 }
 
 // Dead implements State. An audit asks its own record of it.
-func (f *foldState) Dead(int64, int) (there, refused bool, err error) { return false, false, nil }
+func (f *foldState) Dead(int64, int) (bool, Refusal, error) { return false, NotRefused, nil }
 
 func fold(ctx context.Context, log broker.Log, seq *Sequencer, state *foldState, from, end int64, report *freshet.AuditReport) error {
 	reader := log.ReadRaw(from)

@@ -206,7 +206,7 @@ func (s *baseState) Latest(key freshet.Key) (*Entity, error) {
 }
 
 // Dead implements State. A base asks its own record of it.
-func (s *baseState) Dead(int64, int) (there, refused bool, err error) { return false, false, nil }
+func (s *baseState) Dead(int64, int) (bool, Refusal, error) { return false, NotRefused, nil }
 
 func (s *baseState) read(topic string, key []byte) (broker.Record, bool, error) {
 	return s.log.Latest(topic, key, nil)

@@ -264,7 +264,9 @@ func (b *bench) withState() process.SequencerOptions {
 
 type fixedState struct{ facts process.Facts }
 
-func (fixedState) Dead(int64, int) (bool, bool, error) { return false, false, nil }
+func (fixedState) Dead(int64, int) (bool, process.Refusal, error) {
+	return false, process.NotRefused, nil
+}
 
 func (s fixedState) Latest(key freshet.Key) (*process.Entity, error) {
 	if key.Entity != "a" {

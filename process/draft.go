@@ -48,7 +48,8 @@ func isReady(points []freshet.Point) bool { return len(points) > 0 && points[0].
 
 // Mapper turns a record into the drafts it stands for: none when the record is dropped. It
 // is safe for concurrent use. A *freshet.Error says why the record can't be mapped; the
-// record then becomes a dead letter.
+// record then becomes a dead letter. One with freshet.CodeUnavailable is of what mapping needs, and not of the record: the batch
+// is tried again. One with freshet.CodeUnknownSchema is taken by audits as it was, for they may find the schema there.
 type Mapper interface {
 	Map(r Record) ([]Draft, error)
 	// Describe is a canonical text of the mapping: it changes if and only if what Map does may

@@ -199,6 +199,14 @@ func checkMade(v []float32, col control.Collection) error {
 }
 
 // coded gives an error that has no code one.
+func codeOf(err error) freshet.Code {
+	var e *freshet.Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}
+
 func coded(code freshet.Code, err error) error {
 	var e *freshet.Error
 	if errors.As(err, &e) {

@@ -35,9 +35,8 @@ type State interface {
 	NextID() uint64
 	// LastAt is the time of the event id that was remembered last, 0 before the first.
 	LastAt() int64
-	// Dead reports whether there is a dead letter, and whether its draft was refused by its embedder
-	// or by what it was to patch.
-	Dead(offset int64, ordinal int) (there, refused bool, err error)
+	// Dead reports whether there is a dead letter, and what an audit takes of it as it is.
+	Dead(offset int64, ordinal int) (there bool, refused Refusal, err error)
 	// Facts is what commands have said.
 	Facts() Facts
 }

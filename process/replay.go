@@ -48,15 +48,18 @@ func (c *Replay) record() Record {
 
 func (c *Replay) do(s *Sequencer, p *plan, m *mapped, at spot, known *made) error {
 	place := letter{c.Offset, c.Ordinal}
-	if there, refused, err := s.deadLetter(p, place, m.record.Position.Offset); err != nil || !there {
+	there, refused, err := s.deadLetter(p, place, m.record.Position.Offset)
+	if err != nil || !there {
 		return err
-	} else {
-		p.take(fate{place, refused, m.record.Position.Offset})
 	}
+	p.take(fate{place, refused, m.record.Position.Offset})
 	event := m.replayed
 	if event.err != nil {
+		if s.recorded != nil && codeOf(event.err) == freshet.CodeUnknownSchema {
+			return gone(event.err)
+		}
 		p.bury(event, c.Ordinal, nil, stageOf(event.err), event.err)
-		p.settleReplay(place, c)
+		p.settleReplay(place, c, refused)
 	}
 	for k := range event.drafts {
 		if !c.decides(k) {
@@ -74,7 +77,7 @@ func (c *Replay) do(s *Sequencer, p *plan, m *mapped, at spot, known *made) erro
 		p.bury(event, k, d, stageOf(err), err)
 		if k == c.Ordinal {
 			// Its dead letter stays, so an audit passes over this command: it must have no other effect.
-			p.settleReplay(place, c)
+			p.settleReplay(place, c, refused)
 			return nil
 		}
 	}
@@ -85,20 +88,19 @@ func (c *Replay) do(s *Sequencer, p *plan, m *mapped, at spot, known *made) erro
 func (c *Replay) decides(ordinal int) bool { return c.Whole || ordinal == c.Ordinal }
 
 // deadLetter reports whether a dead letter is there when the command at an offset is decided, and
-// whether it is of the stages whose refusals an audit does not find out by itself. In an audit it is if the
-// command was what took it.
-func (s *Sequencer) deadLetter(p *plan, at letter, command int64) (there, refused bool, err error) {
+// what an audit takes of it as it is. In an audit it is there if the command was what took it.
+func (s *Sequencer) deadLetter(p *plan, at letter, command int64) (there bool, refused Refusal, err error) {
 	if s.recorded != nil {
 		f, ok := s.recorded.fates[at]
-		return ok && f.by == command, ok && f.refused, nil
+		return ok && f.by == command, f.refused, nil
 	}
 	for i := range p.dead {
 		if l := &p.dead[i]; at == (letter{l.Position.Offset, l.Ordinal}) {
-			return true, isRefusal(l), nil
+			return true, refusalOf(l), nil
 		}
 	}
 	if _, gone := p.fates[at]; gone {
-		return false, false, nil
+		return false, NotRefused, nil
 	}
 	return s.state.Dead(at.offset, at.ordinal)
 }
@@ -112,15 +114,37 @@ type letter struct {
 // fate is what became of a dead letter.
 type fate struct {
 	letter
-	refused bool  // its draft was refused by its embedder, or by what it was to patch
+	refused Refusal
 	by      int64 // offset of the command that replayed it; dropped when none did
 }
 
 // dropped stands for a command where a dead letter was dropped by hand.
 const dropped int64 = -1
 
-// isRefusal reports whether a dead letter is one that an audit takes as it is.
-func isRefusal(l *freshet.DeadLetter) bool { return l.Stage == "embed" || l.Stage == "patch" }
+// Refusal says what an audit takes of a dead letter as it is, for it can't find out by itself.
+type Refusal uint8
+
+// What an audit takes as it is.
+const (
+	NotRefused    Refusal = 0
+	RefusedDraft  Refusal = 1 // by its embedder, or by what it was to patch
+	RefusedRecord Refusal = 2 // the schema registry did not know its schema, and may know it now
+)
+
+func refusalOf(l *freshet.DeadLetter) Refusal {
+	switch {
+	case l.Class == freshet.CodeUnknownSchema:
+		return RefusedRecord
+	case l.Stage == "embed" || l.Stage == "patch":
+		return RefusedDraft
+	}
+	return NotRefused
+}
+
+// gone is the error of an audit that meets a schema which was there when the record was decided.
+func gone(err error) error {
+	return fmt.Errorf("a record that was decided can't be read any more: %w; put its schema back into the schema registry under its id", err)
+}
 
 // take lets a dead letter go.
 func (p *plan) take(f fate) {
@@ -137,12 +161,15 @@ func (p *plan) take(f fate) {
 	p.outcomes.Replayed++
 }
 
-// settleReplay keeps a dead letter whose replay has failed.
-func (p *plan) settleReplay(at letter, c *Replay) {
+// settleReplay keeps a dead letter whose replay has failed. An audit must learn of it what it was refused for.
+func (p *plan) settleReplay(at letter, c *Replay, refused Refusal) {
 	for i := range p.dead {
 		l := &p.dead[i]
 		if at == (letter{l.Position.Offset, l.Ordinal}) {
 			l.Attempts, l.Whole = c.Attempts+1, c.Whole
+			if refused == RefusedRecord {
+				l.Class = freshet.CodeUnknownSchema
+			}
 			delete(p.fates, at)
 			p.outcomes.Dead--
 			p.outcomes.Replayed--
@@ -153,28 +180,24 @@ func (p *plan) settleReplay(at letter, c *Replay) {
 
 // The fates of dead letters stand in the state table of processing, for audits:
 //
-//	'd' offset (8), ordinal (4), big-endian → flags (1): 1 refused; offset of the command (8, big-endian), all ones when it was dropped
+//	'd' offset (8), ordinal (4), big-endian → refusal (1); offset of the command (8, big-endian), all ones when it was dropped
 func (f *fate) entry() (key, value []byte) {
-	flags := byte(0)
-	if f.refused {
-		flags = 1
-	}
-	return append([]byte{'d'}, wire.DeadLetterKey(f.offset, f.ordinal)...), binary.BigEndian.AppendUint64([]byte{flags}, uint64(f.by))
+	return append([]byte{'d'}, wire.DeadLetterKey(f.offset, f.ordinal)...), binary.BigEndian.AppendUint64([]byte{byte(f.refused)}, uint64(f.by))
 }
 
 func parseFate(k, v []byte) (f fate, err error) {
-	if len(k) != 13 || len(v) != 9 || v[0] > 1 {
+	if len(k) != 13 || len(v) != 9 || v[0] > byte(RefusedRecord) {
 		return f, fmt.Errorf("what became of dead letter %x is damaged", k)
 	}
 	f.offset, f.ordinal = int64(binary.BigEndian.Uint64(k[1:])), int(binary.BigEndian.Uint32(k[9:]))
-	f.refused, f.by = v[0] == 1, int64(binary.BigEndian.Uint64(v[1:]))
+	f.refused, f.by = Refusal(v[0]), int64(binary.BigEndian.Uint64(v[1:]))
 	return f, nil
 }
 
 // stageFate lets a dead letter go in a transaction. Of one that an audit finds out about by itself
 // nothing is kept when it is dropped.
 func stageFate(tx broker.Txn, f *fate) error {
-	if f.refused || f.by != dropped {
+	if f.refused != NotRefused || f.by != dropped {
 		k, v := f.entry()
 		if err := tx.SetTable(broker.TableProcess, k, v); err != nil {
 			return err
@@ -184,13 +207,13 @@ func stageFate(tx broker.Txn, f *fate) error {
 }
 
 // Dead implements State.
-func (s *logState) Dead(offset int64, ordinal int) (there, refused bool, err error) {
+func (s *logState) Dead(offset int64, ordinal int) (there bool, refused Refusal, err error) {
 	r, ok, err := s.log.Latest(freshet.TopicDead, wire.DeadLetterKey(offset, ordinal), nil)
 	if err != nil || !ok {
-		return false, false, err
+		return false, NotRefused, err
 	}
 	l, err := wire.DecodeDeadLetter(r.Value)
-	return err == nil, isRefusal(&l), err
+	return err == nil, refusalOf(&l), err
 }
 
 // Replay writes commands for dead letters into the log and returns the offset of the last. They

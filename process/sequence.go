@@ -21,7 +21,7 @@ type mapped struct {
 	command  Command // of a record that is one
 	replayed *mapped // what a replay is of
 	again    bool    // of that: its changes may have had their effect
-	broken   error   // the command can't be read: nothing behind it can be decided
+	broken   error   // the command can't be read, or not the record for now: nothing behind it can be decided
 }
 
 type mappedDraft struct {
@@ -124,6 +124,9 @@ func (s *Sequencer) sequence(batch []mapped, known *made) (*plan, error) {
 		m := &batch[i]
 		if m.broken != nil {
 			return nil, m.broken
+		}
+		if m.replayed != nil && m.replayed.broken != nil {
+			return nil, m.replayed.broken
 		}
 		if m.command != nil {
 			m.command.say(p)

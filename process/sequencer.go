@@ -121,7 +121,19 @@ func (s *Sequencer) mapOne(m *mapped) {
 	if m.record.Default {
 		mapper = Default{}
 	}
+	if s.recorded != nil && !m.again && s.recorded.unread(m.record.Position.Offset) {
+		m.err = staged("map", &freshet.Error{Code: freshet.CodeUnknownSchema, Message: "was not known when it was decided"})
+		return
+	}
 	drafts, err := mapper.Map(m.record)
+	switch code := codeOf(err); {
+	case code == freshet.CodeUnavailable:
+		m.broken = err
+		return
+	case code == freshet.CodeUnknownSchema && s.recorded != nil && !m.again:
+		m.broken = gone(err)
+		return
+	}
 	if err != nil {
 		err = coded(freshet.CodeMappingFailed, err)
 	}
