@@ -1,6 +1,7 @@
 // Package kafkatest runs a real Apache Kafka for tests, without containers: one node, or a cluster
-// whose nodes can be killed and whose clients can be cut off. Maven fetches it once per user; each server is a process of its own, in
-// KRaft mode, on ports of 127.0.0.1, and ends with the process that started it.
+// whose nodes can be killed and whose clients can be cut off. Maven fetches it once per user; each
+// server is a process of its own, in KRaft mode, on ports of 127.0.0.1, and ends with the process that
+// started it.
 //
 //	func TestMain(m *testing.M) { os.Exit(kafkatest.Main(m)) }
 //

@@ -1,7 +1,6 @@
 package kafkatest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,12 +20,14 @@ import (
 )
 
 const (
-	startTimeout = 2 * time.Minute          // of one start, on a machine that does much else
-	probeTimeout = 5 * time.Second          // of one request of a probe
-	probePause   = 50 * time.Millisecond    // between probes
-	readyTopic   = "kafkatest.ready"        // has a partition for each node
-	portsInUse   = "Address already in use" // what a server says whose port another process has got
+	startTimeout = 2 * time.Minute       // of one start, on a machine that does much else
+	probeTimeout = 5 * time.Second       // of one request of a probe
+	probePause   = 50 * time.Millisecond // between probes
+	readyTopic   = "kafkatest.ready"     // has a partition for each node
 )
+
+// errPortTaken says that a port that was free a moment ago no longer is.
+var errPortTaken = errors.New("another process has taken its port")
 
 // Options of a cluster. The zero value is one node for PLAINTEXT clients.
 type Options struct {
@@ -68,8 +69,7 @@ func (in installation) run(dir string, options Options) (*Kafka, error) {
 	options.Nodes = max(options.Nodes, 1)
 	for attempt := 0; ; attempt++ {
 		k, err := in.runOnce(filepath.Join(dir, "attempt-"+strconv.Itoa(attempt)), options)
-		// The ports were free a moment ago.
-		if err == nil || attempt == 3 || !strings.Contains(err.Error(), portsInUse) {
+		if attempt == 3 || !errors.Is(err, errPortTaken) {
 			return k, err
 		}
 	}
@@ -318,8 +318,8 @@ func (k *Kafka) poll(ctx context.Context, n *node, probe func(context.Context) e
 			return nil
 		}
 		for _, other := range k.nodes {
-			if other.exited != nil && !other.running() && (other == n || bytes.Contains(other.logTail(), []byte(portsInUse))) {
-				return fmt.Errorf("node %d has ended; its log %s ends:\n%s", other.id, other.serverLog(), other.logTail())
+			if other.exited != nil && !other.running() && (other == n || other.portTaken()) {
+				return other.ended()
 			}
 		}
 		select {

@@ -68,7 +68,7 @@ func TestLanes(t *testing.T) {
 		t.Fatalf("%d records while a lane is cut, want 3", got)
 	}
 	// A client that begins in the lane hangs from its connection on.
-	late := k.Client(t, kgo.SeedBrokers(lane.Addrs()...))
+	late := k.Client(t, kgo.SeedBrokers(lane.Addrs()...), kgo.RequestTimeoutOverhead(time.Second)) // of the first request
 	soon, stop := context.WithTimeout(ctx, hung)
 	defer stop()
 	if err := late.Ping(soon); !errors.Is(err, context.DeadlineExceeded) {

@@ -1,6 +1,7 @@
 package kafkatest
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -177,6 +178,19 @@ func (n *node) logTail() []byte {
 		return []byte(err.Error())
 	}
 	return tail(out)
+}
+
+// ended is why a process that should run does not.
+func (n *node) ended() error {
+	if n.portTaken() {
+		return fmt.Errorf("node %d: %w", n.id, errPortTaken)
+	}
+	return fmt.Errorf("node %d has ended; its log %s ends:\n%s", n.id, n.serverLog(), n.logTail())
+}
+
+func (n *node) portTaken() bool {
+	out, err := os.ReadFile(n.serverLog())
+	return err == nil && bytes.Contains(out, []byte("Address already in use"))
 }
 
 // newID returns an id as Kafka writes them: 16 bytes in base64 for URLs.
