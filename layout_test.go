@@ -45,7 +45,7 @@ var edges = map[string]string{
 	"source/files":         "broker broker/embedded broker/journal codec disk source",
 	"telemetry":            "",
 	"gateway":              "backup broker/journal codec control feed filter filter/cel query source telemetry wire",
-	"config":               "codec codec/cdc embed/chunk process/mapping source",
+	"config":               "codec codec/cdc codec/registry embed/chunk process/mapping source",
 	"console":              "",
 	"transfer":             "codec codec/parquet wire", // a client: the HTTP API is all it needs of a server
 	"demo":                 "",

@@ -23,6 +23,7 @@ import (
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/codec"
 	"github.com/freshet-io/freshet/codec/cdc"
+	"github.com/freshet-io/freshet/codec/registry"
 	"github.com/freshet-io/freshet/embed/chunk"
 	"github.com/freshet-io/freshet/process/mapping"
 	"github.com/freshet-io/freshet/source"
@@ -44,16 +45,18 @@ type Config struct {
 	// "default". Default false: such events are rejected.
 	AutoCreate  bool                  `yaml:"auto_create,omitempty"`
 	Collections map[string]Collection `yaml:"collections,omitempty"`
-	Codec       *cdc.Options          `yaml:"codec,omitempty"`    // of events that are changes of rows; default: events are objects
-	Mapping     *mapping.Config       `yaml:"mapping,omitempty"`  // default: the default mapping
-	Splitter    chunk.Options         `yaml:"splitter,omitempty"` // of texts into points
-	Dedupe      Dedupe                `yaml:"dedupe,omitempty"`
-	Index       Index                 `yaml:"index,omitempty"`
-	Snapshot    Snapshot              `yaml:"snapshot,omitempty"`
-	Retention   Retention             `yaml:"retention,omitempty"`
-	Limits      Limits                `yaml:"limits,omitempty"`
-	CacheBytes  int64                 `yaml:"cache_bytes,omitempty"` // of the table's block cache; default 256 MiB
-	Sources     Sources               `yaml:"sources,omitempty"`
+	Codec       *cdc.Options          `yaml:"codec,omitempty"`   // of events that are changes of rows; default: events are objects
+	Mapping     *mapping.Config       `yaml:"mapping,omitempty"` // default: the default mapping
+	// SchemaRegistry is that of records in Confluent's wire format; default: none are.
+	SchemaRegistry *registry.Options `yaml:"schema_registry,omitempty"`
+	Splitter       chunk.Options     `yaml:"splitter,omitempty"` // of texts into points
+	Dedupe         Dedupe            `yaml:"dedupe,omitempty"`
+	Index          Index             `yaml:"index,omitempty"`
+	Snapshot       Snapshot          `yaml:"snapshot,omitempty"`
+	Retention      Retention         `yaml:"retention,omitempty"`
+	Limits         Limits            `yaml:"limits,omitempty"`
+	CacheBytes     int64             `yaml:"cache_bytes,omitempty"` // of the table's block cache; default 256 MiB
+	Sources        Sources           `yaml:"sources,omitempty"`
 }
 
 // Collection declares a collection: a model, or the dimension of the vectors that its events
@@ -312,6 +315,11 @@ func (c Config) Validate() error {
 	}
 	if c.Codec != nil {
 		if err := c.Codec.Validate(); err != nil {
+			return err
+		}
+	}
+	if c.SchemaRegistry != nil {
+		if err := c.SchemaRegistry.Validate(); err != nil {
 			return err
 		}
 	}

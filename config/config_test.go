@@ -228,7 +228,7 @@ func TestExample(t *testing.T) {
 	d := config.Defaults()
 	d.Collections["images"] = config.Collection{Dim: 512, Metric: "cosine", Index: config.Index{Kind: "ivf_flat"}}
 	d.Index.Precision = "float32"
-	d.Codec, d.Mapping, d.Sources = c.Codec, c.Mapping, c.Sources
+	d.Codec, d.Mapping, d.SchemaRegistry, d.Sources = c.Codec, c.Mapping, c.SchemaRegistry, c.Sources
 	d.Splitter = chunk.Options{MaxBytes: chunk.DefaultMaxBytes, MaxChunks: chunk.DefaultMaxChunks}
 	d.Index.M, d.Index.Ef = 16, 64
 	d.Retention.Bytes, d.Retention.TombstoneTTL = 10<<30, config.Duration(8760*time.Hour)

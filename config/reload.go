@@ -26,10 +26,11 @@ var reloads = []string{"retention", "snapshot", "limits", "sources.files", "inde
 
 // remedies are those of keys for which a restart alone is not the answer.
 var remedies = map[string]string{
-	"partitions": "set it back; `freshet epoch raise --partitions` changes it while the server is stopped",
-	"mapping":    "set it back: a data folder keeps to the mapping that it was made with",
-	"codec":      "set it back: a data folder keeps to the codec that it was made with",
-	"splitter":   "set it back: a data folder keeps to the splitter that it was made with",
+	"partitions":      "set it back; `freshet epoch raise --partitions` changes it while the server is stopped",
+	"mapping":         "set it back: a data folder keeps to the mapping that it was made with",
+	"codec":           "set it back: a data folder keeps to the codec that it was made with",
+	"schema_registry": "restart the server to use another address; whether there is one, a data folder keeps to",
+	"splitter":        "set it back: a data folder keeps to the splitter that it was made with",
 
 	"collections.*":        "restart the server to forget its settings; the collection stays, `freshet drop` empties it",
 	"collections.*.model":  "set it back: a collection is fixed when it is made; declare a new one",

@@ -30,6 +30,7 @@ func TestDifferences(t *testing.T) {
 		"a switch":          {"", "auto_create: true", []config.Difference{{"auto_create", "false", "true", "restart"}}},
 		"what replays need": {"", "dedupe: {window: 1h}", []config.Difference{{"dedupe.window", "24h0m0s", "1h0m0s", "restart"}}},
 		"a mapping":         {"", "mapping: {changes: [{entity: event.id}]}", []config.Difference{{"mapping", "", "{changes: [{entity: event.id}]}", "set it back"}}},
+		"a registry":        {"", "schema_registry: {urls: ['http://x']}", []config.Difference{{"schema_registry", "", "{urls: [http://x]}", "restart"}}},
 		"partitions":        {"", "partitions: 3", []config.Difference{{"partitions", "16", "3", "epoch raise"}}},
 		"a splitter":        {"", "splitter: {max_bytes: 100}", []config.Difference{{"splitter.max_bytes", "", "100", "set it back"}}},
 		"folders": {"sources: {files: [{path: a}, {path: b}]}", "sources: {files: [{path: c}, {path: b}]}", []config.Difference{

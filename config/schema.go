@@ -114,6 +114,17 @@ var descriptions = map[string]string{
 	"codec.flat":   "true: rows as Debezium's ExtractNewRecordState makes them.",
 	"codec.order":  "true: the place in the source's log is the order of the events, where it is one.",
 
+	"schema_registry":               "Confluent's, or one with its API: records are then in its wire format, with a value in Avro, Protobuf or JSON. What is JSON without it is read too.",
+	"schema_registry.urls":          "Its addresses, of http or https, tried in order.",
+	"schema_registry.urls[]":        "An address, like http://registry:8081.",
+	"schema_registry.user":          "Of basic authentication.",
+	"schema_registry.password_file": "A file with its password, read anew for each request.",
+	"schema_registry.token_file":    "A file with a bearer token, instead of user and password_file; read anew for each request.",
+	"schema_registry.tls":           "Which certificates count.",
+	"schema_registry.tls.ca_file":   "PEM of the authorities; without it those of the system.",
+	"schema_registry.tls.cert_file": "PEM of the client's own certificate, read anew for each connection.",
+	"schema_registry.tls.key_file":  "PEM of its key.",
+
 	"mapping":                      "How an event of any JSON becomes changes of entities, in CEL. Without it events are those of the reference.",
 	"mapping.changes":              "The changes that an event makes, 1 at least.",
 	"mapping.changes[]":            "One change, or with for_each one per element of a list. All keys are expressions.",

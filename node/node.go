@@ -20,7 +20,9 @@ import (
 
 	"github.com/freshet-io/freshet"
 	broker "github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/codec"
 	"github.com/freshet-io/freshet/codec/cdc"
+	"github.com/freshet-io/freshet/codec/registry"
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/disk"
@@ -219,13 +221,30 @@ func newMapper(cfg config.Config) (process.Mapper, error) {
 			return nil, err
 		}
 	}
+	var mapper process.Mapper = process.Default{}
+	var err error
 	switch {
 	case cfg.Mapping != nil:
-		return mapping.New(*cfg.Mapping, rows)
+		mapper, err = mapping.New(*cfg.Mapping, rows)
 	case rows != nil:
-		return process.Rows{Decoder: rows}, nil
+		mapper = process.Rows{Decoder: rows}
 	}
-	return process.Default{}, nil
+	if err != nil || cfg.SchemaRegistry == nil {
+		return mapper, err
+	}
+	decoder, err := registry.New(*cfg.SchemaRegistry, registry.Shape{Form: formOf(cfg), Typed: cfg.Codec != nil && cfg.Codec.Format == cdc.Debezium})
+	return process.Decoded{Decoder: decoder, Mapper: mapper}, err
+}
+
+// formOf says what the values of events.raw are, and so what the keys of Kafka's records mean.
+func formOf(cfg config.Config) codec.Form {
+	switch {
+	case cfg.Codec != nil:
+		return codec.FormRows
+	case cfg.Mapping != nil:
+		return codec.FormObjects
+	}
+	return codec.FormEvents
 }
 
 // indexOptions checks the settings of indexes, which each shard would only do when it is made. It

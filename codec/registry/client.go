@@ -2,13 +2,8 @@ package registry
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -17,88 +12,6 @@ import (
 
 	"github.com/freshet-io/freshet"
 )
-
-// Options say where the registry is.
-type Options struct {
-	URLs     []string `yaml:"urls"`               // tried in order
-	Username string   `yaml:"username,omitempty"` // of basic authentication
-	Password string   `yaml:"password,omitempty"`
-	Token    string   `yaml:"token,omitempty"` // a bearer token, instead of them
-	CA       string   `yaml:"ca,omitempty"`    // a file of certificates that sign the registry's; default those of the system
-	Cert     string   `yaml:"cert,omitempty"`  // files of the certificate and the key that the registry knows its client by
-	Key      string   `yaml:"key,omitempty"`
-}
-
-// timeout is how long one answer of the registry may take.
-const timeout = 5 * time.Second
-
-// Validate names the first option that is wrong. It opens no files.
-func (o Options) Validate() error {
-	invalid := func(field, format string, args ...any) error {
-		return &freshet.Error{Code: freshet.CodeInvalidField, Field: "schema_registry." + field, Message: fmt.Sprintf(format, args...)}
-	}
-	if len(o.URLs) == 0 {
-		return invalid("urls", "is missing; give the registry's addresses, like [http://registry:8081]")
-	}
-	for _, text := range o.URLs {
-		u, err := url.Parse(text)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			return invalid("urls", "%q is no URL of http or https; write it like http://registry:8081", text)
-		}
-		if u.User != nil {
-			return invalid("urls", "the URL of %s holds a name or a password; write them as username and password", u.Host)
-		}
-	}
-	switch {
-	case o.Token != "" && o.Username+o.Password != "":
-		return invalid("token", "stands beside username or password; leave one of the two out")
-	case (o.Username == "") != (o.Password == ""):
-		return invalid("username", "and password belong together; give both or neither")
-	case (o.Cert == "") != (o.Key == ""):
-		return invalid("cert", "and key belong together; give both or neither")
-	}
-	return nil
-}
-
-// clients returns a client for each address: the library goes to the next address only where the connection fails.
-func (o Options) clients() ([]*sr.Client, error) {
-	var opts []sr.ClientOpt
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-	if o.CA != "" {
-		pem, err := os.ReadFile(o.CA)
-		if err != nil {
-			return nil, fmt.Errorf("schema_registry.ca: %w", err)
-		}
-		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
-		if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("schema_registry.ca: %s holds no certificate in PEM", o.CA)
-		}
-	}
-	if o.Cert != "" {
-		cert, err := tls.LoadX509KeyPair(o.Cert, o.Key)
-		if err != nil {
-			return nil, fmt.Errorf("schema_registry.cert: %w", err)
-		}
-		transport.TLSClientConfig.Certificates = []tls.Certificate{cert}
-	}
-	opts = append(opts, sr.UserAgent("freshet"), sr.HTTPClient(&http.Client{Transport: transport, Timeout: timeout}))
-	switch {
-	case o.Token != "":
-		opts = append(opts, sr.BearerToken(o.Token))
-	case o.Username != "":
-		opts = append(opts, sr.BasicAuth(o.Username, o.Password))
-	}
-	var out []*sr.Client
-	for _, u := range o.URLs {
-		c, err := sr.NewClient(append(opts[:len(opts):len(opts)], sr.URLs(u))...)
-		if err != nil {
-			return nil, fmt.Errorf("schema_registry.urls: %w", err)
-		}
-		out = append(out, c)
-	}
-	return out, nil
-}
 
 // How long answers that may change are kept. Without that a batch of thousands of records would ask for each.
 const (

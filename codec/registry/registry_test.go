@@ -317,8 +317,8 @@ func TestAccess(t *testing.T) {
 		header string
 		right  registry.Options
 	}{
-		"basic": {"Basic dTpw", registry.Options{Username: "u", Password: "p"}},
-		"token": {"Bearer abc", registry.Options{Token: "abc"}},
+		"basic": {"Basic dTpw", registry.Options{User: "u", PasswordFile: secretFile(t, "p\n")}},
+		"token": {"Bearer abc", registry.Options{TokenFile: secretFile(t, "abc")}},
 	} {
 		fake := srfake.New(srfake.WithAuth(c.header))
 		defer fake.Close()
@@ -348,7 +348,7 @@ func TestAccess(t *testing.T) {
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	d, err := registry.New(registry.Options{URLs: []string{secure.URL}, CA: ca}, objects)
+	d, err := registry.New(registry.Options{URLs: []string{secure.URL}, TLS: registry.TLS{CAFile: ca}}, objects)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +360,8 @@ func TestAccess(t *testing.T) {
 	}
 	_, err = d.Decode(framed(id, 10))
 	mustFail(t, "TLS of someone else", err, freshet.CodeUnavailable, "")
-	for _, o := range []registry.Options{{CA: "nowhere"}, {CA: "doc.go"}, {Cert: "doc.go", Key: "doc.go"}} {
+	for _, o := range []registry.Options{{TLS: registry.TLS{CAFile: "nowhere"}}, {TLS: registry.TLS{CAFile: "doc.go"}}, {TLS: registry.TLS{CertFile: "doc.go", KeyFile: "doc.go"}},
+		{TokenFile: "nowhere"}, {User: "u", PasswordFile: secretFile(t, "\n")}} {
 		o.URLs = []string{"https://x"}
 		if _, err := registry.New(o, objects); err == nil || !strings.Contains(err.Error(), "schema_registry.") {
 			t.Errorf("%+v: %v", o, err)
@@ -368,13 +369,23 @@ func TestAccess(t *testing.T) {
 	}
 }
 
+// secretFile is a file with a secret.
+func secretFile(t *testing.T, secret string) string {
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte(secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestOptions(t *testing.T) {
 	for field, o := range map[string]registry.Options{
 		"urls": {}, "urls ": {URLs: []string{"registry:8081"}}, "urls  ": {URLs: []string{"http://u:secret@x"}}, "urls   ": {URLs: []string{"ftp://x"}},
-		"token":     {URLs: []string{"http://x"}, Token: "t", Username: "u"},
-		"username":  {URLs: []string{"http://x"}, Username: "u"},
-		"username ": {URLs: []string{"http://x"}, Password: "p"},
-		"cert":      {URLs: []string{"http://x"}, Cert: "c"},
+		"token_file":    {URLs: []string{"http://x"}, TokenFile: "t", User: "u"},
+		"password_file": {URLs: []string{"http://x"}, User: "u"},
+		"user":          {URLs: []string{"http://x"}, PasswordFile: "p"},
+		"tls.key_file":  {URLs: []string{"http://x"}, TLS: registry.TLS{CertFile: "c"}},
+		"tls.cert_file": {URLs: []string{"http://x"}, TLS: registry.TLS{KeyFile: "k"}},
 	} {
 		var e *freshet.Error
 		err := o.Validate()
