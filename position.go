@@ -20,6 +20,9 @@ const (
 	// HeaderCommand marks a command of freshet to itself and names its kind: it alters what the
 	// events behind it mean, so it has its place among them. Sources don't pass it on.
 	HeaderCommand = "freshet.command"
+	// HeaderChange is the number, from 1, of the one change of an event that its record in events.keyed stands for; the
+	// others stand in the partitions of their own entities. As decimal digits.
+	HeaderChange = "freshet.change"
 )
 
 // TraceBytes is the length of a W3C trace context; one of another length is left out.

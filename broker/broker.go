@@ -44,8 +44,8 @@ const (
 type Log interface {
 	// RawTopic is the name of the topic that the records to decide are in.
 	RawTopic() string
-	// AppendRaw makes records to decide durable, and returns the offset of the first; the others follow without gaps.
-	AppendRaw(ctx context.Context, b *journal.Batch) (first int64, err error)
+	// Append makes records to decide durable, and returns the offset of the last. Of a record value and headers count.
+	Append(ctx context.Context, records ...journal.Record) (last int64, err error)
 	// ReadRaw reads the records to decide from an offset on, in order.
 	ReadRaw(from int64) Reader
 	// RawFirst is the offset of the first record that is kept, RawEnd the one behind the last that is durable.

@@ -56,17 +56,16 @@ func AppendCommand(ctx context.Context, log broker.Log, c Command) (offset int64
 
 // appendCommands puts commands into events.raw, together, and returns the offset of the last.
 func appendCommands(ctx context.Context, log broker.Log, list []Command) (last int64, err error) {
-	var b journal.Batch
+	records := make([]journal.Record, 0, len(list))
 	for _, c := range list {
 		value, err := json.Marshal(c)
 		if err != nil {
 			return 0, err
 		}
-		b.Add(0, nil, value, journal.Header{Name: freshet.HeaderCommand, Value: []byte(c.kind())})
+		records = append(records, journal.Record{Value: value, Headers: []journal.Header{{Name: freshet.HeaderCommand, Value: []byte(c.kind())}}})
 	}
-	first, err := log.AppendRaw(ctx, &b)
-	if err != nil {
+	if last, err = log.Append(ctx, records...); err != nil {
 		return 0, fmt.Errorf("write command %s: %w", list[0].kind(), err)
 	}
-	return first + int64(len(list)) - 1, nil
+	return last, nil
 }

@@ -11,6 +11,7 @@ type Record struct {
 	Trace      string // W3C traceparent, or ""
 	Default    bool   // an event of the default mapping, whatever mapping is configured
 	Command    string // the kind of command that it is; "" for an event
+	Change     int    // the number, from 1, of the only change of it that counts; 0 = all of them
 	Value      []byte
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -201,6 +202,8 @@ func records(topic string, raw []journal.Record) []Record {
 				out[i].Default = true
 			case freshet.HeaderCommand:
 				out[i].Command = string(h.Value)
+			case freshet.HeaderChange:
+				out[i].Change, _ = strconv.Atoi(string(h.Value)) // of another form it is not freshet's
 			}
 		}
 	}

@@ -145,6 +145,9 @@ func (s *Sequencer) sequence(batch []mapped, known *made) (*plan, error) {
 			p.outcomes.Dropped++
 		}
 		for k := range m.drafts {
+			if m.record.Change > 0 && k != m.record.Change-1 {
+				continue
+			}
 			d := &m.drafts[k]
 			err := s.decide(p, m, d, spot{i, k}, known)
 			var refusal *freshet.Error

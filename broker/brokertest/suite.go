@@ -4,6 +4,7 @@ package brokertest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -56,7 +57,12 @@ type Harness struct {
 	Crash func(t *testing.T)
 	// Fenced reports whether an error says that the owner was deposed.
 	Fenced func(error) bool
+	// Group is the one group that the log has; "" when it has any.
+	Group string
 }
+
+// group is the group of tests that need one.
+func (h Harness) group() string { return cmp.Or(h.Group, "g") }
 
 // timeout bounds what should take milliseconds.
 const timeout = 20 * time.Second
@@ -236,7 +242,7 @@ func allOrNothing(t *testing.T, h Harness) {
 
 func aborted(t *testing.T, h Harness) {
 	b := h.Open(t)
-	m := b.Join("g")
+	m := b.Join(h.group())
 	tx := b.Begin()
 	must(t, tx.Put([]byte("a"), []byte("1")))
 	must(t, tx.Move(m, 7))
@@ -244,7 +250,7 @@ func aborted(t *testing.T, h Harness) {
 	if _, ok, err := b.Latest([]byte("a")); ok || err != nil {
 		t.Errorf("an aborted put is there: %v", err)
 	}
-	if p, err := b.Position("g"); p != 0 || err != nil {
+	if p, err := b.Position(h.group()); p != 0 || err != nil {
 		t.Errorf("an aborted move moved to %d: %v", p, err)
 	}
 }
@@ -254,7 +260,7 @@ func positions(t *testing.T, h Harness) {
 	_, err := b.Append(deadline(t), records(31, "a")) // a position stands behind records that exist
 	must(t, err)
 	for i := int64(1); i <= 30; i++ {
-		m := b.Join("g")
+		m := b.Join(h.group())
 		tx := b.Begin()
 		must(t, tx.Put([]byte("effect"), []byte{byte(i)}))
 		must(t, tx.Move(m, i))
@@ -263,7 +269,7 @@ func positions(t *testing.T, h Harness) {
 			h.Crash(t)
 			b = h.Open(t)
 		}
-		p, err := b.Position("g")
+		p, err := b.Position(h.group())
 		must(t, err)
 		r, ok, err := b.Latest([]byte("effect"))
 		must(t, err)
@@ -324,23 +330,26 @@ func scan(t *testing.T, h Harness) {
 
 func fenced(t *testing.T, h Harness) {
 	b := h.Open(t)
-	old := b.Join("g")
+	old := b.Join(h.group())
 	tx := b.Begin()
 	must(t, tx.Put([]byte("a"), []byte("zombie")))
 	must(t, tx.Move(old, 5))
-	b.Join("g")
+	b.Join(h.group())
 	if err := tx.Commit(); !h.Fenced(err) {
 		t.Errorf("the deposed owner's commit returns %v", err)
 	}
 	if _, ok, _ := b.Latest([]byte("a")); ok {
 		t.Error("the deposed owner's put is there")
 	}
-	if p, _ := b.Position("g"); p != 0 {
+	if p, _ := b.Position(h.group()); p != 0 {
 		t.Errorf("the deposed owner moved to %d", p)
 	}
 }
 
 func groups(t *testing.T, h Harness) {
+	if h.Group != "" {
+		t.Skip("the log has one group")
+	}
 	b := h.Open(t)
 	for i, g := range []string{"g", "g2", "h"} {
 		tx := b.Begin()

@@ -156,6 +156,16 @@ func (l *Log) AppendRaw(ctx context.Context, b *journal.Batch) (first int64, err
 	return first, l.named(err)
 }
 
+// Append implements [broker.Log].
+func (l *Log) Append(ctx context.Context, records ...journal.Record) (last int64, err error) {
+	var b journal.Batch
+	for _, r := range records {
+		b.Add(0, nil, r.Value, r.Headers...)
+	}
+	first, err := l.AppendRaw(ctx, &b)
+	return first + int64(len(records)) - 1, err
+}
+
 // ReadRaw reads events.raw from an offset; see [journal.Reader].
 func (l *Log) ReadRaw(from int64) broker.Reader { return l.journal.ReadFrom(from) }
 

@@ -78,5 +78,10 @@ func (v *View) ScanTable(t Table, yield func(key, value []byte) error) error {
 	return scanTable(v.snap, t, nil, nil, yield)
 }
 
+// ScanTableRange is ScanTable for the keys in [lower, upper); nil bounds are open.
+func (v *View) ScanTableRange(t Table, lower, upper []byte, yield func(key, value []byte) error) error {
+	return scanTable(v.snap, t, lower, upper, yield)
+}
+
 // Close releases the view.
 func (v *View) Close() error { return v.snap.Close() }

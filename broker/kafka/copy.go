@@ -1,0 +1,298 @@
+package kafka
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker"
+	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/wire"
+)
+
+// Groups of the positions that a copy keeps.
+const (
+	copyGroup    = "copy"    // how far it has each partition of the compacted topics
+	processGroup = "process" // how far each partition of events.keyed is decided
+)
+
+// Copy is what a node has of the compacted topics, in its state: vector.sync under its own keys, dead letters and state tables
+// under keys with their partition. Records of other nodes come by [Copy.Take], those of its own by the transactions of its
+// partitions. It is safe for concurrent use.
+type Copy struct {
+	state   *embedded.State
+	topics  Topics
+	deliver func(context.Context, int32, Taken) error
+
+	mu sync.Mutex // one transaction at a time: the order of vector.sync in the state is that of commits
+	// open are the transactions whose changes the store does not have yet, in order of their ends in vector.sync.
+	open    []unapplied
+	member  broker.Member // of copyGroup
+	decider broker.Member // of processGroup
+}
+
+type unapplied struct {
+	next    int64
+	applied bool
+}
+
+// NewCopy returns the copy in a state; there is one of each state. topics are those of [Client.Options]. deliver hands on what
+// came of the records of a partition of vector.sync, in their order.
+func NewCopy(state *embedded.State, topics Topics, deliver func(ctx context.Context, partition int32, t Taken) error) *Copy {
+	return &Copy{state: state, topics: topics, deliver: deliver, member: state.Join(copyGroup), decider: state.Join(processGroup)}
+}
+
+// State is where the copy is.
+func (c *Copy) State() *embedded.State { return c.state }
+
+// Position is how far the copy has a partition of a compacted topic: the next offset that it needs.
+func (c *Copy) Position(topic string, partition int32) (int64, error) {
+	return c.state.Position(copyGroup, topic, partition)
+}
+
+// Decided is the next offset of events.keyed that is not decided, as far as the copy knows.
+func (c *Copy) Decided(partition int32) (int64, error) {
+	return c.state.Position(processGroup, freshet.TopicKeyed, partition)
+}
+
+// Applied says that the store has the changes of a transaction that ended at next in vector.sync, and returns up to where it has
+// all of them.
+func (c *Copy) Applied(next int64) (all int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i, ok := slices.BinarySearchFunc(c.open, next, func(u unapplied, next int64) int { return int(u.next - next) }); ok {
+		c.open[i].applied = true
+	}
+	for len(c.open) > 0 && c.open[0].applied {
+		all = c.open[0].next
+		c.open = c.open[1:]
+	}
+	return all
+}
+
+// commit makes a transaction of the state visible, in which f does what is to be done. It returns where it ends in
+// vector.sync, 0 when it changed nothing there.
+func (c *Copy) commit(f func(*embedded.Txn) error) (next int64, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	tx := c.state.Begin()
+	if err := f(tx); err != nil {
+		tx.Abort()
+		return 0, err
+	}
+	if err := tx.Commit(); err != nil {
+		return 0, err
+	}
+	if next = tx.Next(); next > 0 {
+		c.open = append(c.open, unapplied{next: next})
+	}
+	return next, nil
+}
+
+// Taken is what came of records that were taken into the copy.
+type Taken struct {
+	Changes []freshet.Change
+	Decided int64 // every record of the partition of events.keyed below it is decided with them; 0 when that is not told
+	Next    int64 // where they end in vector.sync of the state; 0 without changes
+}
+
+// Take takes in what was read of a compacted topic, and hands on what came of it. What the copy has already it passes over.
+func (c *Copy) Take(ctx context.Context, f Fetched) error {
+	var taken Taken
+	next, err := c.commit(func(tx *embedded.Txn) error {
+		at, err := c.Position(f.Topic, f.Partition)
+		if err != nil || f.Next <= at {
+			return err
+		}
+		t := taker{copy: c, tx: tx, partition: f.Partition, replaced: map[string]int{}}
+		for i := range f.Records {
+			r := &f.Records[i]
+			if r.Offset < at {
+				continue
+			}
+			if err := t.take(f.Topic, r, &taken); err != nil {
+				return fmt.Errorf("%s/%d@%d: %w", f.Topic, f.Partition, r.Offset, err)
+			}
+		}
+		if err := t.flush(&taken); err != nil {
+			return err
+		}
+		return tx.Move(c.member, f.Topic, f.Partition, f.Next)
+	})
+	if taken.Next = next; err != nil || taken.Next == 0 && taken.Decided == 0 {
+		return err
+	}
+	return c.deliver(ctx, f.Partition, taken)
+}
+
+// taker takes records into a transaction. Of each entity the last one counts.
+type taker struct {
+	copy      *Copy
+	tx        *embedded.Txn
+	partition int32
+	replaced  map[string]int // place in changes
+	changes   []change
+}
+
+// change is the new record of a key of vector.sync; without a value it goes.
+type change struct {
+	key   string
+	value []byte
+}
+
+func (t *taker) take(topic string, r *Record, taken *Taken) error {
+	switch topic {
+	case t.copy.topics.Sync:
+		return t.takeSync(r, taken)
+	case t.copy.topics.Dead:
+		if isClaim(r.Key) {
+			return nil
+		}
+		key := append(prefix(t.partition), r.Key...)
+		if r.Value == nil {
+			return t.tx.Remove(freshet.TopicDead, key)
+		}
+		return t.tx.Put(freshet.TopicDead, key, r.Value)
+	case t.copy.topics.State:
+		if isClaim(r.Key) {
+			return nil
+		}
+		table, key, err := t.copy.tableKey(r.Key, t.partition)
+		if err != nil {
+			return err
+		}
+		if r.Value == nil {
+			return t.tx.DeleteTable(table, key)
+		}
+		return t.tx.SetTable(table, key, r.Value)
+	}
+	return fmt.Errorf("topic %s is none that is copied", topic)
+}
+
+func (t *taker) takeSync(r *Record, taken *Taken) error {
+	switch {
+	case isClaim(r.Key):
+		return nil
+	case string(r.Key) == markerKey:
+		m, err := parseMarker(r.Value)
+		if err != nil {
+			return err
+		}
+		taken.Decided = m.Decided
+		return t.copy.move(t.tx, t.partition, m.Decided)
+	}
+	if at, ok := t.replaced[string(r.Key)]; ok {
+		t.changes[at].value = r.Value
+		return nil
+	}
+	t.replaced[string(r.Key)] = len(t.changes)
+	t.changes = append(t.changes, change{string(r.Key), r.Value})
+	return nil
+}
+
+// flush puts what was taken of vector.sync.
+func (t *taker) flush(taken *Taken) error {
+	for _, c := range t.changes {
+		key, err := wire.ParseKey([]byte(c.key))
+		if err != nil {
+			return err
+		}
+		old, ok, err := t.copy.state.Latest(freshet.TopicSync, []byte(c.key), nil)
+		if err != nil {
+			return err
+		}
+		if ok {
+			if err := t.expiry(key, old.Value, t.tx.DeleteTable); err != nil {
+				return err
+			}
+		}
+		if c.value == nil {
+			if err := t.tx.Remove(freshet.TopicSync, []byte(c.key)); err != nil {
+				return err
+			}
+			continue
+		}
+		decoded, err := wire.DecodeChange(key, c.value, wire.Points)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			old.Offset = broker.NoRecord
+		}
+		if err := t.tx.Replace(freshet.TopicSync, []byte(c.key), c.value, old.Offset); err != nil {
+			return err
+		}
+		set := func(table broker.Table, k []byte) error {
+			return t.tx.SetTable(table, k, wire.AppendVersion(nil, decoded.Version))
+		}
+		if err := t.expiry(key, c.value, set); err != nil {
+			return err
+		}
+		taken.Changes = append(taken.Changes, decoded)
+	}
+	return nil
+}
+
+// expiry calls f with the entry that a change has in the table of expiries, if it has one: that table is not in a topic, as
+// vector.sync says it all.
+func (t *taker) expiry(key freshet.Key, value []byte, f func(broker.Table, []byte) error) error {
+	c, err := wire.DecodeChange(key, value, wire.Head)
+	if err != nil || c.ExpiresAt == 0 || c.Deleted() {
+		return err
+	}
+	return f(broker.TableExpiry, wire.AppendExpiry(nil, c.ExpiresAt, key))
+}
+
+// move notes how far a partition of events.keyed is decided.
+func (c *Copy) move(tx *embedded.Txn, partition int32, decided int64) error {
+	return tx.Move(c.decider, freshet.TopicKeyed, partition, decided)
+}
+
+// prefix is what keys of dead letters and state tables of a partition begin with in a state.
+func prefix(partition int32) []byte { return binary.BigEndian.AppendUint32(nil, uint32(partition)) }
+
+// tableKey is the table and the key in the state that a record of freshet.state is of.
+func (c *Copy) tableKey(key []byte, partition int32) (broker.Table, []byte, error) {
+	if len(key) < 1 || key[0] != byte(broker.TableProcess) && key[0] != byte(broker.TableBase) {
+		return 0, nil, fmt.Errorf("key %x is of no table that this version of freshet knows; use the one that wrote it", key)
+	}
+	return broker.Table(key[0]), append(prefix(partition), key[1:]...), nil
+}
+
+// Keys of vector.sync that are of no entity: those begin with a text, or with 0x00 and the length of a name.
+const (
+	markerKey = "\x00\x00decided"
+	claimKey  = "\x00\x00claim"
+)
+
+// isClaim reports whether a record only shows its writer that it has read what stood before.
+func isClaim(key []byte) bool { return string(key) == claimKey }
+
+// marker is the record of vector.sync that says how far its partition of events.keyed is decided by the records before it.
+type marker struct {
+	Format  int   `json:"format"`
+	Decided int64 `json:"decided"` // the next offset
+}
+
+const markerFormat = 1
+
+func (m marker) value() []byte {
+	m.Format = markerFormat
+	b, _ := json.Marshal(m) // numbers only
+	return b
+}
+
+func parseMarker(b []byte) (m marker, err error) {
+	if err := json.Unmarshal(b, &m); err != nil {
+		return m, fmt.Errorf("the marker is damaged: %w", err)
+	}
+	if m.Format != markerFormat || m.Decided < 0 {
+		return m, errors.New("the marker is of a format that this version of freshet does not know; use the one that wrote it")
+	}
+	return m, nil
+}

@@ -1,0 +1,121 @@
+package kafka
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker"
+	"github.com/freshet-io/freshet/broker/journal"
+)
+
+// headerForwarded says where in events.raw a forwarded record of events.keyed comes from:
+//
+//	partition 4, offset 8, number of the change of the event 4 (from 1; 0 = the event as a whole); big-endian
+//
+// Forwards of one source partition arrive in order of their place, as one router sends them and waits; a router that begins
+// again, or one that does not know yet that it was replaced, sends again what stands there already. So a forward whose place is not above the
+// last one of its source is a repetition.
+const headerForwarded = "freshet.forwarded"
+
+// forwardedHeader is the header of a forward.
+func forwardedHeader(source int32, f forward) Header {
+	v := binary.BigEndian.AppendUint32(nil, uint32(source))
+	v = binary.BigEndian.AppendUint64(v, uint64(f.offset))
+	return Header{headerForwarded, binary.BigEndian.AppendUint32(v, uint32(f.change))}
+}
+
+func parseForwarded(v []byte) (source int32, f forward, err error) {
+	if len(v) != 16 {
+		return 0, f, fmt.Errorf("header %s has %d bytes, not 16", headerForwarded, len(v))
+	}
+	return int32(binary.BigEndian.Uint32(v)), forward{int64(binary.BigEndian.Uint64(v[4:])), int32(binary.BigEndian.Uint32(v[12:]))}, nil
+}
+
+// keyedReader reads a partition of events.keyed for its owner, without repeated forwards.
+type keyedReader struct {
+	p      *Partition
+	reader *Reader
+	err    error
+	next   int64
+}
+
+// ReadRaw implements [broker.Log].
+func (p *Partition) ReadRaw(from int64) broker.Reader {
+	r := &keyedReader{p: p, next: from}
+	r.reader, r.err = p.client.NewReader(freshet.Position{Topic: p.RawTopic(), Partition: p.number, Offset: from})
+	return r
+}
+
+// Next implements [broker.Reader]. The bytes of a fetch are bounded by Options.FetchBytes.
+func (r *keyedReader) Next(ctx context.Context, buf []journal.Record, _ int) ([]journal.Record, error) {
+	for had := len(buf); len(buf) == had; {
+		if r.err != nil {
+			return buf, r.err
+		}
+		fetched, err := r.reader.Read(ctx)
+		if errors.Is(err, ErrClosed) {
+			return buf, journal.ErrClosed
+		}
+		if err != nil {
+			return buf, err
+		}
+		for _, f := range fetched {
+			r.p.end.Store(f.End)
+			r.next = f.Next
+			for i := range f.Records {
+				again, err := r.p.repeats(&f.Records[i])
+				if err != nil {
+					return buf, err
+				}
+				if !again {
+					buf = append(buf, raw(&f.Records[i]))
+				}
+			}
+		}
+	}
+	return buf, nil
+}
+
+func raw(r *Record) journal.Record {
+	out := journal.Record{Partition: r.Partition, Offset: r.Offset, Time: r.Time, Key: r.Key, Value: r.Value}
+	for _, h := range r.Headers {
+		out.Headers = append(out.Headers, journal.Header(h))
+	}
+	return out
+}
+
+// Offset implements [broker.Reader].
+func (r *keyedReader) Offset() int64 { return r.next }
+
+// Close implements [broker.Reader].
+func (r *keyedReader) Close() error {
+	if r.reader != nil {
+		r.reader.Close()
+	}
+	return nil
+}
+
+// repeats reports whether a record was forwarded before, and remembers it.
+func (p *Partition) repeats(r *Record) (bool, error) {
+	for _, h := range r.Headers {
+		if h.Name != headerForwarded {
+			continue
+		}
+		source, f, err := parseForwarded(h.Value)
+		if err != nil {
+			return false, fmt.Errorf("%s/%d@%d: %w; only freshet writes to this topic", p.RawTopic(), r.Partition, r.Offset, err)
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if last, ok := p.lastRead[source]; ok && !f.after(last) {
+			return true, nil
+		}
+		p.lastRead[source] = f
+		p.read = append(p.read, readForward{r.Offset, source, f})
+		return false, nil
+	}
+	return false, nil
+}

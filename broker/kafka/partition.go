@@ -1,0 +1,280 @@
+package kafka
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker"
+	"github.com/freshet-io/freshet/broker/journal"
+	"github.com/freshet-io/freshet/wire"
+)
+
+// Partition is a partition of the log in the hands of its owner: what stands in it of events.keyed is decided here, and what
+// follows from it is committed to its partitions of vector.sync, freshet.state and vector.sync.dlq in one transaction, and
+// then to the node's copy. It implements [broker.Log]; its one reader and its one writer may be different goroutines.
+//
+// An error of a commit ends the ownership, for its outcome may be unknown: [broker.ErrFenced]. Whoever goes on takes the
+// partition anew, and finds out.
+type Partition struct {
+	client   *Client
+	copy     *Copy
+	number   int32
+	producer *kgo.Client
+	commands *Appender // to events.keyed
+	first    int64     // of events.keyed, when it was taken
+	end      atomic.Int64
+	lost     atomic.Bool
+
+	mu       sync.Mutex        // guards what follows
+	read     []readForward     // forwards that were read and are not decided, in order
+	lastRead map[int32]forward // the last one of each partition of events.raw
+}
+
+var _ broker.Log = (*Partition)(nil)
+
+// forward is the place in events.raw that a record of events.keyed comes from.
+type forward struct {
+	offset int64
+	change int32 // of the event, from 1; 0 = the event as a whole
+}
+
+func (f forward) after(o forward) bool {
+	return f.offset > o.offset || f.offset == o.offset && f.change > o.change
+}
+
+type readForward struct {
+	at     int64 // in events.keyed
+	source int32
+	forward
+}
+
+// Own makes this process the owner of a partition: who owned it is fenced, what it had begun is finished or undone, and the
+// copy has everything that was committed when Own returns.
+func (c *Client) Own(ctx context.Context, copy *Copy, partition int32, commands *Appender) (p *Partition, err error) {
+	p = &Partition{client: c, copy: copy, number: partition, commands: commands, lastRead: map[int32]forward{}}
+	defer func() {
+		if err != nil {
+			p.Close()
+			p, err = nil, fmt.Errorf("take partition %d: %w", partition, err)
+		}
+	}()
+	p.producer, err = c.connect(
+		kgo.TransactionalID(c.opts.Group+"-"+strconv.Itoa(int(partition))),
+		kgo.TransactionTimeout(c.opts.DeliveryTimeout),
+		kgo.RecordDeliveryTimeout(c.opts.DeliveryTimeout),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerLinger(0),
+		kgo.MaxBufferedRecords(math.MaxInt32),
+	)
+	if err != nil {
+		return p, err
+	}
+	if err := p.restore(ctx); err != nil {
+		return p, err
+	}
+	starts, err := c.Starts(ctx, c.opts.Topics.Keyed)
+	if err != nil {
+		return p, err
+	}
+	p.first = starts[partition]
+	ends, err := c.Ends(ctx, c.opts.Topics.Keyed)
+	if err != nil {
+		return p, err
+	}
+	p.end.Store(ends[partition])
+	return p, p.loadForwards()
+}
+
+// Number is the number of the partition.
+func (p *Partition) Number() int32 { return p.number }
+
+// Close gives the partition up.
+func (p *Partition) Close() {
+	p.lost.Store(true)
+	if p.producer != nil {
+		p.producer.Close()
+	}
+}
+
+// RawTopic implements [broker.Log].
+func (p *Partition) RawTopic() string { return p.client.opts.Topics.Keyed }
+
+// RawFirst implements [broker.Log]. What was not decided and is not kept any more is no beginning: reading fails there.
+func (p *Partition) RawFirst() int64 {
+	if decided, err := p.copy.Decided(p.number); err != nil || decided > 0 {
+		return 0
+	}
+	return p.first
+}
+
+// RawEnd implements [broker.Log], as of the last read.
+func (p *Partition) RawEnd() int64 { return p.end.Load() }
+
+// PinRaw implements [broker.Log]: retention is the brokers' business.
+func (p *Partition) PinRaw() (release func()) { return func() {} }
+
+// RawPinned implements [broker.Log].
+func (p *Partition) RawPinned() int64 { return math.MaxInt64 }
+
+// Append implements [broker.Log].
+func (p *Partition) Append(ctx context.Context, records ...journal.Record) (last int64, err error) {
+	list := make([]Record, len(records))
+	for i, r := range records {
+		list[i] = Record{Partition: p.number, Value: r.Value, Headers: headers(r.Headers)}
+	}
+	positions, err := p.commands.Append(ctx, list)
+	if err != nil {
+		return 0, err
+	}
+	return positions[len(positions)-1].Offset, nil
+}
+
+func headers(list []journal.Header) []Header {
+	out := make([]Header, len(list))
+	for i, h := range list {
+		out[i] = Header(h)
+	}
+	return out
+}
+
+// Join implements [broker.Log]. The one member is the owner of the partition.
+func (p *Partition) Join(group string) broker.Member { return broker.Member{Group: group} }
+
+// Position implements [broker.Log].
+func (p *Partition) Position(group, _ string, _ int32) (int64, error) {
+	if group != processGroup {
+		return 0, fmt.Errorf("group %q has no position in Kafka", group)
+	}
+	return p.copy.Decided(p.number)
+}
+
+// Latest implements [broker.Log].
+func (p *Partition) Latest(topic string, key, buf []byte) (broker.Record, bool, error) {
+	r, ok, err := p.copy.state.Latest(topic, p.topicKey(topic, key), buf)
+	r.Key = key
+	return r, ok, err
+}
+
+// topicKey is the key in the state of a key of a topic.
+func (p *Partition) topicKey(topic string, key []byte) []byte {
+	if topic == freshet.TopicDead {
+		return append(prefix(p.number), key...)
+	}
+	return key
+}
+
+// Scan implements [broker.Log].
+func (p *Partition) Scan(topic string, lower, upper []byte, yield func(broker.Record) error) error {
+	return p.scan(topic, lower, upper, yield, p.copy.state.Scan)
+}
+
+type scan func(topic string, lower, upper []byte, yield func(broker.Record) error) error
+
+func (p *Partition) scan(topic string, lower, upper []byte, yield func(broker.Record) error, from scan) error {
+	switch topic {
+	case freshet.TopicDead:
+		lower, upper = p.bounds(lower, upper)
+		return from(topic, lower, upper, func(r broker.Record) error {
+			r.Key = r.Key[len(prefix(p.number)):]
+			return yield(r)
+		})
+	case freshet.TopicSync:
+		return from(topic, lower, upper, func(r broker.Record) error {
+			if key, err := wire.ParseKey(r.Key); err != nil || !p.owns(key) {
+				return err
+			}
+			return yield(r)
+		})
+	}
+	return fmt.Errorf("topic %s is not one of a partition", topic)
+}
+
+func (p *Partition) owns(key freshet.Key) bool {
+	return wire.Partition(key, p.client.opts.Partitions) == p.number
+}
+
+// bounds are those of keys with the prefix of the partition; nil bounds are open within it.
+func (p *Partition) bounds(lower, upper []byte) (from, to []byte) {
+	from = append(prefix(p.number), lower...)
+	if upper == nil {
+		return from, prefix(p.number + 1)
+	}
+	return from, append(prefix(p.number), upper...)
+}
+
+// GetTable implements [broker.Log].
+func (p *Partition) GetTable(t broker.Table, key []byte) ([]byte, bool, error) {
+	return p.copy.state.GetTable(t, p.tableKey(t, key))
+}
+
+// tableKey is the key in the state of a key of a table. Expiries are kept for all partitions together, as a store reads them.
+func (p *Partition) tableKey(t broker.Table, key []byte) []byte {
+	if t == broker.TableExpiry {
+		return key
+	}
+	return append(prefix(p.number), key...)
+}
+
+// ScanTable implements [broker.Log].
+func (p *Partition) ScanTable(t broker.Table, lower, upper []byte, yield func(key, value []byte) error) error {
+	return p.scanTable(t, lower, upper, yield, p.copy.state.ScanTable)
+}
+
+type scanTable func(t broker.Table, lower, upper []byte, yield func(key, value []byte) error) error
+
+func (p *Partition) scanTable(t broker.Table, lower, upper []byte, yield func(key, value []byte) error, from scanTable) error {
+	if t == broker.TableExpiry {
+		return from(t, lower, upper, func(k, v []byte) error {
+			if _, key, err := wire.ParseExpiry(k); err != nil || !p.owns(key) {
+				return err
+			}
+			return yield(k, v)
+		})
+	}
+	lower, upper = p.bounds(lower, upper)
+	return from(t, lower, upper, func(k, v []byte) error { return yield(k[len(prefix(p.number)):], v) })
+}
+
+// TableBounds implements [broker.Log].
+func (p *Partition) TableBounds(t broker.Table, lower, upper []byte) (first, last []byte, ok bool, err error) {
+	if t == broker.TableExpiry {
+		return nil, nil, false, errors.New("expiries have no bounds of a partition")
+	}
+	lower, upper = p.bounds(lower, upper)
+	first, last, ok, err = p.copy.state.TableBounds(t, lower, upper)
+	if ok {
+		first, last = first[len(prefix(p.number)):], last[len(prefix(p.number)):]
+	}
+	return first, last, ok, err
+}
+
+// forwardKey is where the last forward of a partition of events.raw is kept, in the table of processing.
+func forwardKey(source int32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{'r'}, uint32(source))
+}
+
+func (f forward) value() []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(f.offset))
+	return binary.BigEndian.AppendUint32(b, uint32(f.change))
+}
+
+func (p *Partition) loadForwards() error {
+	return p.ScanTable(broker.TableProcess, []byte{'r'}, []byte{'r' + 1}, func(k, v []byte) error {
+		if len(k) != 5 || len(v) != 12 {
+			return fmt.Errorf("the last forward %x is damaged", k)
+		}
+		source := int32(binary.BigEndian.Uint32(k[1:]))
+		f := forward{int64(binary.BigEndian.Uint64(v)), int32(binary.BigEndian.Uint32(v[8:]))}
+		p.lastRead[source] = f
+		return nil
+	})
+}
