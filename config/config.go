@@ -41,6 +41,8 @@ type Config struct {
 	Data       string `yaml:"data,omitempty"`       // data folder; default ./freshet-data
 	Partitions int    `yaml:"partitions,omitempty"` // of events.raw; default 16; fixed with the data folder
 
+	Broker Broker `yaml:"broker,omitempty"` // default: the log is in the data folder
+
 	// AutoCreate makes a collection that an event names and that doesn't exist, as a copy of
 	// "default". Default false: such events are rejected.
 	AutoCreate  bool                  `yaml:"auto_create,omitempty"`
@@ -334,10 +336,17 @@ func (c Config) Validate() error {
 	if c.Snapshot.Changes < 0 {
 		return fmt.Errorf("snapshot.changes: %d is negative; leave it out for 100000", c.Snapshot.Changes)
 	}
+	if err := c.Broker.validate(); err != nil {
+		return err
+	}
+	kafka := Kafka{}
+	if c.Broker.Kafka != nil {
+		kafka = *c.Broker.Kafka
+	}
 	for _, d := range []struct {
 		field string
 		is    Duration
-	}{{"dedupe.window", c.Dedupe.Window}, {"snapshot.interval", c.Snapshot.Interval},
+	}{{"broker.kafka.sync_delete_retention", kafka.SyncDeleteRetention}, {"broker.kafka.session_timeout", kafka.SessionTimeout}, {"dedupe.window", c.Dedupe.Window}, {"snapshot.interval", c.Snapshot.Interval},
 		{"retention.tombstone_ttl", c.Retention.TombstoneTTL}, {"retention.interval", c.Retention.Interval}} {
 		if d.is == Forever {
 			return fmt.Errorf(`%s: %q is for retention.age only; write a time like "24h"`, d.field, d.is)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -129,6 +130,13 @@ func TestErrors(t *testing.T) {
 		{"collections:\n  a:\n    dim: 3\n    size: 4", []string{"size", "4:5"}},
 		{"mapping:\n  changes:\n    - entiti: x", []string{"entiti", "3:7"}},
 		{"partitions: many", []string{"1:13", "many"}},
+		{"broker: {kafka: {}}", []string{"broker.kafka.brokers", "empty", "HOST:PORT"}},
+		{"broker: {kafka: {brokers: [a:1], topic: x}}", []string{"topic", "1:34"}},
+		{"broker: {kafka: {brokers: [[x]]}}", []string{"HOST:PORT", "[x]", "kafka-1:9092"}},
+		{"broker: {kafka: {brokers: [a:1], tls: {insecure: true}}}", []string{"insecure"}},
+		{"broker: {kafka: {brokers: [a:1], sasl: {mechanism: gssapi}}}", []string{"broker.kafka.sasl.mechanism", `"gssapi"`, "scram-sha-512"}},
+		{"broker: {kafka: {brokers: [a:1], replication: 1.5}}", []string{"broker.kafka.replication", "1.5", "whole number"}},
+		{"broker: {kafka: {brokers: [a:1], session_timeout: forever}}", []string{"broker.kafka.session_timeout", "forever", "24h"}},
 		{"partitions: 0.5", []string{"partitions", "0.5", "whole number"}},
 		{"collections: {a: {dim: 2.5}}", []string{"collections.a.dim", "2.5", "whole number"}},
 		{"sources: {files: [{path: a, max_bytes: 1.5}]}", []string{"sources.files[0].max_bytes", "1.5", "whole number"}},
@@ -218,7 +226,7 @@ func TestExample(t *testing.T) {
 	text := strings.Join(yaml, "\n")
 	for _, key := range keys(reflect.TypeOf(c)) {
 		if !regexp.MustCompile(`(?m)^[ -]*` + key + `:`).MatchString(text) {
-			if key != "op" { // stands beside delete, in words
+			if !slices.Contains([]string{"op", "token_file", "token_url", "client_secret_file", "scope"}, key) { // stand beside others, in words
 				t.Errorf("the example does not show the key %s", key)
 			}
 		}
@@ -228,7 +236,7 @@ func TestExample(t *testing.T) {
 	d := config.Defaults()
 	d.Collections["images"] = config.Collection{Dim: 512, Metric: "cosine", Index: config.Index{Kind: "ivf_flat"}}
 	d.Index.Precision = "float32"
-	d.Codec, d.Mapping, d.SchemaRegistry, d.Sources = c.Codec, c.Mapping, c.SchemaRegistry, c.Sources
+	d.Broker, d.Codec, d.Mapping, d.SchemaRegistry, d.Sources = c.Broker, c.Codec, c.Mapping, c.SchemaRegistry, c.Sources
 	d.Splitter = chunk.Options{MaxBytes: chunk.DefaultMaxBytes, MaxChunks: chunk.DefaultMaxChunks}
 	d.Index.M, d.Index.Ef = 16, 64
 	d.Retention.Bytes, d.Retention.TombstoneTTL = 10<<30, config.Duration(8760*time.Hour)
@@ -273,7 +281,7 @@ func FuzzParse(f *testing.F) {
 
 // A configuration with its defaults written out is the same configuration.
 func TestYAMLReadsBack(t *testing.T) {
-	for _, text := range []string{"", "dedupe: {window: 90m}\ncollections: {images: {dim: 5, index: {kind: flat}}}\nsources: {files: [{path: ./a, ignore: ['*.log']}]}"} {
+	for _, text := range []string{"", "dedupe: {window: 90m}\ncollections: {images: {dim: 5, index: {kind: flat}}}\nbroker: {kafka: {brokers: ['a:1'], tls: {}, sasl: {mechanism: plain}}}\nsources: {files: [{path: ./a, ignore: ['*.log']}]}"} {
 		c, err := config.Parse([]byte(text), environment(nil))
 		if err != nil {
 			t.Fatal(err)
@@ -296,6 +304,17 @@ func TestFolderWatchedTwice(t *testing.T) {
 	}
 	if _, err = config.Parse([]byte("sources: {files: [{path: a}, {path: a, namespace: n}]}"), nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// HOST:PORT needs no quotes, wherever it stands.
+func TestAddresses(t *testing.T) {
+	for _, text := range []string{"broker: {kafka: {brokers: [kafka-1:9092, 10.0.0.2:9093]}}", `broker: {kafka: {brokers: ["kafka-1:9092", "10.0.0.2:9093"]}}`,
+		"broker:\n  kafka:\n    brokers: [kafka-1:9092, 10.0.0.2:9093]", "broker:\n  kafka:\n    brokers:\n      - kafka-1:9092\n      - 10.0.0.2:9093"} {
+		c, err := parse(text)
+		if err != nil || !slices.Equal(c.Broker.Kafka.Brokers, []config.Addr{"kafka-1:9092", "10.0.0.2:9093"}) {
+			t.Errorf("%s: %v, %v", text, c.Broker.Kafka, err)
+		}
 	}
 }
 

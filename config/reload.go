@@ -26,11 +26,13 @@ var reloads = []string{"retention", "snapshot", "limits", "sources.files", "inde
 
 // remedies are those of keys for which a restart alone is not the answer.
 var remedies = map[string]string{
-	"partitions":      "set it back; `freshet epoch raise --partitions` changes it while the server is stopped",
-	"mapping":         "set it back: a data folder keeps to the mapping that it was made with",
-	"codec":           "set it back: a data folder keeps to the codec that it was made with",
-	"schema_registry": "restart the server to use another address; whether there is one, a data folder keeps to",
-	"splitter":        "set it back: a data folder keeps to the splitter that it was made with",
+	"broker":              "stop all processes of this log and start them with it; a running one keeps to the log that it was started with",
+	"broker.kafka.topics": "set it back: other topics are another log",
+	"partitions":          "set it back; `freshet epoch raise --partitions` changes it while the server is stopped",
+	"mapping":             "set it back: a data folder keeps to the mapping that it was made with",
+	"codec":               "set it back: a data folder keeps to the codec that it was made with",
+	"schema_registry":     "restart the server to use another address; whether there is one, a data folder keeps to",
+	"splitter":            "set it back: a data folder keeps to the splitter that it was made with",
 
 	"collections.*":        "restart the server to forget its settings; the collection stays, `freshet drop` empties it",
 	"collections.*.model":  "set it back: a collection is fixed when it is made; declare a new one",
@@ -83,6 +85,8 @@ func (d *differences) compare(key, pattern string, old, new reflect.Value) {
 		d.folders(key, old.Interface().([]Files), new.Interface().([]Files))
 	case old.Kind() == reflect.Map:
 		d.names(key, pattern, old, new)
+	case old.Kind() == reflect.Pointer && !old.IsNil() && !new.IsNil():
+		d.compare(key, pattern, old.Elem(), new.Elem())
 	case old.Kind() == reflect.Struct:
 		for i := range old.NumField() {
 			name, _, _ := strings.Cut(old.Type().Field(i).Tag.Get("yaml"), ",")

@@ -31,6 +31,8 @@ func TestDifferences(t *testing.T) {
 		"what replays need": {"", "dedupe: {window: 1h}", []config.Difference{{"dedupe.window", "24h0m0s", "1h0m0s", "restart"}}},
 		"a mapping":         {"", "mapping: {changes: [{entity: event.id}]}", []config.Difference{{"mapping", "", "{changes: [{entity: event.id}]}", "set it back"}}},
 		"a registry":        {"", "schema_registry: {urls: ['http://x']}", []config.Difference{{"schema_registry", "", "{urls: [http://x]}", "restart"}}},
+		"a cluster":         {"", "broker: {kafka: {brokers: ['a:1']}}", []config.Difference{{"broker.kafka", "", "{brokers: [\"a:1\"]}", "stop all processes"}}},
+		"its topics":        {"broker: {kafka: {brokers: [a:1]}}", "broker: {kafka: {brokers: [a:1], rack: r, topics: {raw: x}}}", []config.Difference{{"broker.kafka.topics.raw", "", "x", "set it back"}, {"broker.kafka.rack", "", "r", "stop all processes"}}},
 		"partitions":        {"", "partitions: 3", []config.Difference{{"partitions", "16", "3", "epoch raise"}}},
 		"a splitter":        {"", "splitter: {max_bytes: 100}", []config.Difference{{"splitter.max_bytes", "", "100", "set it back"}}},
 		"folders": {"sources: {files: [{path: a}, {path: b}]}", "sources: {files: [{path: c}, {path: b}]}", []config.Difference{

@@ -119,6 +119,9 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 func (n *Node) open(ctx context.Context) (err error) {
 	cfg := n.opts.Config
 	// What is wrong with the configuration is said before a folder is made.
+	if err := checkBroker(cfg); err != nil {
+		return err
+	}
 	mapper, err := newMapper(cfg)
 	if err != nil {
 		return err

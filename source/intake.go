@@ -24,7 +24,7 @@ import (
 
 // Limits of intake, and their defaults.
 type Limits struct {
-	EventBytes    int   // of one event. Default 4 MiB, at most MaxEventBytes.
+	EventBytes    int   // of one event. Default DefaultEventBytes, at most MaxEventBytes.
 	BacklogBytes  int64 // of events.raw that are not decided yet. Default 4 GiB.
 	FreeDiskBytes int64 // that the data folder's file system must keep. Default 512 MiB.
 }
@@ -32,9 +32,12 @@ type Limits struct {
 // MaxEventBytes is the largest setting of Limits.EventBytes.
 const MaxEventBytes = 32 << 20
 
+// DefaultEventBytes is what Limits.EventBytes is where it is not set.
+const DefaultEventBytes = 4 << 20
+
 func (l Limits) withDefaults() Limits {
 	if l.EventBytes == 0 {
-		l.EventBytes = 4 << 20
+		l.EventBytes = DefaultEventBytes
 	}
 	if l.BacklogBytes == 0 {
 		l.BacklogBytes = 4 << 30
