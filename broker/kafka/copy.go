@@ -32,8 +32,9 @@ type Copy struct {
 	mu sync.Mutex // one transaction at a time: the order of vector.sync in the state is that of commits
 	// open are the transactions whose changes the store does not have yet, in order of their ends in vector.sync.
 	open    []unapplied
-	member  broker.Member // of copyGroup
-	decider broker.Member // of processGroup
+	member  broker.Member  // of copyGroup
+	decider broker.Member  // of processGroup
+	owned   map[int32]bool // partitions whose transactions come from here
 }
 
 type unapplied struct {
@@ -44,7 +45,7 @@ type unapplied struct {
 // NewCopy returns the copy in a state; there is one of each state. topics are those of [Client.Options]. deliver hands on what
 // came of the records of a partition of vector.sync, in their order.
 func NewCopy(state *embedded.State, topics Topics, deliver func(ctx context.Context, partition int32, t Taken) error) *Copy {
-	return &Copy{state: state, topics: topics, deliver: deliver, member: state.Join(copyGroup), decider: state.Join(processGroup)}
+	return &Copy{state: state, topics: topics, deliver: deliver, member: state.Join(copyGroup), decider: state.Join(processGroup), owned: map[int32]bool{}}
 }
 
 // State is where the copy is.
@@ -101,10 +102,28 @@ type Taken struct {
 	Next    int64 // where they end in vector.sync of the state; 0 without changes
 }
 
-// Take takes in what was read of a compacted topic, and hands on what came of it. What the copy has already it passes over.
-func (c *Copy) Take(ctx context.Context, f Fetched) error {
+// own says that the transactions of a partition come from here, or no longer.
+func (c *Copy) own(partition int32, owned bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if owned {
+		c.owned[partition] = true
+		return
+	}
+	delete(c.owned, partition)
+}
+
+// Take takes in what was read of a compacted topic, and hands on what came of it. What the copy has already it passes over,
+// and all of a partition whose owner is here.
+func (c *Copy) Take(ctx context.Context, f Fetched) error { return c.take(ctx, f, false) }
+
+// take is Take; its owner restores a partition with it.
+func (c *Copy) take(ctx context.Context, f Fetched, owner bool) error {
 	var taken Taken
 	next, err := c.commit(func(tx *embedded.Txn) error {
+		if c.owned[f.Partition] && !owner {
+			return nil
+		}
 		at, err := c.Position(f.Topic, f.Partition)
 		if err != nil || f.Next <= at {
 			return err

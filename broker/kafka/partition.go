@@ -78,6 +78,7 @@ func (c *Client) Own(ctx context.Context, copy *Copy, partition int32, commands 
 	if err != nil {
 		return p, err
 	}
+	copy.own(partition, true) // before anything is written that others could read for it
 	if err := p.restore(ctx); err != nil {
 		return p, err
 	}
@@ -103,6 +104,7 @@ func (p *Partition) Close() {
 	if p.producer != nil {
 		p.producer.Close()
 	}
+	p.copy.own(p.number, false)
 }
 
 // RawTopic implements [broker.Log].

@@ -50,7 +50,7 @@ func (p *Partition) restore(ctx context.Context) error {
 			return fmt.Errorf("restore: %w", err)
 		}
 		for _, f := range fetched {
-			if err := p.copy.Take(ctx, f); err != nil {
+			if err := p.copy.take(ctx, f, true); err != nil {
 				return fmt.Errorf("restore: %w", err)
 			}
 			if f.Next > missing[f.Topic] {
