@@ -1,16 +1,11 @@
 package registry_test
 
 import (
-	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"math"
 	"math/big"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -220,120 +215,6 @@ func TestAvroOfReferenceEncoder(t *testing.T) {
 	}
 }
 
-// python encodes records of the real schemas by fastavro, an implementation that shares nothing with those in Go.
-const python = `
-import sys, json, glob, struct, io, random, base64, math
-import fastavro
-from fastavro.utils import generate_one
-from fastavro._schema_py import parse_schema
-random.seed(1)
-def plain(v):
-    if isinstance(v, bytes): return base64.b64encode(v).decode()
-    if isinstance(v, dict): return {k: plain(x) for k, x in v.items()}
-    if isinstance(v, (list, tuple)): return [plain(x) for x in v]
-    if isinstance(v, float) and not math.isfinite(v): return None
-    return v
-def strip(s): # logical types are tested elsewhere, and their values are no JSON
-    if isinstance(s, dict): return {k: strip(v) for k, v in s.items() if k not in ("logicalType", "arg.properties")}
-    if isinstance(s, list): return [strip(x) for x in s]
-    return s
-for name in sorted(glob.glob(sys.argv[1] + "/*.avro.json")):
-    try: # some are no JSON, or generate what is none of their type
-        schema = strip(json.load(open(name)))
-        parsed = parse_schema(json.loads(json.dumps(schema)))
-    except Exception: continue
-    for i in range(5):
-        v = generate_one(parsed)
-        out = io.BytesIO()
-        fastavro.schemaless_writer(out, parsed, v)
-        print(json.dumps({"schema": json.dumps(schema), "data": base64.b64encode(out.getvalue()).decode(), "want": plain(v)}))
-`
-
-// The schemas of a data generator of Confluent, with records that an implementation in Python has encoded. PYTHON is an interpreter
-// that has the package fastavro.
-func TestAvroOfPython(t *testing.T) {
-	shared := os.Getenv("FRESHET_SHARED")
-	if shared == "" {
-		shared = "../../../shared"
-	}
-	dir := filepath.Join(shared, "data", "cdc_formats", "datagen_avro_schemas")
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("no schemas: %v (set FRESHET_SHARED)", err)
-	}
-	interpreter := os.Getenv("PYTHON")
-	if interpreter == "" {
-		interpreter = "python3"
-	}
-	if err := exec.Command(interpreter, "-c", "import fastavro").Run(); err != nil {
-		t.Skipf("%s has no fastavro: %v (set PYTHON)", interpreter, err)
-	}
-	var stderr bytes.Buffer
-	cmd := exec.Command(interpreter, "-c", python, dir)
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, stderr.Bytes())
-	}
-	s := newServer(t)
-	d := s.open(t, objects)
-	n := 0
-	for line := range bytes.Lines(out) {
-		var c struct {
-			Schema string
-			Data   []byte
-			Want   json.RawMessage
-		}
-		if err := json.Unmarshal(line, &c); err != nil {
-			t.Fatal(err)
-		}
-		got, err := d.Decode(framed(s.add(sr.TypeAvro, c.Schema), c.Data...))
-		if err != nil {
-			t.Fatalf("%s: %v", c.Schema, err)
-		}
-		if !sameNumbers(parse(t, string(got)), parse(t, string(c.Want))) {
-			t.Errorf("%s: %s, want %s", c.Schema, got, c.Want)
-		}
-		n++
-	}
-	if n < 100 {
-		t.Errorf("only %d records came from Python", n)
-	}
-}
-
-// sameNumbers compares values, numbers by what they are to 32 bits: Python writes floats with the digits of doubles.
-func sameNumbers(a, b any) bool {
-	switch a := a.(type) {
-	case map[string]any:
-		b, ok := b.(map[string]any)
-		if !ok || len(a) != len(b) {
-			return false
-		}
-		for k := range a {
-			if !sameNumbers(a[k], b[k]) {
-				return false
-			}
-		}
-		return true
-	case []any:
-		b, ok := b.([]any)
-		if !ok || len(a) != len(b) {
-			return false
-		}
-		for i := range a {
-			if !sameNumbers(a[i], b[i]) {
-				return false
-			}
-		}
-		return true
-	case json.Number:
-		b, ok := b.(json.Number)
-		x, _ := a.Float64()
-		y, _ := b.Float64()
-		return ok && (a == b || x == y || float32(x) == float32(y) && strings.Contains(a.String()+b.String(), "."))
-	}
-	return a == b
-}
-
 // What can't be a value is refused, and the message names the place.
 func TestAvroRefused(t *testing.T) {
 	s := newServer(t)
@@ -389,7 +270,7 @@ func TestAvroRefused(t *testing.T) {
 // FuzzAvro: any bytes are a value that is valid JSON, or refused with a code.
 func FuzzAvro(f *testing.F) {
 	s := newServer(f)
-	d, typed := s.open(f, objects), s.open(f, rows)
+	d, typed, event := s.open(f, objects), s.open(f, rows), s.open(f, events)
 	g := &generator{Rand: rand.New(rand.NewPCG(7, 2))}
 	var ids []int
 	for len(ids) < 30 {
@@ -412,6 +293,12 @@ func FuzzAvro(f *testing.F) {
 		}
 		if got, err = typed.Decode(raw); err != nil || codec.Check(got) != nil {
 			t.Fatalf("typed: %s, %v", got, err)
+		}
+		if got, err = typed.Decode(codec.AppendFrame(nil, raw, raw)); err != nil || codec.Check(got) != nil {
+			t.Fatalf("as key and value: %s, %v", got, err)
+		}
+		if got, err = event.Decode(codec.AppendFrame(nil, raw, raw)); err == nil && codec.Check(got) != nil {
+			t.Fatalf("as an event: %s", got)
 		}
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"maps"
 	"math"
 	"slices"
@@ -17,6 +16,7 @@ import (
 	"github.com/bufbuild/protocompile"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/freshet-io/freshet"
@@ -55,17 +55,17 @@ const mainFile = "freshet.proto"
 // compileProtobuf compiles a schema. Imports are the texts of what it refers to, by the names that it imports them by.
 func compileProtobuf(text string, imports map[string]string) (protoreflect.FileDescriptor, error) {
 	c := protocompile.Compiler{
-		Resolver: protocompile.WithStandardImports(&protocompile.SourceResolver{Accessor: func(path string) (io.ReadCloser, error) {
+		Resolver: protocompile.WithStandardImports(protocompile.ResolverFunc(func(path string) (protocompile.SearchResult, error) {
 			if path == mainFile {
-				return io.NopCloser(strings.NewReader(text)), nil
+				return sourceOf(path, text), nil
 			}
 			for _, from := range []map[string]string{imports, confluentImports} {
 				if text, ok := from[path]; ok {
-					return io.NopCloser(strings.NewReader(text)), nil
+					return sourceOf(path, text), nil
 				}
 			}
-			return nil, fmt.Errorf("%q is imported, but the registry has no reference for it", path)
-		}}),
+			return protocompile.SearchResult{}, fmt.Errorf("%q is imported, but the registry has no reference for it", path)
+		})),
 		MaxParallelism: 1,
 	}
 	files, err := c.Compile(context.Background(), mainFile)
@@ -73,6 +73,33 @@ func compileProtobuf(text string, imports map[string]string) (protoreflect.FileD
 		return nil, err
 	}
 	return files[0], nil
+}
+
+// sourceOf returns a schema as the compiler takes it. Some clients register the descriptor of a file, in base64, instead of its text; not all
+// registries make text of it.
+func sourceOf(path, text string) protocompile.SearchResult {
+	if raw, err := base64.StdEncoding.DecodeString(text); err == nil && len(raw) > 0 {
+		file := &descriptorpb.FileDescriptorProto{}
+		if proto.Unmarshal(raw, file) == nil {
+			file.Name = &path
+			nameJSON(file.MessageType)
+			return protocompile.SearchResult{Proto: file}
+		}
+	}
+	return protocompile.SearchResult{Source: strings.NewReader(text)}
+}
+
+// nameJSON names the fields that a descriptor has no JSON name for, which generated code leaves out and the compiler takes for one.
+// Each gets its own: they are not used.
+func nameJSON(messages []*descriptorpb.DescriptorProto) {
+	for _, m := range messages {
+		for _, f := range m.Field {
+			if f.JsonName == nil {
+				f.JsonName = f.Name
+			}
+		}
+		nameJSON(m.NestedType)
+	}
 }
 
 // maxNesting bounds the list of indexes that names a message type.

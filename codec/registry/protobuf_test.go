@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"math"
@@ -15,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sr"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 
@@ -63,6 +65,22 @@ func compile(t testing.TB, text string) protoreflect.FileDescriptor {
 		t.Fatal(err)
 	}
 	return files[0]
+}
+
+// describe is the descriptor that generated code has of a schema, in base64, as some clients register it.
+func describe(t *testing.T, text string) string {
+	t.Helper()
+	file := protodesc.ToFileDescriptorProto(compile(t, text))
+	for _, m := range file.MessageType {
+		for _, f := range m.Field {
+			f.JsonName = nil
+		}
+	}
+	raw, err := proto.Marshal(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(raw)
 }
 
 // indexed is a value of Protobuf in the wire format, of the message that a list of indexes names.
@@ -259,6 +277,7 @@ func TestProtobufValues(t *testing.T) {
 	id := s.add(sr.TypeProtobuf, allTypes)
 	all := s.add(sr.TypeProtobuf, `syntax="proto2"; message M { required int32 r = 1; optional int32 o = 2 [default = 7]; optional string s = 3; repeated group G = 4 { optional bool b = 1; } }`)
 	price := s.add(sr.TypeProtobuf, decimalProto)
+	descriptor := s.add(sr.TypeProtobuf, describe(t, allTypes))
 	for _, c := range []struct {
 		name string
 		raw  []byte
@@ -268,6 +287,7 @@ func TestProtobufValues(t *testing.T) {
 		{"a message by its full list", append(framed(id, 2, 0), 0x0a, 1, 'x'), `{"unused":"x"}`},
 		{"a message within one within one", indexed(id, []byte{0x08, 5}, 1, 0, 0), `{"x":5}`},
 		{"a message around one", indexed(id, []byte{0x0a, 2, 0x08, 5}, 1, 0), `{"deeper":{"x":5}}`},
+		{"a descriptor instead of a text", indexed(descriptor, []byte{0x08, 5}, 1, 0, 0), `{"x":5}`},
 		{"an empty message", indexed(id, nil, 1, 0), `{"deeper":null}`},
 		{"what is not known is left out", indexed(id, []byte{0x0a, 1, 'x', 0xf8, 7, 1}, 0), `{"unused":"x"}`},
 		{"fields of the second syntax", indexed(all, nil, 0), `{"r":null,"o":null,"s":null,"g":[]}`},

@@ -146,18 +146,16 @@ func (d *Decoder) event(b []byte) ([]byte, error) {
 
 // eventValue returns a field of an event as JSON has it.
 func eventValue(m codec.Member) []byte {
-	text, isText := codec.StringValue(m.Value)
-	if !isText {
-		return m.Value
-	}
 	switch m.Name {
 	case "payload":
-		if codec.CheckObject([]byte(text)) == nil {
+		if text, isText := codec.StringValue(m.Value); isText && codec.CheckObject([]byte(text)) == nil {
 			return []byte(text)
 		}
 	case "timestamp", "expires_at":
-		if at, err := time.Parse(time.RFC3339, text); err == nil {
-			return strconv.AppendInt(nil, at.UnixMilli(), 10)
+		if text, isText := codec.StringValue(m.Value); isText {
+			if at, err := time.Parse(time.RFC3339, text); err == nil {
+				return strconv.AppendInt(nil, at.UnixMilli(), 10)
+			}
 		}
 	}
 	return m.Value
