@@ -37,7 +37,7 @@ func writeBackup(ctx context.Context, w io.Writer, log *broker.Log, catalog *con
 			names[i] = "index/" + names[i]
 		}
 		return names, err
-	})
+	}, func() int { return len(catalog.All()) }) // an event is accepted once its collection exists
 	if err != nil {
 		return nil, err
 	}

@@ -185,9 +185,12 @@ func (l *life) checkTokens(ctx context.Context, st *state) error {
 		if b == nil {
 			continue
 		}
-		token, err := wire.ParseToken(b.token)
+		token, known, err := l.tokenOfBatch(ctx, b)
 		if err != nil {
 			return err
+		}
+		if !known {
+			continue
 		}
 		r := request(l.rng, b.subs[0].key.Shard())
 		r.After, r.K, r.Bare = token, 1, true

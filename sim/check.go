@@ -39,7 +39,7 @@ func (l *life) check(ctx context.Context) error {
 	if err := l.settleDropped(); err != nil {
 		return err
 	}
-	st := fold(m.placed, knowledge{l.cfg.Dedupe.MaxIDs, time.Duration(l.cfg.Dedupe.Window).Milliseconds(), m.since, m.letters.dropped})
+	st := fold(m.placed, knowledge{l.cfg.Dedupe.MaxIDs, time.Duration(l.cfg.Dedupe.Window).Milliseconds(), m.since, m.epochs, m.letters.dropped})
 	m.report.Repeated, m.report.Dead, m.report.Entities = st.repeated, len(st.dead), len(st.entities)
 	m.report.Forgotten, m.report.Replayed, m.report.Dropped = len(st.purged), st.replayed, len(m.letters.dropped)
 	m.report.Expired, m.report.Emptied = st.expired, st.emptied
@@ -62,12 +62,15 @@ func (l *life) check(ctx context.Context) error {
 	return err
 }
 
-// checkIdentity: once a node has come up, its log is the same for ever.
+// checkIdentity: once a node has come up, its log is the same until it is restored, and then another one.
 func (l *life) checkIdentity() error {
 	var none freshet.LogID
 	id := l.node.Log().ID()
 	if l.model.log != none && l.model.log != id {
 		return fmt.Errorf("the log is %x, it was %x", id, l.model.log)
+	}
+	if l.model.earlier[id] {
+		return fmt.Errorf("the log is %x, as before a restore", id)
 	}
 	l.outlet.witness(func() { l.model.log = id })
 	return nil

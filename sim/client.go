@@ -183,7 +183,7 @@ func tokenOf(t freshet.Token, b *batch, log freshet.LogID) (first int64, err err
 // readBack reads an entity of the batch with the batch's token: the answer must count it.
 func (w *writer) readBack(ctx context.Context, b *batch) error {
 	s := b.subs[w.rng.IntN(len(b.subs))]
-	token, err := wire.ParseToken(b.token)
+	token, _, err := w.tokenOfBatch(ctx, b)
 	if err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func (w *writer) readBack(ctx context.Context, b *batch) error {
 	if col, _ := w.node.Planner().Catalog.Get(s.key.Collection); col.Order != order {
 		return nil // a dead letter
 	}
-	mine := freshet.Version{Order: s.order, Epoch: epoch, Offset: s.offset}
+	mine := freshet.Version{Order: s.order, Epoch: w.model.epochs.of(s.offset), Offset: s.offset}
 	switch {
 	case (w.retains() || w.drops.Load()) && (!ok || s.order > 0 && mine.After(c.Version)):
 		return nil // deleted, and that is forgotten; it may have come back with an older order

@@ -39,5 +39,8 @@ func (c *clock) move(rng *rand.Rand) {
 	}
 }
 
+// pass moves it beyond a time, if it is not there yet.
+func (c *clock) pass(ms int64) { c.ms.Store(max(c.now(), ms+1000)) }
+
 // expiry is a time at which something expires: in an hour at most, or it has already.
 func (c *clock) expiry(rng *rand.Rand) int64 { return c.now() + rng.Int64N(80*minute) - 20*minute }

@@ -61,6 +61,14 @@ func (o *outlet) arm(most int) {
 	o.left = 1 + o.rng.IntN(max(1, most))
 }
 
+// within chooses any of the next operations.
+func (o *outlet) within(most int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.aim = func(operation) bool { return true }
+	o.left = 1 + o.rng.IntN(most)
+}
+
 // hasten usually makes the end come within a few operations. Only its first call counts.
 func (o *outlet) hasten() {
 	o.mu.Lock()

@@ -4,7 +4,8 @@
 // snapshots, the power is cut before some operation of the file system, and a new node opens
 // what the disk held at that moment: all that was synced, and of the rest a random part. Or
 // the process alone is killed, and the next one finds what was not synced in the page cache.
-// That goes on for several lives.
+// That goes on for several lives. Now and then a life begins with the last backup, restored into an empty folder: what was
+// accepted after it is gone for good then.
 //
 // The reference is a model that knows what was submitted and what was acknowledged. It reads
 // events.raw back, where what was acknowledged must stand at its offset and no batch may be
@@ -34,6 +35,7 @@
 //	client.go    writers: they send batches and look what became of them
 //	operator.go  searches, snapshots, pauses, audits at random; old events are let go
 //	drop.go      namespaces and collections are emptied
+//	restore.go   backups, and histories that go back to them
 //	letters.go   dead letters are replayed and dropped
 //	model.go     what was submitted, what was promised
 //	fold.go      what events.raw means

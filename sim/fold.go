@@ -37,9 +37,10 @@ type changed struct {
 
 // knowledge is what events.raw does not say.
 type knowledge struct {
-	maxIDs  uint64          // how many event ids are remembered
-	maxAge  int64           // and for how long, ms
-	since   int64           // the first offset for which collectionLate exists; never where it does not
+	maxIDs  uint64 // how many event ids are remembered
+	maxAge  int64  // and for how long, ms
+	since   int64  // the first offset for which collectionLate exists; never where it does not
+	epochs  epochs
 	dropped map[int64]int64 // dead letters that were dropped, and the end of events.raw then
 }
 
@@ -104,9 +105,6 @@ type eventName struct {
 	id  string
 }
 
-// epoch of every version so far.
-const epoch = 1
-
 // fold reads events.raw from the beginning.
 func fold(log []*submission, known knowledge) *state {
 	st := &state{entities: map[freshet.Key]*entity{}, dead: map[int64]*deadLetter{}, orders: map[string]control.Order{},
@@ -161,7 +159,7 @@ func (st *state) decide(s *submission, at int64) freshet.Code {
 		st.repeated++
 		return ""
 	}
-	version := freshet.Version{Order: s.order, Epoch: epoch, Offset: s.offset}
+	version := freshet.Version{Order: s.order, Epoch: st.known.epochs.of(s.offset), Offset: s.offset}
 	if s.offset < max(st.drops[s.key.Shard()], st.drops[freshet.Shard{Collection: s.key.Collection}]) {
 		return "" // from before a drop
 	}
@@ -243,7 +241,7 @@ func (st *state) expire(s *submission) {
 	}
 	st.expired++
 	deletion := &submission{event: &event{key: key, op: freshet.OpDelete}, offset: s.offset, at: s.at, command: c}
-	st.apply(deletion, freshet.Version{Order: e.version.Order, Epoch: epoch, Offset: s.offset}, s.offset)
+	st.apply(deletion, freshet.Version{Order: e.version.Order, Epoch: st.known.epochs.of(s.offset), Offset: s.offset}, s.offset)
 }
 
 // apply makes an event the newest of its entity, unless that has a newer one.

@@ -22,7 +22,10 @@ type submission struct {
 	command *command // that the node has written; it has no event and no batch
 }
 
-const unplaced int64 = -1
+const (
+	unplaced int64 = -1
+	lost     int64 = -2 // with the end of a history
+)
 
 // last reports whether it ends its batch; else next follows it.
 func (s *submission) last() bool { return s.batch == nil || s.index == len(s.batch.subs)-1 }
@@ -35,6 +38,7 @@ type batch struct {
 	subs  []*submission
 	token string // "" without acknowledgement
 	stray bool   // past the intake, into a collection that does not exist
+	lost  bool   // a restore has taken it away
 }
 
 // model is what the clients know, and what they were promised by a node whose disk counted.
@@ -42,6 +46,10 @@ type model struct {
 	appending   sync.RWMutex // held for reading while an append is under way, for writing while old events are let go
 	mu          sync.Mutex
 	log         freshet.LogID                   // identity, once a node has come up
+	earlier     map[freshet.LogID]bool          // the ones before restores
+	epochs      epochs                          // that versions carry
+	newest      uint32                          // the highest of them in any history
+	backup      *picture                        // the last one
 	marks       map[string]*submission          // everything ever submitted
 	batches     []*batch                        // in order of submission
 	placed      []*submission                   // by offset: events.raw as far as it is known
@@ -56,7 +64,7 @@ type model struct {
 }
 
 func newModel() *model {
-	return &model{marks: map[string]*submission{}, collections: map[string]bool{},
+	return &model{earlier: map[freshet.LogID]bool{}, epochs: epochs{{number: 1}}, newest: 1, marks: map[string]*submission{}, collections: map[string]bool{},
 		observed: map[freshet.Key]freshet.Version{}, letters: letters{dropped: map[int64]int64{}, perhaps: map[int64]int64{}}, since: never, applied: -1, snapshot: -1}
 }
 

@@ -41,6 +41,8 @@ var mutants = []struct{ name, file, old, new string }{
 		"number < f.dropped(key.Shard()).Number", "number+1 < f.dropped(key.Shard()).Number"},
 	{"a snapshot outlives a drop", "store/embedded/drop.go",
 		"if ok && position <= offset {", "if ok && position < 0 {"},
+	{"a token of what a restore has taken away counts", "control/epoch.go",
+		"if s.Last >= until {", "if s.Last >= until+4 {"},
 	{"filters find what is deleted", "store/embedded/shard.go",
 		"			s.filter.Delete(documents[i])\n", "			_ = s.filter\n"},
 }

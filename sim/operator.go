@@ -9,7 +9,6 @@ import (
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/filter"
 	"github.com/freshet-io/freshet/query"
-	"github.com/freshet-io/freshet/wire"
 )
 
 // operator is a client that searches, and does what an operator does.
@@ -23,7 +22,7 @@ func (o *operator) run(ctx context.Context, done <-chan struct{}) error {
 	for n := 30; n > 0 && o.outlet.on(); n-- {
 		o.clock.move(o.rng)
 		var err error
-		switch p := o.rng.IntN(20); {
+		switch p := o.rng.IntN(21); {
 		case p < 3:
 			err = o.snapshot(ctx)
 		case p < 5 && !o.held:
@@ -38,6 +37,8 @@ func (o *operator) run(ctx context.Context, done <-chan struct{}) error {
 			err = o.letters(ctx)
 		case p < 14:
 			err = o.get(ctx)
+		case p == 20:
+			err = o.backup(ctx)
 		default:
 			err = o.search(ctx, !o.held && o.rng.IntN(2) == 0)
 		}
@@ -153,11 +154,13 @@ func (o *operator) search(ctx context.Context, wait bool) error {
 	r := request(o.rng, key.Shard())
 	r.K = 1 + o.rng.IntN(20)
 	if b := o.model.acknowledged(o.rng); wait && b != nil {
-		token, err := wire.ParseToken(b.token)
+		token, known, err := o.tokenOfBatch(ctx, b)
 		if err != nil {
 			return err
 		}
-		r.After = token
+		if known {
+			r.After = token
+		}
 	}
 	answer, err := o.node.Planner().Search(ctx, r)
 	if isCode(err, freshet.CodeUnknownCollection) {

@@ -30,24 +30,28 @@ type Options struct {
 // Report says what happened in a simulation, so that a test can tell whether it still proves
 // something.
 type Report struct {
-	Lives      int // how often a node was opened
-	Cut        int // lives that a cut or a kill ended before some operation of the file system
-	CutOpening int // of these, before the node had come up
-	Records    int // of events.raw at the end
-	Kept       int // of these, never acknowledged
-	Lost       int // events that were never acknowledged and are not there
-	Torn       int // starts that found a frame cut off
-	Repeated   int // events that were recognised as repeats
-	Dead       int // dead letters
-	Entities   int // at the end, tombstones included
-	Snapshots  int // completed while the power was on
-	Made       int // collections that events made
-	Cuts       int // that took events away
-	Forgotten  int // deletions that were forgotten, at the end
-	Replayed   int // dead letters that had their effect later, or were superseded
-	Dropped    int // dead letters that were dropped
-	Expired    int // entities that were deleted because they were due
-	Emptied    int // entities that went with their collection or namespace
+	Lives       int // how often a node was opened
+	Cut         int // lives that a cut or a kill ended before some operation of the file system
+	CutOpening  int // of these, before the node had come up
+	Records     int // of events.raw at the end
+	Kept        int // of these, never acknowledged
+	Lost        int // events that were never acknowledged and are not there
+	Torn        int // starts that found a frame cut off
+	Repeated    int // events that were recognised as repeats
+	Dead        int // dead letters
+	Entities    int // at the end, tombstones included
+	Snapshots   int // completed while the power was on
+	Made        int // collections that events made
+	Cuts        int // that took events away
+	Forgotten   int // deletions that were forgotten, at the end
+	Replayed    int // dead letters that had their effect later, or were superseded
+	Dropped     int // dead letters that were dropped
+	Expired     int // entities that were deleted because they were due
+	Emptied     int // entities that went with their collection or namespace
+	Backups     int // written while the power was on
+	Restores    int // of a backup
+	RestoresCut int // restores that were interrupted
+	Undone      int // events that were accepted, and that restores have taken away
 }
 
 // Add adds up two reports.
@@ -70,6 +74,10 @@ func (r *Report) Add(o Report) {
 	r.Dropped += o.Dropped
 	r.Expired += o.Expired
 	r.Emptied += o.Emptied
+	r.Backups += o.Backups
+	r.Restores += o.Restores
+	r.RestoresCut += o.RestoresCut
+	r.Undone += o.Undone
 }
 
 const (
@@ -161,6 +169,12 @@ func (w *world) live(number int, last bool) error {
 	defer cancel()
 	l := &life{world: w, rng: w.rng, number: number, outlet: newOutlet(w.mem, w.fork()), promised: w.model.snapshot}
 	w.clock.move(w.rng)
+	if w.model.backup != nil && w.rng.IntN(4) == 0 {
+		if err := w.restore(ctx); err != nil {
+			return err
+		}
+		l.outlet, l.promised = newOutlet(w.mem, w.fork()), w.model.snapshot
+	}
 	if number > 0 && !w.late && w.rng.IntN(2) == 0 {
 		w.late = true
 		w.cfg.Collections = maps.Clone(w.cfg.Collections)

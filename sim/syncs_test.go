@@ -39,9 +39,9 @@ func TestEverySyncIsNeeded(t *testing.T) {
 // elsewhere are the sites that a simulated node does not reach, and where they are proved.
 var elsewhere = map[disk.Site]string{
 	disk.SourceFilesDone: "the files source reads a real folder; source/files has such a test of its own",
-	disk.RestoreFile:     "nothing is restored in a simulation; package node has such a test of its own",
+	disk.RestoreFile:     "a simulation interrupts restores with all their syncs; package node has such a test of its own",
 	disk.RestoreDir:      "likewise",
-	disk.BackupFile:      "backups are written elsewhere; package backup has such a test of its own",
+	disk.BackupFile:      "a simulated node streams its backups; package backup has such a test of its own",
 	disk.BackupDir:       "likewise",
 	disk.FeedState:       "nobody follows the changes of a simulated node; package feed has such a test of its own",
 }

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/freshet-io/freshet/disk"
 )
 
 // pinFolder is the folder below the data folder in which a picture of it is held. It outlives the process only
@@ -42,68 +45,119 @@ type PinnedFile struct {
 
 // Pin makes a picture of the log's files. Whatever was acknowledged before is in it. first is called before the state is
 // looked at, and may put more files into the folder: what they are derived from is in the state then; it returns their
-// paths. One pin is held at a time, else the error is [ErrPinned].
-func (l *Log) Pin(first func(dir string) ([]string, error)) (p *Pin, err error) {
+// paths. made is how much there is of that in the state which events rely on that come after it: when that rises between the
+// picture of the state and that of the journal, the picture is made anew. One pin is held at a time, else the error is [ErrPinned].
+func (l *Log) Pin(first func(dir string) ([]string, error), made func() int) (p *Pin, err error) {
 	if !l.pinned.CompareAndSwap(false, true) {
 		return nil, ErrPinned
 	}
 	defer l.PinRaw()()
-	dfs := l.opts.FS
-	p = &Pin{Dir: dfs.PathJoin(l.dir, pinFolder), l: l}
+	p = &Pin{Dir: l.opts.FS.PathJoin(l.dir, pinFolder), l: l}
 	defer func() {
 		if err != nil {
 			p, err = nil, errors.Join(fmt.Errorf("pin the log: %w", l.named(err)), p.Release())
 		}
 	}()
+	for {
+		before := made()
+		if err := l.sweep(pinFolder); err != nil {
+			return p, err
+		}
+		p.Files = nil
+		if err := p.take(first); err != nil || made() == before {
+			return p, err
+		}
+	}
+}
+
+// take makes the picture.
+func (p *Pin) take(first func(dir string) ([]string, error)) error {
+	l, dfs := p.l, p.l.opts.FS
 	if err := l.Room(); err != nil {
-		return p, err
+		return err
 	}
 	raw := dfs.PathJoin(p.Dir, "journal")
-	if err := errors.Join(l.sweep(pinFolder), dfs.MkdirAll(raw, 0o755)); err != nil {
-		return p, err
+	if err := dfs.MkdirAll(raw, 0o755); err != nil {
+		return err
 	}
 	if err := vfs.LinkOrCopy(dfs, dfs.PathJoin(l.dir, "FORMAT"), dfs.PathJoin(p.Dir, "FORMAT")); err != nil {
-		return p, err
+		return err
 	}
 	more, err := first(p.Dir)
 	if err != nil {
-		return p, err
+		return err
 	}
 	// What the state still refers to must not be cut off the journal meanwhile, and the state must not get ahead of it:
 	// so the segments come before, and those that are new since, and the end of the last, behind.
 	if _, _, err := l.journal.Link(raw, false); err != nil {
-		return p, err
+		return err
 	}
-	checkpoint := func() error { return l.db.Checkpoint(dfs.PathJoin(p.Dir, stateFolder), pebble.WithFlushedWAL()) }
-	if err := l.patiently(checkpoint); err != nil {
-		return p, fmt.Errorf("checkpoint of the state: %w", err)
+	if err := l.patiently(func() error { return l.checkpoint(dfs.PathJoin(p.Dir, stateFolder)) }); err != nil {
+		return fmt.Errorf("checkpoint of the state: %w", err)
 	}
 	segments, end, err := l.journal.Link(raw, true)
 	if err != nil {
-		return p, err
+		return err
 	}
 	p.RawEnd = end
 	if err := p.add("FORMAT"); err != nil {
-		return p, err
+		return err
 	}
 	for _, s := range segments {
 		p.Files = append(p.Files, PinnedFile{"journal/" + s.Name, s.Bytes})
 	}
 	names, err := dfs.List(dfs.PathJoin(p.Dir, stateFolder))
 	if err != nil {
-		return p, err
+		return err
 	}
 	for _, name := range names {
 		if err := p.add(stateFolder + "/" + name); err != nil {
-			return p, err
+			return err
 		}
 	}
 	for _, path := range more {
 		if err := p.add(path); err != nil {
-			return p, err
+			return err
 		}
 	}
-	return p, nil
+	return nil
+}
+
+// checkpoint makes a picture of the state. When Pebble finds no write-ahead log at an open, for its first start was cut short
+// there, it writes no MANIFEST before it flushes something, and that of a checkpoint is empty, so that nothing can open it.
+func (l *Log) checkpoint(dir string) error {
+	for flushed := false; ; flushed = true {
+		if err := l.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
+			return err
+		}
+		whole, err := hasManifest(l.opts.FS, dir)
+		if whole || err != nil {
+			return err
+		}
+		if flushed {
+			return errors.New("its MANIFEST is empty")
+		}
+		if err := errors.Join(l.db.Flush(), l.opts.FS.RemoveAll(dir)); err != nil {
+			return err
+		}
+	}
+}
+
+// hasManifest reports whether the MANIFEST in a folder says anything.
+func hasManifest(dfs disk.FS, dir string) (bool, error) {
+	names, err := dfs.List(dir)
+	if err != nil {
+		return false, err
+	}
+	for _, name := range names {
+		if !strings.HasPrefix(name, "MANIFEST-") {
+			continue
+		}
+		if info, err := dfs.Stat(dfs.PathJoin(dir, name)); err != nil || info.Size() > 0 {
+			return true, err
+		}
+	}
+	return false, nil
 }
 
 // add notes a whole file of the picture.
