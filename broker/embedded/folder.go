@@ -27,6 +27,7 @@ type folderFile struct {
 	Partitions int    `json:"partitions"` // of events.raw
 	// Copy names the kind of log that the folder has a copy of, "kafka"; empty where the folder is the log.
 	Copy string `json:"copy,omitempty"`
+	Of   string `json:"of,omitempty"` // the identity of the log that it is a copy of
 }
 
 // lockFolder makes the folder if needed and takes its lock.

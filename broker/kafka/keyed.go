@@ -24,7 +24,7 @@ const headerForwarded = "freshet.forwarded"
 func forwardedHeader(source int32, f forward) Header {
 	v := binary.BigEndian.AppendUint32(nil, uint32(source))
 	v = binary.BigEndian.AppendUint64(v, uint64(f.offset))
-	return Header{headerForwarded, binary.BigEndian.AppendUint32(v, uint32(f.change))}
+	return Header{Name: headerForwarded, Value: binary.BigEndian.AppendUint32(v, uint32(f.change))}
 }
 
 func parseForwarded(v []byte) (source int32, f forward, err error) {
@@ -40,11 +40,19 @@ type keyedReader struct {
 	reader *Reader
 	err    error
 	next   int64
+	last   map[int32]forward // of each partition of events.raw
+	noting bool              // what it reads is decided
 }
 
-// ReadRaw implements [broker.Log].
+// ReadRaw implements [broker.Log]. The first reader is that of what is decided. Another one finds repeated forwards if it begins at
+// 0, as an audit does: it has to have read what was forwarded before.
 func (p *Partition) ReadRaw(from int64) broker.Reader {
-	r := &keyedReader{p: p, next: from}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := &keyedReader{p: p, next: from, last: map[int32]forward{}}
+	if !p.reading {
+		p.reading, r.noting, r.last = true, true, p.decided
+	}
 	r.reader, r.err = p.client.NewReader(freshet.Position{Topic: p.RawTopic(), Partition: p.number, Offset: from})
 	return r
 }
@@ -66,7 +74,7 @@ func (r *keyedReader) Next(ctx context.Context, buf []journal.Record, _ int) ([]
 			r.p.end.Store(f.End)
 			r.next = f.Next
 			for i := range f.Records {
-				again, err := r.p.repeats(&f.Records[i])
+				again, err := r.repeats(&f.Records[i])
 				if err != nil {
 					return buf, err
 				}
@@ -99,22 +107,24 @@ func (r *keyedReader) Close() error {
 }
 
 // repeats reports whether a record was forwarded before, and remembers it.
-func (p *Partition) repeats(r *Record) (bool, error) {
-	for _, h := range r.Headers {
+func (r *keyedReader) repeats(rec *Record) (bool, error) {
+	for _, h := range rec.Headers {
 		if h.Name != headerForwarded {
 			continue
 		}
 		source, f, err := parseForwarded(h.Value)
 		if err != nil {
-			return false, fmt.Errorf("%s/%d@%d: %w; only freshet writes to this topic", p.RawTopic(), r.Partition, r.Offset, err)
+			return false, fmt.Errorf("%s/%d@%d: %w; only freshet writes to this topic", r.p.RawTopic(), rec.Partition, rec.Offset, err)
 		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if last, ok := p.lastRead[source]; ok && !f.after(last) {
+		if last, ok := r.last[source]; ok && !f.after(last) {
 			return true, nil
 		}
-		p.lastRead[source] = f
-		p.read = append(p.read, readForward{r.Offset, source, f})
+		r.last[source] = f
+		if r.noting {
+			r.p.mu.Lock()
+			defer r.p.mu.Unlock()
+			r.p.read = append(r.p.read, readForward{rec.Offset, source, f})
+		}
 		return false, nil
 	}
 	return false, nil

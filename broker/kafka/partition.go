@@ -34,9 +34,10 @@ type Partition struct {
 	end      atomic.Int64
 	lost     atomic.Bool
 
-	mu       sync.Mutex        // guards what follows
-	read     []readForward     // forwards that were read and are not decided, in order
-	lastRead map[int32]forward // the last one of each partition of events.raw
+	mu      sync.Mutex        // guards what follows
+	read    []readForward     // forwards that were read and are not decided, in order
+	decided map[int32]forward // the last forward of each partition of events.raw that was decided when it was taken
+	reading bool              // the reader whose records are decided is there
 }
 
 var _ broker.Log = (*Partition)(nil)
@@ -60,7 +61,7 @@ type readForward struct {
 // Own makes this process the owner of a partition: who owned it is fenced, what it had begun is finished or undone, and the
 // copy has everything that was committed when Own returns.
 func (c *Client) Own(ctx context.Context, copy *Copy, partition int32, commands *Appender) (p *Partition, err error) {
-	p = &Partition{client: c, copy: copy, number: partition, commands: commands, lastRead: map[int32]forward{}}
+	p = &Partition{client: c, copy: copy, number: partition, commands: commands, decided: map[int32]forward{}}
 	defer func() {
 		if err != nil {
 			p.Close()
@@ -276,7 +277,7 @@ func (p *Partition) loadForwards() error {
 		}
 		source := int32(binary.BigEndian.Uint32(k[1:]))
 		f := forward{int64(binary.BigEndian.Uint64(v)), int32(binary.BigEndian.Uint32(v[8:]))}
-		p.lastRead[source] = f
+		p.decided[source] = f
 		return nil
 	})
 }
