@@ -220,3 +220,36 @@ func TestClusterIsAway(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// A reader gets to the end of a partition of which compaction has left nothing that it could return.
+func TestReadToTheEndOfACompactedTopic(t *testing.T) {
+	k := kafkatest.Start(t, kafkatest.Options{})
+	c := ready(t, options(k.Addrs(), func(o *kafka.Options) { o.SyncDeleteRetention = time.Millisecond }))
+	topic := c.Options().Topics.Sync
+	a, err := c.NewAppender(topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	for _, value := range [][]byte{[]byte("a"), []byte("b"), nil} {
+		for i := range 20 {
+			if _, err := a.Append(deadline(t), []kafka.Record{{Key: []byte{byte(i % 4)}, Value: value}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range 2 { // the second takes the deletions
+		if err := k.Compact(deadline(t), topic); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	ends, err := c.Ends(deadline(t), topic)
+	if err != nil || ends[0] < 60 {
+		t.Fatal(ends, err)
+	}
+	r := reader(t, c, freshet.Position{Topic: topic})
+	if got, last := until(t, r, 0, ends[0]); len(got) != 0 || last.Next != ends[0] || last.End != ends[0] {
+		t.Errorf("%d records, %+v, the end is %d", len(got), last, ends[0])
+	}
+}
