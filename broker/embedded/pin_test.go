@@ -81,7 +81,7 @@ func openPicture(t *testing.T, p *embedded.Pin) *embedded.Log {
 func put(t *testing.T, l *embedded.Log, key string) {
 	t.Helper()
 	tx := l.Begin()
-	if _, err := tx.Put(freshet.TopicControl, []byte(key), []byte("{}")); err != nil {
+	if err := tx.Put(freshet.TopicControl, []byte(key), []byte("{}")); err != nil {
 		t.Fatal(err)
 	}
 	if err := tx.Commit(); err != nil {
