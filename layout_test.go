@@ -26,14 +26,15 @@ var edges = map[string]string{
 	"broker":               "broker/journal disk",                                      // the contract
 	"broker/journal":       "disk",
 	"broker/embedded":      "broker broker/journal disk wire",
-	"broker/kafka":         "broker broker/embedded broker/journal disk wire", // franz-go stays behind it
+	"broker/kafka":         "broker broker/embedded broker/journal disk secret wire", // franz-go stays behind it
 	"control":              "broker broker/embedded disk wire",
 	"embed":                "embed/static",
 	"embed/static":         "",
 	"embed/chunk":          "",
+	"secret":               "",
 	"freshness":            "wire",
 	"codec/cdc":            "codec",
-	"codec/registry":       "codec",                                                               // the libraries of the registry and of Protobuf stay behind it
+	"codec/registry":       "codec secret",                                                        // the libraries of the registry and of Protobuf stay behind it
 	"process":              "broker broker/journal codec codec/cdc control disk embed/chunk wire", // state and positions are one transaction of the log
 	"process/mapping":      "codec codec/cdc process",
 	"vsync":                "",

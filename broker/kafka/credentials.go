@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/freshet-io/freshet/secret"
 )
 
 // credentials gets tokens from an authorization server by the grant of client credentials, RFC 6749 section 4.4. A token is used
@@ -43,7 +45,7 @@ func (c *credentials) token(ctx context.Context) (string, error) {
 }
 
 func (c *credentials) exchange(ctx context.Context) (token string, life time.Duration, err error) {
-	secret, err := readSecret("sasl.client_secret_file", c.sasl.ClientSecretFile)
+	password, err := secret.Line("sasl.client_secret_file", c.sasl.ClientSecretFile)
 	if err != nil {
 		return "", 0, err
 	}
@@ -59,7 +61,7 @@ func (c *credentials) exchange(ctx context.Context) (token string, life time.Dur
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
-	req.SetBasicAuth(url.QueryEscape(c.sasl.ClientID), url.QueryEscape(secret)) // section 2.3.1
+	req.SetBasicAuth(url.QueryEscape(c.sasl.ClientID), url.QueryEscape(password)) // section 2.3.1
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return "", 0, err

@@ -14,8 +14,8 @@ import (
 func server(t *testing.T, life string) (url string, given *int) {
 	given = new(int)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id, secret, _ := r.BasicAuth()
-		if r.Method != http.MethodPost || r.FormValue("grant_type") != "client_credentials" || r.FormValue("scope") != "kafka" || id != "me%3A" || secret != "s%26" {
+		id, password, _ := r.BasicAuth()
+		if r.Method != http.MethodPost || r.FormValue("grant_type") != "client_credentials" || r.FormValue("scope") != "kafka" || id != "me%3A" || password != "s%26" {
 			w.WriteHeader(http.StatusUnauthorized)
 			_, _ = w.Write([]byte(`{"error":"invalid_client"}`))
 			return
@@ -27,7 +27,7 @@ func server(t *testing.T, life string) (url string, given *int) {
 	return s.URL, given
 }
 
-func secret(t *testing.T, content string) string {
+func secretFile(t *testing.T, content string) string {
 	path := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
@@ -37,7 +37,7 @@ func secret(t *testing.T, content string) string {
 
 func TestCredentials(t *testing.T) {
 	url, given := server(t, `,"expires_in":3600`)
-	c := &credentials{sasl: &SASL{TokenURL: url, ClientID: "me:", ClientSecretFile: secret(t, "s&\n"), Scope: "kafka"}}
+	c := &credentials{sasl: &SASL{TokenURL: url, ClientID: "me:", ClientSecretFile: secretFile(t, "s&\n"), Scope: "kafka"}}
 	for range 3 {
 		if token, err := c.token(t.Context()); err != nil || token != "t" {
 			t.Fatalf("%q, %v", token, err)
@@ -55,7 +55,7 @@ func TestCredentials(t *testing.T) {
 // A token whose life is not told is used once.
 func TestCredentialsWithoutLife(t *testing.T) {
 	url, given := server(t, "")
-	c := &credentials{sasl: &SASL{TokenURL: url, ClientID: "me:", ClientSecretFile: secret(t, "s&"), Scope: "kafka"}}
+	c := &credentials{sasl: &SASL{TokenURL: url, ClientID: "me:", ClientSecretFile: secretFile(t, "s&"), Scope: "kafka"}}
 	for range 2 {
 		if _, err := c.token(t.Context()); err != nil {
 			t.Fatal(err)
@@ -74,8 +74,8 @@ func TestCredentialsRefused(t *testing.T) {
 		sasl SASL
 		want string
 	}{
-		{SASL{TokenURL: url, ClientID: "me:", ClientSecretFile: secret(t, "wrong"), Scope: "kafka"}, "401 Unauthorized invalid_client"},
-		{SASL{TokenURL: blank.URL, ClientID: "me:", ClientSecretFile: secret(t, "s")}, "access_token"},
+		{SASL{TokenURL: url, ClientID: "me:", ClientSecretFile: secretFile(t, "wrong"), Scope: "kafka"}, "401 Unauthorized invalid_client"},
+		{SASL{TokenURL: blank.URL, ClientID: "me:", ClientSecretFile: secretFile(t, "s")}, "access_token"},
 		{SASL{TokenURL: url, ClientSecretFile: "gone"}, "sasl.client_secret_file"},
 	} {
 		if token, err := (&credentials{sasl: &c.sasl}).token(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.sasl.TokenURL) {

@@ -1,13 +1,10 @@
 package kafka
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -16,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/freshet-io/freshet/secret"
 )
 
 // TLS encrypts connections. Certificates of brokers are always verified.
@@ -52,15 +51,17 @@ const (
 var Mechanisms = []string{mechanismPlain, mechanismScram256, mechanismScram512, mechanismOAuth}
 
 func (t *TLS) validate() error {
-	switch {
-	case t == nil:
+	if t == nil {
 		return nil
-	case t.CertFile == "" && t.KeyFile != "":
-		return fmt.Errorf("tls.cert_file: is missing beside key_file %q; give both, or none", t.KeyFile)
-	case t.CertFile != "" && t.KeyFile == "":
-		return fmt.Errorf("tls.key_file: is missing beside cert_file %q; give both, or none", t.CertFile)
+	}
+	if err := t.files().Validate(); err != nil {
+		return fmt.Errorf("tls.%w", err)
 	}
 	return nil
+}
+
+func (t *TLS) files() secret.Certificates {
+	return secret.Certificates{CAFile: t.CAFile, CertFile: t.CertFile, KeyFile: t.KeyFile}
 }
 
 func (s *SASL) validate() error {
@@ -102,36 +103,17 @@ func (s *SASL) validate() error {
 
 // config reads the authorities and makes sure that the client's certificate can be read.
 func (t *TLS) config() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("tls.ca_file: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls.ca_file: %q has no certificate; give a file in PEM", t.CAFile)
-		}
+	c, err := t.files().TLS()
+	if err != nil {
+		return nil, fmt.Errorf("tls.%w", err)
 	}
-	if t.CertFile != "" {
-		load := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-			if err != nil {
-				return nil, fmt.Errorf("tls.cert_file: %w", err)
-			}
-			return &pair, nil
-		}
-		if _, err := load(nil); err != nil {
-			return nil, err
-		}
-		c.GetClientCertificate = load
-	}
+	c.ServerName = t.ServerName
 	return c, nil
 }
 
 // mechanism makes sure that the secrets can be read.
 func (s *SASL) mechanism() (sasl.Mechanism, error) {
-	password := func() (string, error) { return readSecret("sasl.password_file", s.PasswordFile) }
+	password := func() (string, error) { return secret.Line("sasl.password_file", s.PasswordFile) }
 	scramAuth := func(context.Context) (scram.Auth, error) {
 		pass, err := password()
 		return scram.Auth{User: s.User, Pass: pass}, err
@@ -150,11 +132,11 @@ func (s *SASL) mechanism() (sasl.Mechanism, error) {
 		_, err := password()
 		return scram.Sha512(scramAuth), err
 	}
-	give := func(context.Context) (string, error) { return readSecret("sasl.token_file", s.TokenFile) }
+	give := func(context.Context) (string, error) { return secret.Line("sasl.token_file", s.TokenFile) }
 	var err error
 	if s.TokenURL != "" {
 		give = (&credentials{sasl: s}).token
-		_, err = readSecret("sasl.client_secret_file", s.ClientSecretFile)
+		_, err = secret.Line("sasl.client_secret_file", s.ClientSecretFile)
 	} else {
 		_, err = give(context.Background())
 	}
@@ -162,19 +144,6 @@ func (s *SASL) mechanism() (sasl.Mechanism, error) {
 		token, err := give(ctx)
 		return oauth.Auth{Token: token}, err
 	}), err
-}
-
-// readSecret reads a file that holds one line.
-func readSecret(field, path string) (string, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", field, err)
-	}
-	secret := string(bytes.TrimRight(raw, "\r\n"))
-	if secret == "" {
-		return "", fmt.Errorf("%s: %q is empty; write the secret into it", field, path)
-	}
-	return secret, nil
 }
 
 // security are the options of a client that TLS and SASL give.

@@ -1,19 +1,16 @@
 package registry
 
 import (
-	"bytes"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/sr"
 
 	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/secret"
 )
 
 // Options say where the registry is and how it knows its client. Secrets stand in files, without the line end, and are read anew for
@@ -60,10 +57,9 @@ func (o Options) Validate() error {
 		return invalid("user", "is missing beside password_file %q; give both, or none", o.PasswordFile)
 	case o.User != "" && o.PasswordFile == "":
 		return invalid("password_file", "is missing beside user %q; give both, or none", o.User)
-	case o.TLS.CertFile == "" && o.TLS.KeyFile != "":
-		return invalid("tls.cert_file", "is missing beside key_file %q; give both, or none", o.TLS.KeyFile)
-	case o.TLS.CertFile != "" && o.TLS.KeyFile == "":
-		return invalid("tls.key_file", "is missing beside cert_file %q; give both, or none", o.TLS.CertFile)
+	}
+	if err := secret.Certificates(o.TLS).Validate(); err != nil {
+		return fmt.Errorf("schema_registry.tls.%w", err)
 	}
 	return nil
 }
@@ -71,7 +67,10 @@ func (o Options) Validate() error {
 // clients returns a client for each address: the library goes to the next address only where the connection fails. All files must be
 // there.
 func (o Options) clients() ([]*sr.Client, error) {
-	secure, err := o.TLS.config()
+	secure, err := secret.Certificates(o.TLS).TLS()
+	if err != nil {
+		err = fmt.Errorf("schema_registry.tls.%w", err)
+	}
 	if _, bad := o.authorization(); bad != nil {
 		err = errors.Join(err, bad)
 	}
@@ -103,52 +102,11 @@ func (o Options) clients() ([]*sr.Client, error) {
 func (o Options) authorization() (set func(*http.Request), err error) {
 	switch {
 	case o.TokenFile != "":
-		token, err := readSecret("token_file", o.TokenFile)
+		token, err := secret.Line("schema_registry.token_file", o.TokenFile)
 		return func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }, err
 	case o.User != "":
-		password, err := readSecret("password_file", o.PasswordFile)
+		password, err := secret.Line("schema_registry.password_file", o.PasswordFile)
 		return func(r *http.Request) { r.SetBasicAuth(o.User, password) }, err
 	}
 	return func(*http.Request) {}, nil
-}
-
-// readSecret reads a file that holds one line.
-func readSecret(field, path string) (string, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("schema_registry.%s: %w", field, err)
-	}
-	secret := string(bytes.TrimRight(raw, "\r\n"))
-	if secret == "" {
-		return "", fmt.Errorf("schema_registry.%s: %q is empty; write the secret into it", field, path)
-	}
-	return secret, nil
-}
-
-// config reads the authorities and makes sure that the client's certificate can be read.
-func (t TLS) config() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("schema_registry.tls.ca_file: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("schema_registry.tls.ca_file: %q has no certificate; give a file in PEM", t.CAFile)
-		}
-	}
-	if t.CertFile == "" {
-		return c, nil
-	}
-	load := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("schema_registry.tls.cert_file: %w", err)
-		}
-		return &pair, nil
-	}
-	c.GetClientCertificate = load
-	_, err := load(nil)
-	return c, err
 }

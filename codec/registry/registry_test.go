@@ -2,8 +2,6 @@ package registry_test
 
 import (
 	"encoding/pem"
-	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -387,9 +385,8 @@ func TestOptions(t *testing.T) {
 		"tls.key_file":  {URLs: []string{"http://x"}, TLS: registry.TLS{CertFile: "c"}},
 		"tls.cert_file": {URLs: []string{"http://x"}, TLS: registry.TLS{KeyFile: "k"}},
 	} {
-		var e *freshet.Error
 		err := o.Validate()
-		if !errors.As(err, &e) || e.Field != "schema_registry."+strings.TrimSpace(field) || strings.Contains(fmt.Sprint(err), "secret") {
+		if err == nil || !strings.HasPrefix(err.Error(), "schema_registry."+strings.TrimSpace(field)+": ") || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}
