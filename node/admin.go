@@ -72,7 +72,7 @@ func deadLetters(scan scan, lower, upper []byte, keep func(*freshet.DeadLetter) 
 	return out, err
 }
 
-func (n *Node) shards() []gateway.ShardStat {
+func (n *core) shards() []gateway.ShardStat {
 	out := []gateway.ShardStat{}
 	for _, st := range n.store.Stats() {
 		out = append(out, gateway.ShardStat{Collection: st.Shard.Collection, Namespace: st.Shard.Namespace,
@@ -112,7 +112,7 @@ func (n *Node) StageNs() map[string]int64 {
 
 // register adds the node's metrics to its registry.
 func (n *Node) register() {
-	n.metrics.MustRegister(newRecallMetrics(n), n.ages, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	n.metrics.MustRegister(newRecallMetrics(&n.core), n.ages, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	counter := func(name, help string, labels prometheus.Labels, f func() float64) {
 		n.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, f))
 	}

@@ -21,13 +21,13 @@ type rebuilds struct {
 	began   time.Time
 }
 
-func (n *Node) indexAdmin() gateway.IndexAdmin {
+func (n *core) indexAdmin() gateway.IndexAdmin {
 	return gateway.IndexAdmin{List: n.indexes, Rebuild: n.Rebuild, Status: n.rebuildStatus}
 }
 
 // Rebuild begins to build the indexes of a collection anew, of one namespace or with "" of all, beside those in use. It
 // goes on in the background until it is done or the node stops.
-func (n *Node) Rebuild(collection, namespace string, settings control.Index) (gateway.IndexRebuild, error) {
+func (n *core) Rebuild(collection, namespace string, settings control.Index) (gateway.IndexRebuild, error) {
 	if err := n.store.CheckRebuild(collection, namespace, settings); err != nil {
 		return gateway.IndexRebuild{}, err
 	}
@@ -57,7 +57,7 @@ func (n *Node) Rebuild(collection, namespace string, settings control.Index) (ga
 }
 
 // rebuilt notes the end of a rebuild.
-func (n *Node) rebuilt(err error) {
+func (n *core) rebuilt(err error) {
 	b := &n.rebuilds
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -72,7 +72,7 @@ func (n *Node) rebuilt(err error) {
 }
 
 // rebuildStatus is how far the rebuild is.
-func (n *Node) rebuildStatus() *gateway.IndexRebuild {
+func (n *core) rebuildStatus() *gateway.IndexRebuild {
 	b := &n.rebuilds
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -90,7 +90,7 @@ func (n *Node) rebuildStatus() *gateway.IndexRebuild {
 }
 
 // indexes are the vector indexes of all namespaces.
-func (n *Node) indexes() []gateway.IndexStat {
+func (n *core) indexes() []gateway.IndexStat {
 	out := []gateway.IndexStat{}
 	for _, x := range n.store.Indexes() {
 		s := gateway.IndexStat{Collection: x.Shard.Collection, Namespace: x.Shard.Namespace, Kind: x.Options.Kind.String(),
@@ -106,11 +106,11 @@ func (n *Node) indexes() []gateway.IndexStat {
 
 // recallMetrics gives the measured recall of indexes to Prometheus.
 type recallMetrics struct {
-	n                            *Node
+	n                            *core
 	recall, low, high, ef, unmet *prometheus.Desc
 }
 
-func newRecallMetrics(n *Node) *recallMetrics {
+func newRecallMetrics(n *core) *recallMetrics {
 	desc := func(name, help string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, []string{"collection", "namespace"}, nil)
 	}

@@ -16,8 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/freshet-io/freshet"
 	broker "github.com/freshet-io/freshet/broker/embedded"
 	"github.com/freshet-io/freshet/codec"
@@ -26,7 +24,6 @@ import (
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/disk"
-	"github.com/freshet-io/freshet/embed"
 	"github.com/freshet-io/freshet/feed"
 	"github.com/freshet-io/freshet/freshness"
 	"github.com/freshet-io/freshet/gateway"
@@ -35,7 +32,6 @@ import (
 	"github.com/freshet-io/freshet/query"
 	"github.com/freshet-io/freshet/source"
 	store "github.com/freshet-io/freshet/store/embedded"
-	"github.com/freshet-io/freshet/telemetry"
 	"github.com/freshet-io/freshet/vsync"
 )
 
@@ -58,40 +54,21 @@ type Options struct {
 	NoSources bool
 }
 
-// Node is a running freshet: every role in one process.
+// Node is a running freshet: every role in one process, the log included.
 type Node struct {
-	opts      Options // for Config see config
-	settings  atomic.Pointer[settings]
+	core
 	log       *broker.Log
-	catalog   *control.Catalog
-	sequencer process.SequencerOptions
-	model     freshet.Model // the built-in one
-	store     *store.Store
-	tracker   *freshness.Tracker
-	worker    *vsync.Worker
 	processor *process.Processor
 	intake    *source.Intake
-	planner   *query.Planner
-	gateway   *gateway.Server
-	metrics   *prometheus.Registry
-	freshness *telemetry.Recent
-	ages      prometheus.Histogram
-	started   time.Time
 	goal      int64 // offset that must be decided to be ready
 	ready     atomic.Bool
 
-	rebuilds  rebuilds
 	retention retention
 	retaining sync.Mutex // one Retain at a time
 	expirer   *process.Expirer
 	dropping  sync.Mutex    // held while the settings of what was dropped are reset
 	dropped   chan struct{} // told of drops that were decided
 
-	ctx       context.Context // of the stages
-	stop      context.CancelCauseFunc
-	running   sync.WaitGroup
-	failed    chan error // the error that ended a part
-	snapping  sync.Mutex // one snapshot at a time
 	repairing sync.Mutex // one Repair at a time
 	reloading sync.Mutex // one Reload at a time; guards sources
 	sources   []watching
@@ -105,11 +82,8 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	n := &Node{opts: o, started: time.Now(), failed: make(chan error, 8), dropped: make(chan struct{}, 1), metrics: prometheus.NewRegistry(),
-		freshness: telemetry.NewRecent(4096, 10*time.Second),
-		ages: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "freshet_event_age_seconds",
-			Help: "Age of sampled events when they became searchable.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 16)})}
-	n.settings.Store(newSettings(o.Config))
+	n := &Node{dropped: make(chan struct{}, 1)}
+	n.core.init(o)
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
@@ -156,64 +130,16 @@ func (n *Node) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// logLoaded says how the indexes came up.
-func (n *Node) logLoaded(r store.LoadReport) {
-	n.opts.Logger.Info("indexes are up", "entities", r.Entities, "snapshots", r.Snapshots, "older_snapshots", r.Older,
-		"rejected_snapshots", len(r.Rejected), "built_from_log", r.Built, "applied_from_log", r.Applied,
-		"snapshots_ms", r.SnapshotTime.Milliseconds(), "log_ms", r.LogTime.Milliseconds())
-}
-
-// openCatalog declares the configured collections and holds the configuration to what the
-// data was made with.
+// openCatalog opens the catalog of the log.
 func (n *Node) openCatalog(mapper process.Mapper) (err error) {
-	cfg := n.opts.Config
 	if n.catalog, err = control.Open(n.log); err != nil {
-		return err
-	}
-	if err := n.catalog.CheckEpoch(n.now()); err != nil {
-		return err
-	}
-	builtin, err := embed.NewBuiltin()
-	if err != nil {
-		return err
-	}
-	model := builtin.Model()
-	n.model = model
-	revision, err := n.catalog.CheckRevision(control.Revision{Mapping: mapper.Describe(), Splitter: cfg.Splitter.Describe()})
-	if err != nil {
 		return err
 	}
 	since, err := n.log.Position(process.Group, freshet.TopicRaw, 0)
 	if err != nil {
 		return err
 	}
-	if err := n.catalog.Declare(declared(cfg, model, since)...); err != nil {
-		return err
-	}
-	n.sequencer = process.SequencerOptions{Mapper: mapper, Collections: n.catalog,
-		Embedders: map[string]freshet.Embedder{model.Name: builtin}, Splitter: cfg.Splitter, Revision: revision.Number,
-		Window:     process.Window{MaxAgeMs: time.Duration(cfg.Dedupe.Window).Milliseconds(), MaxIDs: cfg.Dedupe.MaxIDs},
-		AutoCreate: cfg.AutoCreate && cfg.Mapping != nil}
-	return n.checkModels()
-}
-
-// checkModels refuses collections whose model this binary does not have.
-func (n *Node) checkModels() error {
-	for _, col := range n.catalog.All() {
-		if _, ok := n.sequencer.Embedders[col.Model]; !ok && col.Model != "" {
-			return fmt.Errorf("collection %q was made with model %q, which this version of freshet does not have; "+
-				"use the version that made the data folder, or start on a new folder and send the events again", col.Name, col.Model)
-		}
-	}
-	return nil
-}
-
-// now is the time of the clock that appends are told by.
-func (n *Node) now() time.Time {
-	if n.opts.Now != nil {
-		return n.opts.Now()
-	}
-	return time.Now()
+	return n.settleCatalog(mapper, since)
 }
 
 func newMapper(cfg config.Config) (process.Mapper, error) {
@@ -315,14 +241,6 @@ func (n *Node) start() {
 	n.watchFolders(n.config().Sources.Files)
 }
 
-func (n *Node) run(ctx context.Context, what string, part func(context.Context) error) {
-	n.running.Go(func() {
-		if err := part(ctx); err != nil && ctx.Err() == nil {
-			n.failed <- fmt.Errorf("%s: %w", what, err)
-		}
-	})
-}
-
 // decided is called by the worker when everything up to an offset has its effect.
 func (n *Node) decided(b vsync.Batch) {
 	last := b.Marks[len(b.Marks)-1]
@@ -336,22 +254,11 @@ func (n *Node) decided(b vsync.Batch) {
 		default: // it is told already
 		}
 	}
-	now := time.Now()
-	for i := 0; i < len(b.Changes); i += max(1, len(b.Changes)/agesPerBatch) {
-		age := now.Sub(time.UnixMilli(b.Changes[i].AcceptedAt))
-		n.freshness.Add(age)
-		n.ages.Observe(age.Seconds())
-	}
+	n.sampleAges(b.Changes)
 	if !n.ready.Load() && last.Through >= n.goal-1 {
 		n.ready.Store(true)
 	}
 }
-
-// agesPerBatch is about how many changes of a batch are sampled for the figures of freshness.
-const agesPerBatch = 4
-
-// Failed delivers the error of a part that can't go on; the node should be closed then.
-func (n *Node) Failed() <-chan error { return n.failed }
 
 // Ready reports whether what was in the log at the start is decided, and how many records
 // are not decided at present.
@@ -372,17 +279,8 @@ func (n *Node) CatchUp(ctx context.Context) error {
 	return n.waitDecided(ctx, end)
 }
 
-// Gateway answers HTTP requests.
-func (n *Node) Gateway() *gateway.Server { return n.gateway }
-
 // Intake takes events in.
 func (n *Node) Intake() *source.Intake { return n.intake }
-
-// Planner answers searches.
-func (n *Node) Planner() *query.Planner { return n.planner }
-
-// Store is the embedded store.
-func (n *Node) Store() *store.Store { return n.store }
 
 // Log is the embedded log.
 func (n *Node) Log() *broker.Log { return n.log }
@@ -392,43 +290,6 @@ func (n *Node) Processor() *process.Processor { return n.processor }
 
 // Expire deletes entities that are due, some at once, and returns how many it looked at: 0 when none is due.
 func (n *Node) Expire(ctx context.Context) (int, error) { return n.expirer.Step(ctx) }
-
-// Snapshot saves the indexes that have changed.
-func (n *Node) Snapshot(ctx context.Context) (int, error) {
-	n.snapping.Lock()
-	defer n.snapping.Unlock()
-	return n.store.Snapshot(ctx)
-}
-
-// When snapshots are taken besides the configured interval: it is looked at every so often, and two of them have a pause
-// between them, so that a flood of changes does not keep the disk busy with them.
-const (
-	snapshotPoll  = time.Second
-	snapshotPause = 30 * time.Second
-)
-
-func (n *Node) snapshots(ctx context.Context) error {
-	last := time.Now()
-	for {
-		now := n.settings.Load()
-		c := now.Snapshot
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-now.replaced:
-			continue
-		case <-time.After(min(snapshotPoll, time.Duration(c.Interval))):
-		}
-		since := time.Since(last)
-		if since < time.Duration(c.Interval) && (since < snapshotPause || n.store.Unsaved() < c.Changes) {
-			continue
-		}
-		if _, err := n.Snapshot(ctx); err != nil && ctx.Err() == nil {
-			n.opts.Logger.Error("indexes could not be saved; it is tried again", "error", err)
-		}
-		last = time.Now()
-	}
-}
 
 // Audit folds events.raw anew and compares it with vector.sync, and vector.sync with the
 // indexes, while traffic goes on.

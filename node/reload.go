@@ -25,7 +25,7 @@ type settings struct {
 func newSettings(c config.Config) *settings { return &settings{c, make(chan struct{})} }
 
 // config is the configuration in force; it must not be altered.
-func (n *Node) config() *config.Config { return &n.settings.Load().Config }
+func (n *core) config() *config.Config { return &n.settings.Load().Config }
 
 // Reload reads the configuration anew and takes over what has changed, all of it or nothing. A *gateway.ReloadRefused names
 // the keys that a running server can't take over. A call while another one runs waits for it.
