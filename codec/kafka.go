@@ -148,10 +148,18 @@ func Join(form Form, key, value []byte) ([]byte, error) {
 	if form != FormRows || CheckObject(key) != nil || Check(value) != nil {
 		return value, nil
 	}
+	return JoinRow(key, value), nil
+}
+
+// JoinRow is Join for a row whose key is an object, and whose key and value are known to be well-formed.
+func JoinRow(key, value []byte) []byte {
+	if value == nil {
+		value = []byte("null")
+	}
 	out := make([]byte, 0, len(key)+len(value)+len(`{"key":,"value":}`))
 	out = append(append(out, `{"key":`...), key...)
 	out = append(append(out, `,"value":`...), value...)
-	return append(out, '}'), nil
+	return append(out, '}')
 }
 
 // withEntity returns an event that names its entity: by its own entity_id or else by the key.

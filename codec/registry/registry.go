@@ -66,12 +66,7 @@ func (d *Decoder) Decode(raw []byte) ([]byte, error) {
 	}
 	switch d.shape.Form {
 	case codec.FormRows:
-		if value, err = d.part(value); err != nil {
-			return nil, err
-		}
-		if key, err = d.part(key); err != nil {
-			return nil, within(err, "key")
-		}
+		return d.row(key, value)
 	case codec.FormEvents:
 		if len(value) > 0 && value[0] == magic {
 			if value, err = d.event(value); err != nil {
@@ -91,6 +86,41 @@ func (d *Decoder) Decode(raw []byte) ([]byte, error) {
 	return codec.Join(d.shape.Form, key, value)
 }
 
+// row decodes a row and its key. A key that is no struct says no column.
+func (d *Decoder) row(key, value []byte) ([]byte, error) {
+	out, err := d.part(value)
+	if err != nil {
+		return nil, err
+	}
+	if len(key) == 0 || key[0] != magic {
+		return codec.Join(codec.FormRows, key, out)
+	}
+	s, data, err := d.open(key)
+	if err == nil {
+		key, err = s.append(nil, data, d.shape.Typed, false)
+	}
+	if err != nil {
+		return nil, within(err, "key")
+	}
+	switch isStruct := key[0] == '{'; {
+	case !isStruct:
+		return codec.Join(codec.FormRows, nil, out)
+	case d.shape.Typed:
+		key = typed(s.connectOf(data), key)
+	}
+	if value != nil && (len(value) == 0 || value[0] != magic) { // it came as JSON, or as what is none
+		return codec.Join(codec.FormRows, key, out)
+	}
+	return codec.JoinRow(key, out), nil
+}
+
+// typed is a value of Kafka Connect with its schema.
+func typed(schema, payload []byte) []byte {
+	out := make([]byte, 0, len(schema)+len(payload)+len(`{"schema":,"payload":}`))
+	out = append(append(out, `{"schema":`...), schema...)
+	return append(append(append(out, `,"payload":`...), payload...), '}')
+}
+
 // part decodes a key or a value where it is in the wire format.
 func (d *Decoder) part(b []byte) ([]byte, error) {
 	if len(b) == 0 || b[0] != magic {
@@ -103,9 +133,11 @@ func (d *Decoder) part(b []byte) ([]byte, error) {
 	if d.shape.Form != codec.FormRows || !d.shape.Typed {
 		return s.append(nil, data, false, false)
 	}
-	out := append([]byte(`{"schema":`), s.connectOf(data)...)
-	out, err = s.append(append(out, `,"payload":`...), data, true, false)
-	return append(out, '}'), err
+	payload, err := s.append(nil, data, true, false)
+	if err != nil {
+		return nil, err
+	}
+	return typed(s.connectOf(data), payload), nil
 }
 
 // open returns the schema of what is in the wire format, and the bytes behind its id.
@@ -224,7 +256,7 @@ func (s *schema) connectOf(data []byte) []byte {
 	}
 	m, _, err := messageOf(s.protobuf, data)
 	if err != nil {
-		return []byte("null") // append says what is wrong
+		return []byte("null") // append has refused it
 	}
 	return (&connector{}).message(m).text()
 }

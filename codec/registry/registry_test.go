@@ -158,6 +158,19 @@ func TestDebezium(t *testing.T) {
 	if got, decodeErr := flat.Decode(text); err != nil || decodeErr != nil || len(got) != 1 || got[0].Op != cdc.Delete || got[0].Key != "7" {
 		t.Errorf("a tombstone of a flat stream is %+v, %v, %v", got, err, decodeErr)
 	}
+	// A key that is no struct is left out, and what is wrong with a key is told.
+	scalar := framed(s.add(sr.TypeAvro, `"long"`), 14)
+	if text, err := d.Decode(codec.AppendFrame(nil, scalar, nil)); err != nil || string(text) != "null" {
+		t.Errorf("a tombstone with a number as its key: %s, %v", text, err)
+	}
+	if text, err := d.Decode(codec.AppendFrame(nil, key, []byte(`{"op":"c"}`))); err != nil || !strings.Contains(string(text), `"payload":{"id":7}},"value":{"op":"c"}}`) {
+		t.Errorf("a value in JSON: %s, %v", text, err)
+	}
+	if text, err := d.Decode(codec.AppendFrame(nil, key, []byte(`{"op"`))); err != nil || string(text) != `{"op"` {
+		t.Errorf("a value that is none: %s, %v", text, err)
+	}
+	_, err = d.Decode(codec.AppendFrame(nil, key[:5], nil))
+	mustFail(t, "a key that is cut", err, freshet.CodeInvalidRecord, "key.id")
 	// The same in JSON Schema, as Connect's converter writes it, and in Protobuf.
 	schema := s.add(sr.TypeJSON, `{"type":"object","title":"v","properties":{"id":{"type":"integer","connect.type":"int64"},"title":{"oneOf":[{"type":"null"},{"type":"string"}]},
 		"price":{"type":"number","title":"org.apache.kafka.connect.data.Decimal","connect.type":"bytes","connect.parameters":{"scale":"2"}},
