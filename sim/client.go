@@ -31,8 +31,13 @@ func (w *writer) run(ctx context.Context) error {
 				return fmt.Errorf("stray events: %w", err)
 			}
 		}
-		b := w.model.submit(w.compose())
-		if err := w.send(ctx, b); err != nil {
+		if w.rng.IntN(3) == 0 {
+			if err := w.arrive(ctx); err != nil {
+				return err
+			}
+		}
+		b, err := w.exchange(ctx, w.compose())
+		if err != nil {
 			return fmt.Errorf("writer: %w", err)
 		}
 		if w.retains() && !w.held && w.rng.IntN(2) == 0 { // between batches, where it matters most
@@ -45,7 +50,7 @@ func (w *writer) run(ctx context.Context) error {
 				return err
 			}
 		}
-		if w.rng.IntN(3) == 0 && !w.held && b.token != "" {
+		if w.rng.IntN(3) == 0 && !w.held && b != nil && b.token != "" {
 			if err := w.readBack(ctx, b); err != nil {
 				return fmt.Errorf("reading back: %w", err)
 			}
@@ -73,11 +78,9 @@ func (w *writer) gather() []*event {
 		w.retry = w.retry[1:]
 		events := make([]*event, len(b.subs))
 		for i, s := range b.subs {
-			again := *s.event
-			again.again = true
-			events[i] = &again
+			events[i] = s.event
 		}
-		return events
+		return repeats(events)
 	}
 	events := make([]*event, 1+w.rng.IntN(1<<w.rng.IntN(5)))
 	for i := range events {
@@ -99,8 +102,8 @@ func (w *writer) gather() []*event {
 	return events
 }
 
-// send takes a batch to the node's intake, as the gateway does.
-func (w *writer) send(ctx context.Context, b *batch) error {
+// send takes a batch to the node's intake, as the gateway does. The client gets the answer only if answered says so.
+func (w *writer) send(ctx context.Context, b *batch, answered bool) error {
 	in := w.node.Intake().NewBatch()
 	defer in.Release()
 	for _, s := range b.subs {
@@ -119,7 +122,9 @@ func (w *writer) send(ctx context.Context, b *batch) error {
 	if err != nil {
 		return err
 	}
-	w.outlet.witness(func() { err = w.model.acknowledge(b, first, wire.TokenString(token)) })
+	if answered {
+		w.outlet.witness(func() { err = w.model.acknowledge(b, first, wire.TokenString(token)) })
+	}
 	return err
 }
 

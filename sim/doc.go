@@ -4,7 +4,7 @@
 // snapshots, the power is cut before some operation of the file system, and a new node opens
 // what the disk held at that moment: all that was synced, and of the rest a random part. Or
 // the process alone is killed, and the next one finds what was not synced in the page cache.
-// That goes on for several lives. Now and then a life begins with the last backup, restored into an empty folder: what was
+// That goes on for several lives. Clients send again what they get no answer to; requests and answers are lost, doubled and late. Now and then a life begins with the last backup, restored into an empty folder: what was
 // accepted after it is gone for good then.
 //
 // The reference is a model that knows what was submitted and what was acknowledged. It reads
@@ -33,6 +33,7 @@
 //	clock.go     its time
 //	event.go     random events, and what each of them means
 //	client.go    writers: they send batches and look what became of them
+//	network.go   requests and answers are lost, late or doubled
 //	operator.go  searches, snapshots, pauses, audits at random; old events are let go
 //	drop.go      namespaces and collections are emptied
 //	restore.go   backups, and histories that go back to them

@@ -38,6 +38,7 @@ type batch struct {
 	subs  []*submission
 	token string // "" without acknowledgement
 	stray bool   // past the intake, into a collection that does not exist
+	given bool   // up by its client, which has sent it again
 	lost  bool   // a restore has taken it away
 }
 
@@ -200,7 +201,7 @@ func (m *model) unanswered() []*batch {
 	defer m.mu.Unlock()
 	var list []*batch
 	for _, b := range m.batches[m.answered:] {
-		if b.token == "" && !b.stray {
+		if b.token == "" && !b.stray && !b.given {
 			list = append(list, b)
 		}
 	}

@@ -43,6 +43,8 @@ var mutants = []struct{ name, file, old, new string }{
 		"if ok && position <= offset {", "if ok && position < 0 {"},
 	{"a token of what a restore has taken away counts", "control/epoch.go",
 		"if s.Last >= until {", "if s.Last >= until+4 {"},
+	{"a repeat counts that is decided with the first", "process/sequence.go",
+		"p.inBatch[d.id]; ok && !p", "p.inBatch[d.id]; ok && n < 0 && !p"},
 	{"filters find what is deleted", "store/embedded/shard.go",
 		"			s.filter.Delete(documents[i])\n", "			_ = s.filter\n"},
 }

@@ -48,6 +48,8 @@ type Report struct {
 	Dropped     int // dead letters that were dropped
 	Expired     int // entities that were deleted because they were due
 	Emptied     int // entities that went with their collection or namespace
+	Unanswered  int // requests that nobody heard the answer of
+	Late        int // requests that arrived when nobody waited for them any more
 	Backups     int // written while the power was on
 	Restores    int // of a backup
 	RestoresCut int // restores that were interrupted
@@ -74,6 +76,8 @@ func (r *Report) Add(o Report) {
 	r.Dropped += o.Dropped
 	r.Expired += o.Expired
 	r.Emptied += o.Emptied
+	r.Unanswered += o.Unanswered
+	r.Late += o.Late
 	r.Backups += o.Backups
 	r.Restores += o.Restores
 	r.RestoresCut += o.RestoresCut
@@ -102,6 +106,7 @@ type world struct {
 	bytes int64 // of a segment
 	late  bool  // collectionLate is declared
 	clock *clock
+	net   network
 	mem   *vfs.MemFS
 	model *model
 }
