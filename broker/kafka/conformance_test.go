@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -27,6 +28,7 @@ type owner struct {
 	state    *embedded.State
 	commands *kafka.Appender
 	*kafka.Partition
+	ended sync.Once
 }
 
 func own(t *testing.T, o kafka.Options, fs *vfs.MemFS) *owner {
@@ -44,17 +46,19 @@ func own(t *testing.T, o kafka.Options, fs *vfs.MemFS) *owner {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(w.end)
+	t.Cleanup(w.close)
 	return w
 }
 
-func (w *owner) end() {
-	w.Partition.Close()
-	w.commands.Close()
-	w.client.Close()
-	if err := w.state.CloseCopy(); err != nil {
-		w.t.Error(err)
-	}
+func (w *owner) close() {
+	w.ended.Do(func() {
+		w.Partition.Close()
+		w.commands.Close()
+		w.client.Close()
+		if err := w.state.CloseCopy(); err != nil {
+			w.t.Error(err)
+		}
+	})
 }
 
 // The suite of all logs, against Kafka. A crash may cost the copy what was not durable, or all of it.
