@@ -27,7 +27,7 @@ var edges = map[string]string{
 	"broker/journal":       "disk",
 	"broker/embedded":      "broker broker/journal disk wire",
 	"broker/kafka":         "broker broker/embedded broker/journal disk secret wire", // franz-go stays behind it
-	"control":              "broker broker/embedded disk wire",
+	"control":              "broker wire",
 	"embed":                "embed/static",
 	"embed/static":         "",
 	"embed/chunk":          "",

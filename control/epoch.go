@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/freshet-io/freshet"
@@ -35,18 +36,11 @@ const (
 // firstEpoch is the number of the first epoch of a log.
 const firstEpoch = 1
 
-const epochKey = "epoch"
-
 // ErrEpoch means that the parts of a data folder are of different histories.
 var ErrEpoch = errors.New("the data folder is put together from different histories")
 
 // Epochs returns the epochs of the log, oldest first.
-func (c *Catalog) Epochs() []Epoch {
-	if p := c.epochs.Load(); p != nil {
-		return *p
-	}
-	return nil
-}
+func (c *Catalog) Epochs() []Epoch { return c.now.Load().epochs }
 
 // EpochOf is the epoch of a record of events.raw: what its versions carry. It is a function of the offset.
 func (c *Catalog) EpochOf(offset int64) uint32 {
@@ -63,10 +57,16 @@ func (c *Catalog) EpochOf(offset int64) uint32 {
 // FORMAT of the data folder are not of the same history.
 func (c *Catalog) CheckEpoch(now time.Time) error {
 	id := wire.LogIDString(c.log.ID())
-	all := c.Epochs()
-	if len(all) == 0 {
-		return c.addEpoch(Epoch{Number: firstEpoch, Log: id, At: now.UnixMilli(), Reason: EpochCreated})
+	err := c.write("the first epoch", func() ([]keyed, error) {
+		if len(c.Epochs()) > 0 {
+			return nil, nil
+		}
+		return c.addEpoch(Epoch{Number: firstEpoch, Log: id, At: now.UnixMilli(), Reason: EpochCreated}), nil
+	})
+	if err != nil {
+		return err
 	}
+	all := c.Epochs()
 	if newest := all[len(all)-1]; newest.Log != id {
 		return fmt.Errorf("%w: FORMAT names log %s, state/ belongs to log %s. "+
 			"Restore the folder whole, from a backup; or `freshet epoch raise` accepts what is there", ErrEpoch, id, newest.Log)
@@ -76,28 +76,25 @@ func (c *Catalog) CheckEpoch(now time.Time) error {
 
 // RaiseEpoch begins a new epoch, under a new identity of the log: records of events.raw from offset since on, and of
 // vector.sync from offset changes on, are of it.
-func (c *Catalog) RaiseEpoch(id freshet.LogID, since, changes int64, now time.Time, reason string) (Epoch, error) {
-	e := Epoch{Number: uint32(min(max(0, now.Unix()), math.MaxUint32)), Log: wire.LogIDString(id), Since: since, Changes: changes, At: now.UnixMilli(), Reason: reason}
-	if all := c.Epochs(); len(all) > 0 {
-		newest := all[len(all)-1]
-		if newest.Number == math.MaxUint32 {
-			return e, fmt.Errorf("raise epoch: it is %d already, the highest there is", newest.Number)
+func (c *Catalog) RaiseEpoch(id freshet.LogID, since, changes int64, now time.Time, reason string) (e Epoch, err error) {
+	err = c.write("a new epoch", func() ([]keyed, error) {
+		e = Epoch{Number: uint32(min(max(0, now.Unix()), math.MaxUint32)), Log: wire.LogIDString(id), Since: since, Changes: changes, At: now.UnixMilli(), Reason: reason}
+		if all := c.Epochs(); len(all) > 0 {
+			newest := all[len(all)-1]
+			if newest.Number == math.MaxUint32 {
+				return nil, fmt.Errorf("raise epoch: it is %d already, the highest there is", newest.Number)
+			}
+			e.Number = max(e.Number, newest.Number+1)
 		}
-		e.Number = max(e.Number, newest.Number+1)
-	}
-	e.Number = max(e.Number, firstEpoch+1)
-	return e, c.addEpoch(e)
+		e.Number = max(e.Number, firstEpoch+1)
+		return c.addEpoch(e), nil
+	})
+	return e, err
 }
 
-func (c *Catalog) addEpoch(e Epoch) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	next := append(append([]Epoch(nil), c.Epochs()...), e)
-	if err := c.write(epochKey, record{Format: recordFormat, Epochs: next}); err != nil {
-		return fmt.Errorf("record epoch %d: %w", e.Number, err)
-	}
-	c.epochs.Store(&next)
-	return nil
+func (c *Catalog) addEpoch(e Epoch) []keyed {
+	all := append(slices.Clone(c.Epochs()), e)
+	return []keyed{{epochKey, record{Format: recordFormat, Epochs: all}}}
 }
 
 // checkEpochs refuses a list of epochs that is none.

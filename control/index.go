@@ -2,7 +2,6 @@ package control
 
 import (
 	"fmt"
-	"maps"
 	"strconv"
 )
 
@@ -51,33 +50,28 @@ type indexName struct{ collection, namespace string }
 
 // Index returns what the indexes of a namespace were rebuilt with; what is zero was never set.
 func (c *Catalog) Index(collection, namespace string) Index {
-	all := *c.indexes.Load()
+	all := c.now.Load().indexes
 	return all[indexName{collection, namespace}].Over(all[indexName{collection, ""}])
 }
 
 // SetIndex records what the indexes of a namespace are built with from now on, or with namespace "" those of all of a
 // collection, the ones that had settings of their own included.
 func (c *Catalog) SetIndex(collection, namespace string, settings Index) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, ok := c.Get(collection); !ok {
-		return fmt.Errorf("record the index of collection %q: there is none", collection)
-	}
-	next := maps.Clone(*c.indexes.Load())
-	set := func(n indexName, s Index) error {
-		next[n] = s
-		return c.write(indexKey(n.collection, n.namespace), record{Format: recordFormat, Index: &indexRecord{n.collection, n.namespace, s}})
-	}
-	if err := set(indexName{collection, namespace}, settings); err != nil {
-		return fmt.Errorf("record the index of collection %q: %w", collection, err)
-	}
-	for n := range next {
-		if namespace == "" && n.collection == collection && n.namespace != "" {
-			if err := set(n, Index{}); err != nil {
-				return fmt.Errorf("record the index of %q in collection %q: %w", n.namespace, collection, err)
+	return c.write(fmt.Sprintf("the index of collection %q", collection), func() ([]keyed, error) {
+		if _, ok := c.Get(collection); !ok {
+			return nil, fmt.Errorf("record the index of collection %q: there is none", collection)
+		}
+		recs := []keyed{indexOf(indexName{collection, namespace}, settings)}
+		for n := range c.now.Load().indexes {
+			if namespace == "" && n.collection == collection && n.namespace != "" {
+				recs = append(recs, indexOf(n, Index{}))
 			}
 		}
-	}
-	c.indexes.Store(&next)
-	return nil
+		return recs, nil
+	})
+}
+
+// indexOf is the record of an index.
+func indexOf(n indexName, settings Index) keyed {
+	return keyed{indexKey(n.collection, n.namespace), record{Format: recordFormat, Index: &indexRecord{n.collection, n.namespace, settings}}}
 }

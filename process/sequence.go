@@ -310,7 +310,10 @@ func (s *Sequencer) checkOrder(d *mappedDraft, e *pending) error {
 		return nil
 	}
 	if col.Order == control.OrderUndecided {
-		return s.collections.SettleOrder(col.Name, order)
+		err := s.collections.SettleOrder(col.Name, order)
+		if !errors.Is(err, control.ErrSettled) {
+			return err
+		}
 	}
 	problem := &freshet.Error{Code: freshet.CodeOrderMismatch, Field: "order"}
 	if order == control.OrderNone {

@@ -48,15 +48,15 @@ var elsewhere = map[disk.Site]string{
 
 // harmless are the places whose sync nothing of a whole node depends on, and why it is there.
 var harmless = map[place]string{
-	{disk.ControlRecord, "control: writeAll < write < addEpoch < CheckEpoch"}: "the first epoch of a log is followed by other records before the " +
+	{disk.ControlRecord, "control: write < CheckEpoch"}: "the first epoch of a log is followed by other records before the " +
 		"node comes up, and a start that does not find it records it again; it is synced because all control records are",
-	{disk.ControlRecord, "control: writeAll < write < CheckRevision"}: "the first revision of a log is followed by the record of the default " +
+	{disk.ControlRecord, "control: write < CheckRevision"}: "the first revision of a log is followed by the record of the default " +
 		"collection before the node comes up, and that sync is theirs together; it is synced because all control records are",
-	{disk.ControlRecord, "control: writeAll < put < Declare"}: "what is written to the tables later goes with it, and the next start declares " +
+	{disk.ControlRecord, "control: write < Declare"}: "what is written to the tables later goes with it, and the next start declares " +
 		"the collection again, from the position of then; it is synced because all control records are",
 	{disk.JournalDir, "journal: Open"}: "the opening of the state syncs the same folder before the first append; " +
 		"a journal by itself needs it, see broker/journal",
-	{disk.ControlRecord, "control: writeAll < put < SettleOrder"}: "every replay settles the order again, by the same first event; " +
+	{disk.ControlRecord, "control: write < SettleOrder"}: "every replay settles the order again, by the same first event; " +
 		"it is synced because all control records are",
 }
 
@@ -108,7 +108,7 @@ func (p place) String() string { return string(p.site) + " in " + p.chain }
 const module = "github.com/freshet-io/freshet/"
 
 // carriers pass a site on for others.
-var carriers = []string{"disk.", "broker/embedded.(*Txn).CommitDurable", "broker/embedded.(*Log).Sync"}
+var carriers = []string{"disk.", "broker/embedded.(*Txn).CommitDurable", "broker/embedded.(*Log).WriteControl", "broker/embedded.(*Log).Sync"}
 
 // placeOf finds its place; it is called by the hook that package disk calls.
 func placeOf(s disk.Site) place {
