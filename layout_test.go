@@ -42,7 +42,8 @@ var edges = map[string]string{
 	"store/embedded":       "ann ann/quality broker broker/embedded control disk filter wire", // its table is vector.sync itself
 	"query":                "control filter freshness",
 	"feed":                 "broker/embedded disk freshness wire",
-	"source":               "broker/embedded broker/journal codec control wire",
+	"source":               "broker/journal codec control wire",
+	"source/keyed":         "broker/journal broker/kafka codec process source wire",
 	"source/files":         "broker broker/embedded broker/journal codec disk source",
 	"telemetry":            "",
 	"gateway":              "backup broker/journal codec control feed filter filter/cel query source telemetry wire",

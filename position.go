@@ -23,6 +23,11 @@ const (
 	// HeaderChange is the number, from 1, of the one change of an event that its record in events.keyed stands for; the
 	// others stand in the partitions of their own entities. As decimal digits.
 	HeaderChange = "freshet.change"
+	// HeaderMappedAt is the time, ms as decimal digits, that a mapping was given for an event when its changes were taken
+	// apart: it gives the same ones again.
+	HeaderMappedAt = "freshet.mapped_at"
+	// HeaderRefused says that an event can't be mapped and why, as JSON: it is a dead letter.
+	HeaderRefused = "freshet.refused"
 )
 
 // TraceBytes is the length of a W3C trace context; one of another length is left out.

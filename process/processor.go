@@ -204,6 +204,10 @@ func records(topic string, raw []journal.Record) []Record {
 				out[i].Command = string(h.Value)
 			case freshet.HeaderChange:
 				out[i].Change, _ = strconv.Atoi(string(h.Value)) // of another form it is not freshet's
+			case freshet.HeaderMappedAt:
+				out[i].MappedAt, _ = strconv.ParseInt(string(h.Value), 10, 64)
+			case freshet.HeaderRefused:
+				out[i].Refused = parseRefused(h.Value)
 			}
 		}
 	}

@@ -149,7 +149,10 @@ func (s *Sequencer) sequence(batch []mapped, known *made) (*plan, error) {
 				continue
 			}
 			d := &m.drafts[k]
-			err := s.decide(p, m, d, spot{i, k}, known)
+			err := m.doubled(k)
+			if err == nil {
+				err = s.decide(p, m, d, spot{i, k}, known)
+			}
 			var refusal *freshet.Error
 			if errors.As(err, &refusal) {
 				p.bury(m, k, d, stageOf(err), err)
@@ -290,6 +293,18 @@ func (s *Sequencer) repeated(p *plan, d *mappedDraft, at spot, now int64) (bool,
 func twice(d *mappedDraft) error {
 	return staged("map", &freshet.Error{Code: freshet.CodeMappingFailed, Field: "entity",
 		Message: fmt.Sprintf("the mapping gives two changes of entity %q for one event; merge them, or give one another entity", clip(d.Key.Entity))})
+}
+
+// doubled is twice for a change that stands alone in its record: the one before it of the same event stands in another one.
+func (m *mapped) doubled(k int) error {
+	if d := &m.drafts[k]; m.record.Change > 0 && d.err == nil {
+		for i := range m.drafts[:k] {
+			if o := &m.drafts[i]; o.err == nil && o.Key == d.Key && o.Order == d.Order {
+				return twice(d)
+			}
+		}
+	}
+	return nil
 }
 
 // checkOrder holds a collection to its first event: all of its events carry an order of

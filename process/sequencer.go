@@ -3,10 +3,8 @@ package process
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"sync"
 
@@ -106,7 +104,7 @@ func (s *Sequencer) mapRange(records []Record, out []mapped) {
 func (s *Sequencer) mapOne(m *mapped) {
 	defer func() {
 		if r := recover(); r != nil {
-			m.err = staged("map", &freshet.Error{Code: freshet.CodeInternal, Message: fmt.Sprintf("the mapping panicked: %v\n%s", r, debug.Stack())})
+			m.err = staged("map", panicked(r))
 		}
 	}()
 	if m.record.Command != "" {
@@ -117,15 +115,15 @@ func (s *Sequencer) mapOne(m *mapped) {
 		}
 		return
 	}
-	mapper := s.mapper
-	if m.record.Default {
-		mapper = Default{}
+	if m.record.Refused != nil {
+		m.err = staged("map", m.record.Refused)
+		return
 	}
 	if s.recorded != nil && !m.again && s.recorded.unread(m.record.Position.Offset) {
 		m.err = staged("map", &freshet.Error{Code: freshet.CodeUnknownSchema, Message: "was not known when it was decided"})
 		return
 	}
-	drafts, err := mapper.Map(m.record)
+	drafts, err := mapRecord(s.mapper, m.record)
 	switch code := codeOf(err); {
 	case code == freshet.CodeUnavailable:
 		m.broken = err
@@ -133,9 +131,6 @@ func (s *Sequencer) mapOne(m *mapped) {
 	case code == freshet.CodeUnknownSchema && s.recorded != nil && !m.again:
 		m.broken = gone(err)
 		return
-	}
-	if err != nil {
-		err = coded(freshet.CodeMappingFailed, err)
 	}
 	if err != nil && len(drafts) == 0 {
 		m.err = staged("map", err)

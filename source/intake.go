@@ -15,7 +15,6 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
 	"github.com/freshet-io/freshet/broker/journal"
 	"github.com/freshet-io/freshet/codec"
 	"github.com/freshet-io/freshet/control"
@@ -61,19 +60,42 @@ func (l Limits) Validate() error {
 	return nil
 }
 
+// Log is where events become durable: the embedded log is one. It is safe for concurrent use.
+type Log interface {
+	ID() freshet.LogID
+	Partitions() int
+	// Room is a *freshet.Error when nothing is taken at present.
+	Room() error
+	// DiskFree is how many bytes are free on the disk that the log fills; vfs.ErrUnsupported where that is not known.
+	DiskFree() (uint64, error)
+	// RawBytesFrom is about how many bytes of events stand from an offset on; 0 where others look after the backlog.
+	RawBytesFrom(offset int64) int64
+	// AppendEvents makes records durable, of which partitions has the partition of each, and returns their spans, in order of
+	// partition. Of an error that is not a *freshet.Error the outcome may be unknown.
+	AppendEvents(ctx context.Context, b *journal.Batch, partitions []int32) ([]freshet.Span, error)
+}
+
+// Split takes an event of a configured mapping apart where each change has to stand in the partition of its own entity. It calls add
+// for each record that the event becomes, in the order of its changes, with the headers that the record has beside those of the event.
+// An event that gives nothing, or can't be mapped, is one record. The error, upon which add was not called, is of what mapping needs.
+type Split func(raw []byte, headers []journal.Header, add func(partition int32, headers ...journal.Header)) error
+
 // Options are the settings of an Intake.
 type Options struct {
-	Log     *embedded.Log
+	Log     Log
 	Catalog *control.Catalog
 	// Mapped says that events are any JSON objects, which a configured mapping reads; else
 	// they are events of the default mapping.
 	Mapped bool
+	// Split is for a log whose partitions are decided by themselves; nil means that an event of a configured mapping is one
+	// record, in any partition.
+	Split Split
 	// Nulls says that null is an event too: the tombstones of change data capture.
 	Nulls bool
 	// AutoCreate makes unknown collections as copies of the default one.
 	AutoCreate bool
 	Limits     Limits
-	// Decided is the offset up to which every record is decided.
+	// Decided is the offset up to which every record is decided; always −1 where partitions have offsets of their own.
 	Decided func() int64
 }
 
@@ -154,7 +176,8 @@ func (in *Intake) room() error {
 type Batch struct {
 	in    *Intake
 	recs  journal.Batch
-	parts []int32 // partition of each event
+	parts []int32 // partition of each record
+	count int     // of events
 }
 
 // NewBatch returns an empty batch; Release gives its memory back.
@@ -167,12 +190,12 @@ func (in *Intake) NewBatch() *Batch {
 // Release empties the batch, which must not be used any more.
 func (b *Batch) Release() {
 	b.recs.Reset()
-	b.parts = b.parts[:0]
+	b.parts, b.count = b.parts[:0], 0
 	b.in.batches.Put(b)
 }
 
 // Len is the number of events in the batch.
-func (b *Batch) Len() int { return b.recs.Len() }
+func (b *Batch) Len() int { return b.count }
 
 // Bytes is the size of the batch in the log.
 func (b *Batch) Bytes() int { return b.recs.Bytes() }
@@ -189,8 +212,21 @@ func (b *Batch) Add(raw []byte, headers ...journal.Header) error {
 	if err := codec.CheckObject(raw); err != nil && !(b.in.opts.Nulls && string(bytes.TrimSpace(raw)) == "null") {
 		return err
 	}
+	if b.in.opts.Split != nil {
+		return b.split(raw, headers)
+	}
 	b.add(int32(xxh3.Hash(raw)%uint64(b.in.opts.Log.Partitions())), raw, headers)
 	return nil
+}
+
+func (b *Batch) split(raw []byte, headers []journal.Header) error {
+	err := b.in.opts.Split(raw, headers, func(part int32, more ...journal.Header) {
+		b.record(part, raw, append(slices.Clip(headers), more...))
+	})
+	if err == nil {
+		b.count++
+	}
+	return err
 }
 
 // AddEvent is Add for an event of the default mapping, whatever mapping is configured.
@@ -218,6 +254,11 @@ func (b *Batch) checkSize(raw []byte) error {
 }
 
 func (b *Batch) add(part int32, raw []byte, headers []journal.Header) {
+	b.record(part, raw, headers)
+	b.count++
+}
+
+func (b *Batch) record(part int32, raw []byte, headers []journal.Header) {
 	b.recs.Add(part, nil, raw, headers...)
 	b.parts = append(b.parts, part)
 }
@@ -261,22 +302,9 @@ func (b *Batch) Append(ctx context.Context) (freshet.Token, error) {
 	if b.Len() == 0 {
 		return token, nil
 	}
-	first, err := b.in.opts.Log.AppendRaw(ctx, &b.recs)
-	if err != nil {
-		return token, err
-	}
-	at := map[int32]int{}
-	for i, part := range b.parts {
-		offset := first + int64(i)
-		if k, ok := at[part]; ok {
-			token.Spans[k].Last = offset
-			continue
-		}
-		at[part] = len(token.Spans)
-		token.Spans = append(token.Spans, freshet.Span{Topic: freshet.TopicRaw, Partition: part, First: offset, Last: offset})
-	}
-	slices.SortFunc(token.Spans, func(a, b freshet.Span) int { return int(a.Partition) - int(b.Partition) })
-	return token, nil
+	var err error
+	token.Spans, err = b.in.opts.Log.AppendEvents(ctx, &b.recs, b.parts)
+	return token, err
 }
 
 // AddDelete adds the event that deletes an entity. eventID and order may be absent.

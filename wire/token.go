@@ -82,6 +82,23 @@ func compareSpan(a, b freshet.Span) int {
 	return int(a.Partition) - int(b.Partition)
 }
 
+// Spans are those of n places in a topic, in order of partition: at tells the i-th place. Places of a partition come in order.
+func Spans(topic string, n int, at func(i int) (partition int32, offset int64)) []freshet.Span {
+	var spans []freshet.Span
+	known := map[int32]int{}
+	for i := range n {
+		partition, offset := at(i)
+		k, ok := known[partition]
+		if !ok {
+			k, known[partition] = len(spans), len(spans)
+			spans = append(spans, freshet.Span{Topic: topic, Partition: partition, First: offset})
+		}
+		spans[k].Last = offset
+	}
+	slices.SortFunc(spans, compareSpan)
+	return spans
+}
+
 // MergeTokens returns the token that is decided once both are. Tokens of different logs
 // can't be merged.
 func MergeTokens(a, b freshet.Token) (freshet.Token, error) {

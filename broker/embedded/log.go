@@ -14,6 +14,7 @@ import (
 	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/broker/journal"
 	"github.com/freshet-io/freshet/disk"
+	"github.com/freshet-io/freshet/wire"
 )
 
 // Options are the settings of a log. The zero value means the defaults.
@@ -154,6 +155,16 @@ func (l *Log) RawTopic() string { return freshet.TopicRaw }
 func (l *Log) AppendRaw(ctx context.Context, b *journal.Batch) (first int64, err error) {
 	first, err = l.journal.Append(ctx, b)
 	return first, l.named(err)
+}
+
+// AppendEvents is AppendRaw with what a token names: the spans of events.raw that hold the records, of which partitions has
+// the partition of each, in order of partition.
+func (l *Log) AppendEvents(ctx context.Context, b *journal.Batch, partitions []int32) ([]freshet.Span, error) {
+	first, err := l.AppendRaw(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	return wire.Spans(freshet.TopicRaw, len(partitions), func(i int) (int32, int64) { return partitions[i], first + int64(i) }), nil
 }
 
 // Append implements [broker.Log].

@@ -156,6 +156,11 @@ func (b *Batch) Add(partition int32, key, value []byte, headers ...Header) {
 	b.count++
 }
 
+// Records are those of the batch: without offsets and times, and valid until it is changed.
+func (b *Batch) Records() ([]Record, error) {
+	return decodeRecords(make([]Record, 0, b.count), frameHeader{count: b.count}, b.body)
+}
+
 // Len is the number of records.
 func (b *Batch) Len() int { return b.count }
 

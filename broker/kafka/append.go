@@ -53,6 +53,14 @@ func (a *Appender) Close() { a.kgo.Close() }
 // Waiting is how many bytes of records are not durable yet.
 func (a *Appender) Waiting() int64 { return a.waiting.Load() }
 
+// Room is a *freshet.Error with backlog_full while no append but an empty one would be let in.
+func (a *Appender) Room() error {
+	if waiting := a.waiting.Load(); waiting >= a.opts.AppendBytes {
+		return a.full(waiting)
+	}
+	return nil
+}
+
 // Append returns when all records are durable, with their positions in the order of the records. Records of a partition stand in the log in that
 // order. It copies what it is given.
 //
@@ -101,13 +109,17 @@ func (a *Appender) reserve(records []Record) error {
 	for {
 		waiting := a.waiting.Load()
 		if waiting > 0 && waiting+size > a.opts.AppendBytes {
-			return &freshet.Error{Code: freshet.CodeBacklogFull, Message: fmt.Sprintf("%d bytes of events wait to become durable in Kafka, "+
-				"the limit is %d; send more slowly", waiting, a.opts.AppendBytes)}
+			return a.full(waiting)
 		}
 		if a.waiting.CompareAndSwap(waiting, waiting+size) {
 			return nil
 		}
 	}
+}
+
+func (a *Appender) full(waiting int64) error {
+	return &freshet.Error{Code: freshet.CodeBacklogFull, Message: fmt.Sprintf("%d bytes of events wait to become durable in Kafka, "+
+		"the limit is %d; send more slowly", waiting, a.opts.AppendBytes)}
 }
 
 // copied are records for franz-go, with bytes of their own.

@@ -20,11 +20,12 @@ import (
 // last one of its source is a repetition.
 const headerForwarded = "freshet.forwarded"
 
-// forwardedHeader is the header of a forward.
-func forwardedHeader(source int32, f forward) Header {
+// Forwarded is the header of a record of events.keyed that comes from a partition of events.raw. change is the number of the
+// change of the event, from 1; 0 = the event as a whole.
+func Forwarded(source int32, offset int64, change int) Header {
 	v := binary.BigEndian.AppendUint32(nil, uint32(source))
-	v = binary.BigEndian.AppendUint64(v, uint64(f.offset))
-	return Header{Name: headerForwarded, Value: binary.BigEndian.AppendUint32(v, uint32(f.change))}
+	v = binary.BigEndian.AppendUint64(v, uint64(offset))
+	return Header{Name: headerForwarded, Value: binary.BigEndian.AppendUint32(v, uint32(change))}
 }
 
 func parseForwarded(v []byte) (source int32, f forward, err error) {
