@@ -3,7 +3,6 @@ package process
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"github.com/freshet-io/freshet"
@@ -67,12 +66,11 @@ func (c *Replay) do(s *Sequencer, p *plan, m *mapped, at spot, known *made) erro
 		}
 		d := &event.drafts[k]
 		err := s.decide(p, event, d, spot{at.record, k}, known)
-		var refusal *freshet.Error
-		if err != nil && !errors.As(err, &refusal) {
-			return err
-		}
 		if err == nil {
 			continue
+		}
+		if !isRefusal(err) {
+			return err
 		}
 		p.bury(event, k, d, stageOf(err), err)
 		if k == c.Ordinal {

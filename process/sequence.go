@@ -153,8 +153,7 @@ func (s *Sequencer) sequence(batch []mapped, known *made) (*plan, error) {
 			if err == nil {
 				err = s.decide(p, m, d, spot{i, k}, known)
 			}
-			var refusal *freshet.Error
-			if errors.As(err, &refusal) {
+			if isRefusal(err) {
 				p.bury(m, k, d, stageOf(err), err)
 			} else if err != nil {
 				return nil, err
@@ -177,8 +176,7 @@ func (s *Sequencer) decide(p *plan, m *mapped, d *mappedDraft, at spot, known *m
 }
 
 // draft applies one draft to the plan. known says which contents can't be embedded.
-// A *freshet.Error makes the draft a dead letter, any other error is one of the log and stops
-// the batch.
+// A refusal makes the draft a dead letter, any other error stops the batch; see isRefusal.
 func (s *Sequencer) draft(p *plan, m *mapped, d *mappedDraft, at spot, known *made) error {
 	now := max(p.now, m.record.AcceptedAt)
 	repeated, err := s.repeated(p, d, at, now)
@@ -424,6 +422,16 @@ func stageOf(err error) string {
 		return s.stage
 	}
 	return "map"
+}
+
+// isRefusal reports whether an error is about a draft, which becomes a dead letter by it. It is not while the log can't be
+// written or something else that is needed is not there: the draft may be right, and the batch is tried again.
+func isRefusal(err error) bool {
+	switch codeOf(err) {
+	case "", freshet.CodeDiskFull, freshet.CodeBacklogFull, freshet.CodeUnavailable:
+		return false
+	}
+	return true
 }
 
 // clip shortens an id for a message.

@@ -1,7 +1,10 @@
 package process_test
 
 import (
+	"context"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/freshet-io/freshet"
@@ -58,4 +61,78 @@ func TestOrderIsSettledElsewhere(t *testing.T) {
 			t.Errorf("%s, settled to %q: dead letters are %q, want %q", c.event, c.settled, got, c.dead)
 		}
 	}
+}
+
+// failing is a catalog that can't be written at first.
+type failing struct {
+	process.Collections
+	err   error
+	times *atomic.Int64 // that it still fails
+}
+
+func (f failing) SettleOrder(name string, order control.Order) error {
+	if f.times.Add(-1) >= 0 {
+		return fmt.Errorf("record the order of collection %q: %w", name, f.err)
+	}
+	return f.Collections.SettleOrder(name, order)
+}
+
+func (f failing) CreateLike(name, like string, since int64) (control.Collection, error) {
+	if f.times.Add(-1) >= 0 {
+		return control.Collection{}, fmt.Errorf("record collection %q: %w", name, f.err)
+	}
+	return f.Collections.CreateLike(name, like, since)
+}
+
+// An event that asks for a record of the catalog waits while none can be written: that says nothing about the event.
+func TestCatalogCannotBeWritten(t *testing.T) {
+	for _, code := range []freshet.Code{freshet.CodeDiskFull, freshet.CodeBacklogFull, freshet.CodeUnavailable} {
+		for name, c := range map[string]struct{ event, state string }{
+			"order":      {"a red", `a@0 "red" events=1 points=1`},
+			"collection": {"a red @new", `a@new@0 "red" events=1 points=1`},
+		} {
+			t.Run(fmt.Sprint(name, " ", code), func(t *testing.T) {
+				b := newBench(t, withAutoCreate)
+				b.halt()
+				var times atomic.Int64
+				times.Store(3)
+				b.options.Collections = failing{b.catalog, &freshet.Error{Code: code, Message: "not now"}, &times}
+				b.start()
+				b.send([]string{c.event})
+				if got := b.shown(); got != c.state || times.Load() >= 0 {
+					t.Errorf("vector.sync holds\n%s\nwant\n%s", got, c.state)
+				}
+				if dead := b.dead(); len(dead) != 0 {
+					t.Errorf("dead letters are %q", dead)
+				}
+				b.mustBeClean()
+			})
+		}
+	}
+}
+
+// The same holds for an event that is replayed: its dead letter does not go before it has its effect.
+func TestCatalogCannotBeWrittenAtAReplay(t *testing.T) {
+	b := newBench(t)
+	b.send([]string{"a red @new"})
+	if got := strings.Join(b.dead(), "\n"); got != "0/0 validate unknown_collection" {
+		t.Fatalf("dead letters are %q", got)
+	}
+	b.halt()
+	var times atomic.Int64
+	times.Store(3)
+	b.options.AutoCreate = true
+	b.options.Collections = failing{b.catalog, &freshet.Error{Code: freshet.CodeDiskFull, Message: "not now"}, &times}
+	b.start()
+	if _, err := b.proc.Replay(context.Background(), b.letters()); err != nil {
+		t.Fatal(err)
+	}
+	b.settle()
+	if got, want := b.shown(), `a@new@0 "red" events=1 points=1`; got != want || times.Load() >= 0 {
+		t.Errorf("vector.sync holds\n%s\nwant\n%s", got, want)
+	}
+	for _, l := range b.letters() {
+		t.Errorf("a dead letter is left: %s %s, %d attempts", l.Class, l.Message, l.Attempts)
+	}
+	b.mustBeClean()
 }
