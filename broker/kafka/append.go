@@ -26,12 +26,15 @@ type Appender struct {
 	opts    Options
 	topic   string
 	kgo     *kgo.Client
+	flush   bool         // nothing goes out before all of an append is there
 	waiting atomic.Int64 // bytes
 }
 
 // NewAppender returns an appender to a topic of the cluster.
-func (c *Client) NewAppender(topic string) (*Appender, error) {
-	producer, err := c.connect(
+func (c *Client) NewAppender(topic string) (*Appender, error) { return c.newAppender(topic) }
+
+func (c *Client) newAppender(topic string, more ...kgo.Opt) (*Appender, error) {
+	producer, err := c.connect(append([]kgo.Opt{
 		kgo.DefaultProduceTopicAlways(),
 		kgo.DefaultProduceTopic(topic),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
@@ -40,7 +43,7 @@ func (c *Client) NewAppender(topic string) (*Appender, error) {
 		kgo.ProducerLinger(0),
 		// Bytes are bounded here, all records of an append at once.
 		kgo.MaxBufferedRecords(math.MaxInt32),
-	)
+	}, more...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +93,13 @@ func (a *Appender) Append(ctx context.Context, records []Record) ([]freshet.Posi
 	// The producer gives a record up by itself only if it knows that it is not in the log.
 	late := time.NewTimer(a.opts.DeliveryTimeout + time.Second)
 	defer late.Stop()
+	if a.flush {
+		ctx, cancel := context.WithTimeout(ctx, a.opts.DeliveryTimeout+time.Second)
+		defer cancel()
+		if err := a.kgo.Flush(ctx); err != nil {
+			return nil, a.unknown(err)
+		}
+	}
 	select {
 	case <-call.done:
 	case <-ctx.Done():

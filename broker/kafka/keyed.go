@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -11,38 +10,14 @@ import (
 	"github.com/freshet-io/freshet/broker/journal"
 )
 
-// headerForwarded says where in events.raw a forwarded record of events.keyed comes from:
-//
-//	partition 4, offset 8, number of the change of the event 4 (from 1; 0 = the event as a whole); big-endian
-//
-// Forwards of one source partition arrive in order of their place, as one router sends them and waits; a router that begins
-// again, or one that does not know yet that it was replaced, sends again what stands there already. So a forward whose place is not above the
-// last one of its source is a repetition.
-const headerForwarded = "freshet.forwarded"
-
-// Forwarded is the header of a record of events.keyed that comes from a partition of events.raw. change is the number of the
-// change of the event, from 1; 0 = the event as a whole.
-func Forwarded(source int32, offset int64, change int) Header {
-	v := binary.BigEndian.AppendUint32(nil, uint32(source))
-	v = binary.BigEndian.AppendUint64(v, uint64(offset))
-	return Header{Name: headerForwarded, Value: binary.BigEndian.AppendUint32(v, uint32(change))}
-}
-
-func parseForwarded(v []byte) (source int32, f forward, err error) {
-	if len(v) != 16 {
-		return 0, f, fmt.Errorf("header %s has %d bytes, not 16", headerForwarded, len(v))
-	}
-	return int32(binary.BigEndian.Uint32(v)), forward{int64(binary.BigEndian.Uint64(v[4:])), int32(binary.BigEndian.Uint32(v[12:]))}, nil
-}
-
 // keyedReader reads a partition of events.keyed for its owner, without repeated forwards.
 type keyedReader struct {
 	p      *Partition
 	reader *Reader
 	err    error
 	next   int64
-	last   map[int32]forward // of each partition of events.raw
-	noting bool              // what it reads is decided
+	last   map[origin]forward // of each partition of events.raw
+	noting bool               // what it reads is decided
 }
 
 // ReadRaw implements [broker.Log]. The first reader is that of what is decided. Another one finds repeated forwards if it begins at
@@ -50,7 +25,7 @@ type keyedReader struct {
 func (p *Partition) ReadRaw(from int64) broker.Reader {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := &keyedReader{p: p, next: from, last: map[int32]forward{}}
+	r := &keyedReader{p: p, next: from, last: map[origin]forward{}}
 	if !p.reading {
 		p.reading, r.noting, r.last = true, true, p.decided
 	}

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -34,34 +33,24 @@ type Partition struct {
 	end      atomic.Int64
 	lost     atomic.Bool
 
-	mu      sync.Mutex        // guards what follows
-	read    []readForward     // forwards that were read and are not decided, in order
-	decided map[int32]forward // the last forward of each partition of events.raw that was decided when it was taken
-	reading bool              // the reader whose records are decided is there
+	mu      sync.Mutex         // guards what follows
+	read    []readForward      // forwards that were read and are not decided, in order
+	decided map[origin]forward // the last forward of each partition of events.raw that was decided when it was taken
+	reading bool               // the reader whose records are decided is there
 }
 
 var _ broker.Log = (*Partition)(nil)
 
-// forward is the place in events.raw that a record of events.keyed comes from.
-type forward struct {
-	offset int64
-	change int32 // of the event, from 1; 0 = the event as a whole
-}
-
-func (f forward) after(o forward) bool {
-	return f.offset > o.offset || f.offset == o.offset && f.change > o.change
-}
-
 type readForward struct {
 	at     int64 // in events.keyed
-	source int32
+	source origin
 	forward
 }
 
 // Own makes this process the owner of a partition: who owned it is fenced, what it had begun is finished or undone, and the
 // copy has everything that was committed when Own returns.
 func (c *Client) Own(ctx context.Context, copy *Copy, partition int32, commands *Appender) (p *Partition, err error) {
-	p = &Partition{client: c, copy: copy, number: partition, commands: commands, decided: map[int32]forward{}}
+	p = &Partition{client: c, copy: copy, number: partition, commands: commands, decided: map[origin]forward{}}
 	defer func() {
 		if err != nil {
 			p.Close()
@@ -261,23 +250,14 @@ func (p *Partition) TableBounds(t broker.Table, lower, upper []byte) (first, las
 }
 
 // forwardKey is where the last forward of a partition of events.raw is kept, in the table of processing.
-func forwardKey(source int32) []byte {
-	return binary.BigEndian.AppendUint32([]byte{'r'}, uint32(source))
-}
-
-func (f forward) value() []byte {
-	b := binary.BigEndian.AppendUint64(nil, uint64(f.offset))
-	return binary.BigEndian.AppendUint32(b, uint32(f.change))
-}
+func forwardKey(source origin) []byte { return source.append([]byte{'r'}) }
 
 func (p *Partition) loadForwards() error {
 	return p.ScanTable(broker.TableProcess, []byte{'r'}, []byte{'r' + 1}, func(k, v []byte) error {
-		if len(k) != 5 || len(v) != 12 {
+		if len(k) != 1+originBytes || len(v) != forwardBytes {
 			return fmt.Errorf("the last forward %x is damaged", k)
 		}
-		source := int32(binary.BigEndian.Uint32(k[1:]))
-		f := forward{int64(binary.BigEndian.Uint64(v)), int32(binary.BigEndian.Uint32(v[8:]))}
-		p.decided[source] = f
+		p.decided[parseOrigin(k[1:])] = parseForward(v)
 		return nil
 	})
 }

@@ -145,7 +145,7 @@ func (t *txn) stageMove() error {
 		return nil
 	}
 	t.p.mu.Lock()
-	latest := map[int32]forward{}
+	latest := map[origin]forward{}
 	for _, r := range t.p.read {
 		if r.at < t.moved {
 			latest[r.source] = r.forward
@@ -153,7 +153,7 @@ func (t *txn) stageMove() error {
 	}
 	t.p.mu.Unlock()
 	for source, f := range latest {
-		if err := t.SetTable(broker.TableProcess, forwardKey(source), f.value()); err != nil {
+		if err := t.SetTable(broker.TableProcess, forwardKey(source), f.append(nil)); err != nil {
 			return err
 		}
 	}

@@ -2,16 +2,12 @@ package keyed
 
 import (
 	"context"
-	"strconv"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/zeebo/xxh3"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/broker/journal"
 	"github.com/freshet-io/freshet/broker/kafka"
-	"github.com/freshet-io/freshet/process"
 	"github.com/freshet-io/freshet/source"
 	"github.com/freshet-io/freshet/wire"
 )
@@ -59,25 +55,4 @@ func (l *Log) AppendEvents(ctx context.Context, b *journal.Batch, _ []int32) ([]
 		return nil, err
 	}
 	return wire.Spans(freshet.TopicKeyed, len(positions), func(i int) (int32, int64) { return positions[i].Partition, positions[i].Offset }), nil
-}
-
-// Split takes the events of an intake apart by a mapping.
-func Split(mapper process.Mapper, partitions int, now func() time.Time) source.Split {
-	return func(raw []byte, headers []journal.Header, add func(int32, ...journal.Header)) error {
-		r := process.Record{AcceptedAt: now().UnixMilli(), Value: raw}
-		for _, h := range headers {
-			if h.Name == freshet.HeaderSource {
-				r.Source = string(h.Value)
-			}
-		}
-		whole := int32(xxh3.Hash(raw) % uint64(partitions))
-		pieces, err := process.Split(mapper, r, partitions, whole)
-		if err == nil && len(pieces) == 0 { // it is counted where it is decided
-			add(whole, journal.Header{Name: freshet.HeaderMappedAt, Value: strconv.AppendInt(nil, r.AcceptedAt, 10)})
-		}
-		for _, p := range pieces {
-			add(p.Partition, p.Headers...)
-		}
-		return err
-	}
 }
