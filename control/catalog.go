@@ -59,6 +59,19 @@ func (c *Catalog) Get(name string) (Collection, bool) {
 	return col, ok
 }
 
+// Lookup is Get for a caller that must know: before it says that there is no such collection it asks the log, where another node
+// may have made it a moment ago.
+func (c *Catalog) Lookup(name string) (Collection, bool, error) {
+	if col, ok := c.Get(name); ok {
+		return col, true, nil
+	}
+	if err := c.log.CatchUp(c.Take); err != nil {
+		return Collection{}, false, fmt.Errorf("look for collection %q: %w", name, err)
+	}
+	col, ok := c.Get(name)
+	return col, ok, nil
+}
+
 // All returns the collections in order of name.
 func (c *Catalog) All() []Collection {
 	cur := c.now.Load().collections

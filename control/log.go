@@ -18,6 +18,8 @@ type Log interface {
 	// Scan calls yield for the latest record of each key of freshet.control, in order of key. Key and Value are valid during
 	// the call only.
 	Scan(topic string, lower, upper []byte, yield func(broker.Record) error) error
+	// CatchUp hands to take what others have written up to now.
+	CatchUp(take func([]broker.Record) error) error
 	// WriteControl writes the records of freshet.control that decide returns, all or none of them; they are durable when it
 	// returns. Where others write too, take gets first what they have written, and when another one writes between
 	// decide and the write, nothing is written and all of it begins again: so decide may be called several times. An error of

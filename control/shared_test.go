@@ -42,15 +42,25 @@ func (v *view) Scan(_ string, _, _ []byte, yield func(broker.Record) error) erro
 	return nil
 }
 
+func (v *view) CatchUp(take func([]broker.Record) error) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.catchUp(take)
+}
+
+func (v *view) catchUp(take func([]broker.Record) error) error {
+	v.log.mu.Lock()
+	others := v.log.records[v.have:]
+	v.have = len(v.log.records)
+	v.log.mu.Unlock()
+	return take(others)
+}
+
 func (v *view) WriteControl(decide func() ([]broker.Record, error), take func([]broker.Record) error) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for {
-		v.log.mu.Lock()
-		others := v.log.records[v.have:]
-		v.have = len(v.log.records)
-		v.log.mu.Unlock()
-		if err := take(others); err != nil {
+		if err := v.catchUp(take); err != nil {
 			return err
 		}
 		records, err := decide()
@@ -99,6 +109,16 @@ func TestNodesThatShareALogAgree(t *testing.T) {
 		t.Error("two nodes have declared two collections of one name")
 	}
 	declare(t, b, builtin)
+	declare(t, a, control.Collection{Name: "late", Dim: 3, Metric: "l2"})
+	if _, ok := b.Get("late"); ok {
+		t.Error("a node knows what it was not told")
+	}
+	if got, ok, err := b.Lookup("late"); !ok || err != nil || got.Dim != 3 {
+		t.Errorf("looked up it is %+v, %v, %v", got, ok, err)
+	}
+	if _, ok, err := b.Lookup("never"); ok || err != nil {
+		t.Errorf("a collection that nobody has made: %v, %v", ok, err)
+	}
 
 	// Both see an event that is the first to them; the other one is faster, in the middle of the write.
 	bv.before = func() {
@@ -142,7 +162,7 @@ func TestNodesThatShareALogAgree(t *testing.T) {
 	}
 	wg.Wait()
 	written := len(log.records)
-	if written != 1+1+1+1+20 {
+	if written != 2+1+1+1+20 {
 		t.Errorf("%d records were written", written)
 	}
 	declare(t, a, builtin) // the newest there is, to both
@@ -152,7 +172,7 @@ func TestNodesThatShareALogAgree(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if len(c.All()) != 21 {
+		if len(c.All()) != 22 {
 			t.Errorf("%d collections", len(c.All()))
 		}
 	}

@@ -110,6 +110,8 @@ type seenID struct {
 // Collections is the part of the catalog that sequencing needs.
 type Collections interface {
 	Get(name string) (control.Collection, bool)
+	// Lookup is Get, but it asks the log before it says that there is none.
+	Lookup(name string) (control.Collection, bool, error)
 	SettleOrder(name string, order control.Order) error
 	CreateLike(name, like string, since int64) (control.Collection, error)
 	// EpochOf is the epoch of a record of events.raw.

@@ -29,12 +29,17 @@ func (s *Sequencer) collection(name string, offset int64) (control.Collection, e
 // admit checks a draft again that named an unknown collection, which may exist by now, or be
 // made. It runs in the order of the log.
 func (s *Sequencer) admit(d *mappedDraft, offset int64) error {
-	if _, err := s.collection(d.Key.Collection, offset); err != nil && s.autoCreate {
-		if _, err := s.collections.CreateLike(d.Key.Collection, freshet.DefaultCollection, offset); err != nil {
-			return err
-		}
+	_, err := s.collection(d.Key.Collection, offset)
+	switch {
+	case err != nil && s.autoCreate:
+		_, err = s.collections.CreateLike(d.Key.Collection, freshet.DefaultCollection, offset)
+	case err != nil: // perhaps another node has made it
+		_, _, err = s.collections.Lookup(d.Key.Collection)
 	}
-	err := s.validate(d, offset)
+	if err != nil {
+		return err
+	}
+	err = s.validate(d, offset)
 	if errors.Is(err, errUnknown) {
 		return &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection",
 			Message: fmt.Sprintf("%q does not exist; declare it in the configuration, or set auto_create", clip(d.Key.Collection))}

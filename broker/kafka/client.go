@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -137,6 +138,19 @@ func (c *Client) connect(more ...kgo.Opt) (*kgo.Client, error) {
 		return nil, fmt.Errorf("kafka: %w", err)
 	}
 	return client, nil
+}
+
+// transactional makes a producer with the transactional id of a part of the log: of those with the same id the last one counts, and
+// what the one before had begun is finished or undone before it writes.
+func (c *Client) transactional(part string) (*kgo.Client, error) {
+	return c.connect(
+		kgo.TransactionalID(c.opts.Group+"-"+part),
+		kgo.TransactionTimeout(c.opts.DeliveryTimeout),
+		kgo.RecordDeliveryTimeout(c.opts.DeliveryTimeout),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerLinger(0),
+		kgo.MaxBufferedRecords(math.MaxInt32),
+	)
 }
 
 // maxReadBytes is above all that a broker answers: it may exceed what was asked for by a batch.

@@ -14,6 +14,9 @@
 //
 // [Client.Ensure] makes what is missing and refuses what has settings that would lose data later.
 //
+// [Client.Identity] tells the log from all others. What all nodes have to agree on they write to freshet.control, one after the
+// other and each on the newest state: [Control].
+//
 // # Promises
 //
 // An append is durable on min.insync.replicas brokers when it returns; an idempotent producer keeps

@@ -57,14 +57,7 @@ func (c *Client) Own(ctx context.Context, copy *Copy, partition int32, commands 
 			p, err = nil, fmt.Errorf("take partition %d: %w", partition, err)
 		}
 	}()
-	p.producer, err = c.connect(
-		kgo.TransactionalID(c.opts.Group+"-"+strconv.Itoa(int(partition))),
-		kgo.TransactionTimeout(c.opts.DeliveryTimeout),
-		kgo.RecordDeliveryTimeout(c.opts.DeliveryTimeout),
-		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.ProducerLinger(0),
-		kgo.MaxBufferedRecords(math.MaxInt32),
-	)
+	p.producer, err = c.transactional(strconv.Itoa(int(partition)))
 	if err != nil {
 		return p, err
 	}

@@ -118,7 +118,10 @@ func (s *Store) settings(name freshet.Shard) (IndexOptions, error) {
 
 // annOptions are the options of a shard's vector index, if x were set for it.
 func (s *Store) annOptions(name freshet.Shard, x control.Index) (ann.Options, error) {
-	col, ok := s.catalog.Get(name.Collection)
+	col, ok, err := s.catalog.Lookup(name.Collection)
+	if err != nil {
+		return ann.Options{}, err
+	}
 	if !ok {
 		return ann.Options{}, fmt.Errorf("collection %q is not in the catalog", name.Collection)
 	}
