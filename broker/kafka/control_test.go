@@ -290,7 +290,7 @@ func TestNodesShareACatalog(t *testing.T) {
 		}
 
 		// A start with an empty copy, and one with its own.
-		all := fmt.Sprint(nodes[0].All())
+		all := fmt.Sprint(nodes[2].All()) // that has waited for the last one
 		fs := vfs.NewMem()
 		for range 2 {
 			n := join(t, o, fs)
