@@ -48,7 +48,9 @@ func (f *file) move(now *vfs.MemFS) {
 
 // alter is use for what changes the file or makes it durable.
 func (f *file) alter(sync bool, do func(vfs.File) error) error {
-	f.m.o.before(operation{f.path, sync})
+	if err := f.m.o.before(operation{path: f.path, sync: sync, room: !sync}); err != nil {
+		return err
+	}
 	return f.use(do)
 }
 
