@@ -136,3 +136,40 @@ func TestCatalogCannotBeWrittenAtAReplay(t *testing.T) {
 	}
 	b.mustBeClean()
 }
+
+// untold is the catalog of a node that has not been told yet of the collection "other": it has to ask.
+type untold struct {
+	process.Collections
+	asked *atomic.Int32
+}
+
+func (u untold) Get(name string) (control.Collection, bool) {
+	if name == "other" && u.asked.Load() == 0 {
+		return control.Collection{}, false
+	}
+	return u.Collections.Get(name)
+}
+
+func (u untold) Lookup(name string) (control.Collection, bool, error) {
+	u.asked.Add(1)
+	return u.Collections.Lookup(name)
+}
+
+// An event of a collection that another node has made a moment ago is none of an unknown collection.
+func TestCollectionIsMadeElsewhere(t *testing.T) {
+	b := newBench(t)
+	b.halt()
+	u := untold{b.catalog, new(atomic.Int32)}
+	b.options.Collections = u
+	b.start()
+	b.send([]string{"a red @other", "b red @other", "c red @nowhere"})
+	if got := b.shown(); got != "a@other@0 \"red\" events=1 points=1\nb@other@1 \"red\" events=1 points=1" {
+		t.Errorf("vector.sync holds\n%s", got)
+	}
+	if got := strings.Join(b.dead(), "\n"); got != "2/0 validate unknown_collection" {
+		t.Errorf("dead letters are %q", got)
+	}
+	if n := u.asked.Load(); n != 2 {
+		t.Errorf("it was asked %d times", n)
+	}
+}
