@@ -39,6 +39,9 @@ func NewPartitioned(log freshet.LogID, topic string, decided []int64) *Tracker {
 		end: func() int64 { return math.MaxInt64 }, moved: make(chan struct{})}
 }
 
+// Log is the identity of the log.
+func (t *Tracker) Log() freshet.LogID { return t.log }
+
 // Advance records that every record up to offset through is decided, and wakes who waits.
 func (t *Tracker) Advance(through int64) { t.AdvanceIn(0, through) }
 

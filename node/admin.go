@@ -11,6 +11,7 @@ import (
 	"github.com/freshet-io/freshet"
 	broker "github.com/freshet-io/freshet/broker/embedded"
 	"github.com/freshet-io/freshet/gateway"
+	"github.com/freshet-io/freshet/process"
 	"github.com/freshet-io/freshet/wire"
 )
 
@@ -85,13 +86,17 @@ func (n *core) shards() []gateway.ShardStat {
 // live gathers the pipeline's present figures.
 func (n *Node) live() gateway.Live {
 	s := &n.processor.Stats
-	l := gateway.Live{Now: time.Now().UnixMilli(), UptimeMs: time.Since(n.started).Milliseconds(),
-		Accepted: n.log.RawEnd(), Decided: n.tracker.Decided() + 1, Paused: s.Paused.Load() || n.worker.Stats.Paused.Load(),
-		Outcomes: map[string]int64{"applied": s.Applied.Load(), "deleted": s.Deleted.Load(), "unchanged": s.Unchanged.Load(),
-			"superseded": s.Superseded.Load(), "repeated": s.Repeated.Load(), "dropped": s.Dropped.Load(), "dead_lettered": s.Dead.Load(), "expired": s.Expired.Load(), "replayed": s.Replayed.Load()},
-		StageNs:     n.StageNs(),
-		DeadLetters: s.Dead.Load()}
+	l := n.liveCore(outcomes(s), n.StageNs())
+	l.Accepted, l.Decided, l.Paused = n.log.RawEnd(), n.tracker.Decided()+1, s.Paused.Load() || n.worker.Stats.Paused.Load()
 	l.LagRecords = max(0, l.Accepted-l.Decided)
+	return l
+}
+
+// liveCore are the figures of every node.
+func (n *core) liveCore(outcomes, stages map[string]int64) gateway.Live {
+	stages["apply"] = n.worker.Stats.ApplyNs.Load()
+	l := gateway.Live{Now: time.Now().UnixMilli(), UptimeMs: time.Since(n.started).Milliseconds(), Outcomes: outcomes, StageNs: stages,
+		DeadLetters: outcomes["dead_lettered"]}
 	for _, sh := range n.store.Sizes() {
 		l.Entities += int64(sh.Entities)
 		l.Points += int64(sh.Points)
@@ -105,57 +110,76 @@ func (n *Node) live() gateway.Live {
 
 // StageNs is the time that batches have spent in each stage since the start.
 func (n *Node) StageNs() map[string]int64 {
-	s := &n.processor.Stats
-	return map[string]int64{"map": s.MapNs.Load(), "sequence": s.SequenceNs.Load(), "embed": s.EmbedNs.Load(),
-		"commit": s.CommitNs.Load(), "apply": n.worker.Stats.ApplyNs.Load()}
+	stages := stageNs(&n.processor.Stats)
+	stages["apply"] = n.worker.Stats.ApplyNs.Load()
+	return stages
+}
+
+// outcomes are what became of changes, by the names that metrics and the page have.
+func outcomes(s *process.Stats) map[string]int64 {
+	return map[string]int64{"applied": s.Applied.Load(), "deleted": s.Deleted.Load(), "unchanged": s.Unchanged.Load(),
+		"superseded": s.Superseded.Load(), "repeated": s.Repeated.Load(), "dropped": s.Dropped.Load(), "dead_lettered": s.Dead.Load(),
+		"expired": s.Expired.Load(), "replayed": s.Replayed.Load()}
+}
+
+// stageNs is the time that a processor's batches have spent in its stages.
+func stageNs(s *process.Stats) map[string]int64 {
+	return map[string]int64{"map": s.MapNs.Load(), "sequence": s.SequenceNs.Load(), "embed": s.EmbedNs.Load(), "commit": s.CommitNs.Load()}
+}
+
+// counter adds a counter to the registry.
+func (n *core) counter(name, help string, labels prometheus.Labels, f func() float64) {
+	n.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, f))
+}
+
+// gauge adds a gauge to the registry.
+func (n *core) gauge(name, help string, f func() float64) {
+	n.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
+}
+
+// registerCore adds the metrics that every node has to its registry; live gives the present figures.
+func (n *core) registerCore(live func() gateway.Live) {
+	n.metrics.MustRegister(newRecallMetrics(n), n.ages, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, name := range []string{"applied", "deleted", "unchanged", "superseded", "repeated", "dropped", "dead_lettered", "expired", "replayed"} {
+		n.counter("freshet_process_events_total", "Changes decided since start, by outcome.", prometheus.Labels{"outcome": name},
+			func() float64 { return float64(live().Outcomes[name]) })
+	}
+	for _, name := range []string{"map", "sequence", "embed", "commit", "apply"} {
+		n.counter("freshet_stage_seconds_total", "Time that batches spent in a stage since start.", prometheus.Labels{"stage": name},
+			func() float64 { return float64(live().StageNs[name]) / 1e9 })
+	}
+	n.gauge("freshet_lag_records", "Records of events.raw that are not decided.", func() float64 { return float64(live().LagRecords) })
+	n.gauge("freshet_entities", "Entities that can be searched.", func() float64 { return float64(live().Entities) })
+	n.gauge("freshet_expiring_entities", "Entities that have a time to expire.", func() float64 { return float64(n.store.Expiring()) })
+	n.gauge("freshet_points", "Vectors that can be searched.", func() float64 { return float64(live().Points) })
+	n.gauge("freshet_points_unlinked", "Vectors that searches scan because the graph does not have them yet.",
+		func() float64 { return float64(live().InBuffer) })
+	n.gauge("freshet_unsaved_changes", "Entities changed since the last snapshots: what the next start applies.",
+		func() float64 { return float64(n.store.Unsaved()) })
+	loaded := n.store.Loaded()
+	n.gauge("freshet_snapshots_rejected", "Snapshots that the last start could not use.", func() float64 { return float64(len(loaded.Rejected)) })
+	n.gauge("freshet_snapshots_older", "Indexes that the last start loaded from the snapshot before the newest.", func() float64 { return float64(loaded.Older) })
+	n.gauge("freshet_paused", "1 while processing or applying is paused or retries.", func() float64 { return oneIf(live().Paused) })
 }
 
 // register adds the node's metrics to its registry.
 func (n *Node) register() {
-	n.metrics.MustRegister(newRecallMetrics(&n.core), n.ages, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	counter := func(name, help string, labels prometheus.Labels, f func() float64) {
-		n.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, f))
-	}
-	gauge := func(name, help string, f func() float64) {
-		n.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
-	}
-	for _, name := range []string{"applied", "deleted", "unchanged", "superseded", "repeated", "dropped", "dead_lettered", "expired", "replayed"} {
-		counter("freshet_process_events_total", "Changes decided since start, by outcome.", prometheus.Labels{"outcome": name},
-			func() float64 { return float64(n.live().Outcomes[name]) })
-	}
-	for _, name := range []string{"map", "sequence", "embed", "commit", "apply"} {
-		counter("freshet_stage_seconds_total", "Time that batches spent in a stage since start.", prometheus.Labels{"stage": name},
-			func() float64 { return float64(n.live().StageNs[name]) / 1e9 })
-	}
-	counter("freshet_journal_written_bytes_total", "Bytes written to events.raw since start.", nil,
+	n.registerCore(n.live)
+	n.counter("freshet_journal_written_bytes_total", "Bytes written to events.raw since start.", nil,
 		func() float64 { return float64(n.log.RawWritten()) })
-	counter("freshet_journal_cut_bytes_total", "Bytes of events.raw that were let go since start.", nil,
+	n.counter("freshet_journal_cut_bytes_total", "Bytes of events.raw that were let go since start.", nil,
 		func() float64 { return float64(n.retention.cutBytes.Load()) })
-	gauge("freshet_journal_bytes", "Bytes of events.raw that are kept.", func() float64 { return float64(n.log.RawBytesFrom(n.log.RawFirst())) })
-	counter("freshet_tombstones_purged_total", "Deletions that were forgotten since start.", nil,
+	n.gauge("freshet_journal_bytes", "Bytes of events.raw that are kept.", func() float64 { return float64(n.log.RawBytesFrom(n.log.RawFirst())) })
+	n.counter("freshet_tombstones_purged_total", "Deletions that were forgotten since start.", nil,
 		func() float64 { return float64(n.processor.Stats.Purged.Load()) })
-	gauge("freshet_purge_floor", "The offset of events.raw below which deletions are forgotten.", func() float64 { return float64(n.retention.floor.Load()) })
-	gauge("freshet_lag_records", "Records of events.raw that are not decided.", func() float64 { return float64(n.live().LagRecords) })
-	gauge("freshet_entities", "Entities that can be searched.", func() float64 { return float64(n.live().Entities) })
-	gauge("freshet_expiring_entities", "Entities that have a time to expire.", func() float64 { return float64(n.store.Expiring()) })
-	gauge("freshet_points", "Vectors that can be searched.", func() float64 { return float64(n.live().Points) })
-	gauge("freshet_points_unlinked", "Vectors that searches scan because the graph does not have them yet.",
-		func() float64 { return float64(n.live().InBuffer) })
-	gauge("freshet_unsaved_changes", "Entities changed since the last snapshots: what the next start applies.",
-		func() float64 { return float64(n.store.Unsaved()) })
-	loaded := n.store.Loaded()
-	gauge("freshet_snapshots_rejected", "Snapshots that the last start could not use.", func() float64 { return float64(len(loaded.Rejected)) })
-	gauge("freshet_snapshots_older", "Indexes that the last start loaded from the snapshot before the newest.", func() float64 { return float64(loaded.Older) })
-	gauge("freshet_disk_free_bytes", "What the file system of the data folder has left; -1 where that is not known.", func() float64 {
+	n.gauge("freshet_purge_floor", "The offset of events.raw below which deletions are forgotten.", func() float64 { return float64(n.retention.floor.Load()) })
+	n.gauge("freshet_disk_free_bytes", "What the file system of the data folder has left; -1 where that is not known.", func() float64 {
 		_, free := n.diskLow()
 		return float64(free)
 	})
-	gauge("freshet_disk_full", "1 while events are refused because the disk is full, or has less than limits.free_disk_bytes.", func() float64 {
+	n.gauge("freshet_disk_full", "1 while events are refused because the disk is full, or has less than limits.free_disk_bytes.", func() float64 {
 		low, _ := n.diskLow()
 		return oneIf(low)
-	})
-	gauge("freshet_paused", "1 while processing or applying is paused or retries.", func() float64 {
-		return oneIf(n.live().Paused)
 	})
 }
 

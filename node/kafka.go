@@ -13,7 +13,7 @@ import (
 	"github.com/freshet-io/freshet/source"
 )
 
-// checkBroker refuses a log in Kafka: its settings if they are wrong, else all of it.
+// checkBroker refuses a log in Kafka, where the log has to be in the data folder; its settings first if they are wrong.
 func checkBroker(c config.Config) error {
 	if c.Broker.Kafka == nil {
 		return nil
@@ -21,7 +21,7 @@ func checkBroker(c config.Config) error {
 	if _, err := kafkaOptions(c, nil); err != nil {
 		return err
 	}
-	return errors.New("broker.kafka: is not supported by this build yet; leave it out, and the log is in the data folder")
+	return errors.New("broker.kafka: the log is in Kafka, and this is for a log in the data folder; leave it out, or name the server with --server")
 }
 
 // kafkaOptions are the settings of a log in Kafka.

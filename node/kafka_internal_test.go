@@ -68,7 +68,7 @@ func TestKafkaOptionsRefused(t *testing.T) {
 		"broker: {kafka: {brokers: [a:1], replication: 1, min_insync: 2}}":             {"broker.kafka.min_insync: 2", "replication 1"},
 		"broker: {kafka: {brokers: [a:1], tls: {cert_file: c}}}":                       {"broker.kafka.tls.key_file:", `"c"`},
 		"broker: {kafka: {brokers: [a:1], session_timeout: 1ms}}":                      {"broker.kafka.session_timeout: 1ms"},
-		"broker: {kafka: {brokers: [a:1]}}":                                            {"broker.kafka: is not supported by this build yet", "leave it out"},
+		"broker: {kafka: {brokers: [a:1]}}":                                            {"broker.kafka: the log is in Kafka", "leave it out"},
 		"broker: {kafka: {brokers: [a:1], instance_id: 'a b', group: 'a', rack: 'r'}}": {"broker.kafka.instance_id:"},
 	} {
 		_, err := Open(t.Context(), Options{Config: func() config.Config { c := parse(t, yaml); c.Data = filepath.Join(t.TempDir(), "data"); return c }()})

@@ -248,8 +248,6 @@ func (l *life) checkLate() (err error) {
 		l.model.since = col.Since
 		l.promised = min(l.promised, col.Since-1)
 		l.model.snapshot = min(l.model.snapshot, col.Since-1)
-		// So may what was shown, if a crash has taken back what was decided.
-		l.model.observed = map[freshet.Key]freshet.Version{}
 	}
 	return nil
 }

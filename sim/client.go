@@ -27,7 +27,7 @@ func (w *writer) run(ctx context.Context) error {
 	for n := 2 + w.rng.IntN(8); n > 0 && w.outlet.on(); n-- {
 		w.clock.move(w.rng)
 		if !w.late && w.rng.IntN(5) == 0 {
-			if err := w.stray(ctx); err != nil && !w.tolerable(err) {
+			if err := w.stray(ctx); err != nil {
 				return fmt.Errorf("stray events: %w", err)
 			}
 		}
@@ -36,20 +36,17 @@ func (w *writer) run(ctx context.Context) error {
 				return err
 			}
 		}
-		if w.rng.IntN(8) == 0 {
-			w.outlet.fail(w.rng)
-		}
 		b, err := w.exchange(ctx, w.compose())
 		if err != nil {
 			return fmt.Errorf("writer: %w", err)
 		}
 		if w.retains() && !w.held && w.rng.IntN(2) == 0 { // between batches, where it matters most
-			if err := (&operator{life: w.life, rng: w.rng}).retain(ctx); err != nil && !w.tolerable(err) {
+			if err := (&operator{life: w.life, rng: w.rng}).retain(ctx); err != nil {
 				return fmt.Errorf("retention: %w", err)
 			}
 		}
 		if w.rng.IntN(10) == 0 && !w.held {
-			if err := w.drop(ctx, w.rng); err != nil && !w.tolerable(err) {
+			if err := w.drop(ctx, w.rng); err != nil {
 				return err
 			}
 		}

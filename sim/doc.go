@@ -4,10 +4,8 @@
 // snapshots, the power is cut before some operation of the file system, and a new node opens
 // what the disk held at that moment: all that was synced, and of the rest a random part. Or
 // the process alone is killed, and the next one finds what was not synced in the page cache.
-// That goes on for several lives. Now and then a life begins with the last backup, restored
-// into an empty folder: what was accepted after it is gone for good then. Clients send again
-// what they get no answer to; requests and answers are lost, doubled and late. The disk is full
-// for a while, and what is written to journal and snapshots fails.
+// That goes on for several lives. Clients send again what they get no answer to; requests and answers are lost, doubled and late. Now and then a life begins with the last backup, restored into an empty folder: what was
+// accepted after it is gone for good then.
 //
 // The reference is a model that knows what was submitted and what was acknowledged. It reads
 // events.raw back, where what was acknowledged must stand at its offset and no batch may be
@@ -31,7 +29,6 @@
 //
 //	sim.go       a seed: configuration, lives, how they end
 //	crash.go     the end of a process: the power is cut, or it is killed
-//	fault.go     a disk that is full for a while, writes and syncs that fail
 //	memory.go    its file system, file.go its files
 //	clock.go     its time
 //	event.go     random events, and what each of them means
@@ -47,5 +44,5 @@
 //	check.go     a node against the model: log, start, catalog
 //	answers.go   a node against the model: entities, dead letters, searches, tokens
 //
-// It does not test a real disk (e2e does), nor one that fails below the state, which ends the process.
+// It does not test I/O errors (package broker/journal does), nor a real disk (e2e does).
 package sim

@@ -48,9 +48,7 @@ func (f *file) move(now *vfs.MemFS) {
 
 // alter is use for what changes the file or makes it durable.
 func (f *file) alter(sync bool, do func(vfs.File) error) error {
-	if err := f.m.o.before(operation{path: f.path, sync: sync, room: !sync}); err != nil {
-		return err
-	}
+	f.m.o.before(operation{f.path, sync})
 	return f.use(do)
 }
 

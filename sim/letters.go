@@ -65,7 +65,6 @@ func (o *operator) dropLetters(ctx context.Context, q gateway.LettersRequest) er
 	o.outlet.witness(func() { o.model.letters.perhaps = chosen })
 	result, err := o.node.DropLetters(ctx, q)
 	if err != nil {
-		o.doubtful = true
 		return fmt.Errorf("drop: %w", err)
 	}
 	if result.Dropped != len(chosen) {

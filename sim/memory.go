@@ -40,16 +40,14 @@ func look[T any](m memory, f func(fs *vfs.MemFS) (T, error)) (T, error) {
 	return f(m.now())
 }
 
-// change calls f, which does what op is.
-func change[T any](m memory, op operation, f func(fs *vfs.MemFS) (T, error)) (none T, err error) {
-	if err := m.o.before(op); err != nil {
-		return none, err
-	}
+// change calls f, which changes something at path.
+func change[T any](m memory, path string, f func(fs *vfs.MemFS) (T, error)) (T, error) {
+	m.o.before(operation{path: path})
 	return look(m, f)
 }
 
-func (m memory) alter(op operation, f func(fs *vfs.MemFS) error) error {
-	_, err := change(m, op, func(fs *vfs.MemFS) (struct{}, error) { return struct{}{}, f(fs) })
+func (m memory) alter(path string, f func(fs *vfs.MemFS) error) error {
+	_, err := change(m, path, func(fs *vfs.MemFS) (struct{}, error) { return struct{}{}, f(fs) })
 	return err
 }
 
@@ -63,7 +61,7 @@ func (m memory) wrap(fs *vfs.MemFS, path string, f vfs.File, err error) (vfs.Fil
 
 // Create implements vfs.FS.
 func (m memory) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return change(m, operation{path: name, room: true}, func(fs *vfs.MemFS) (vfs.File, error) {
+	return change(m, name, func(fs *vfs.MemFS) (vfs.File, error) {
 		if strings.HasPrefix(fs.PathBase(name), markerPrefix) {
 			dir, err := fs.OpenDir(fs.PathDir(name))
 			if err != nil {
@@ -80,7 +78,7 @@ func (m memory) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 
 // Link implements vfs.FS.
 func (m memory) Link(oldname, newname string) error {
-	return m.alter(operation{path: newname, room: true}, func(fs *vfs.MemFS) error { return fs.Link(oldname, newname) })
+	return m.alter(newname, func(fs *vfs.MemFS) error { return fs.Link(oldname, newname) })
 }
 
 // Open implements vfs.FS.
@@ -93,7 +91,7 @@ func (m memory) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 
 // OpenReadWrite implements vfs.FS.
 func (m memory) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
-	return change(m, operation{path: name, room: true}, func(fs *vfs.MemFS) (vfs.File, error) {
+	return change(m, name, func(fs *vfs.MemFS) (vfs.File, error) {
 		f, err := fs.OpenReadWrite(name, c, opts...)
 		return m.wrap(fs, name, f, err)
 	})
@@ -109,22 +107,22 @@ func (m memory) OpenDir(name string) (vfs.File, error) {
 
 // Remove implements vfs.FS.
 func (m memory) Remove(name string) error {
-	return m.alter(operation{path: name}, func(fs *vfs.MemFS) error { return fs.Remove(name) })
+	return m.alter(name, func(fs *vfs.MemFS) error { return fs.Remove(name) })
 }
 
 // RemoveAll implements vfs.FS.
 func (m memory) RemoveAll(name string) error {
-	return m.alter(operation{path: name}, func(fs *vfs.MemFS) error { return fs.RemoveAll(name) })
+	return m.alter(name, func(fs *vfs.MemFS) error { return fs.RemoveAll(name) })
 }
 
 // Rename implements vfs.FS.
 func (m memory) Rename(oldname, newname string) error {
-	return m.alter(operation{path: newname}, func(fs *vfs.MemFS) error { return fs.Rename(oldname, newname) })
+	return m.alter(newname, func(fs *vfs.MemFS) error { return fs.Rename(oldname, newname) })
 }
 
 // ReuseForWrite implements vfs.FS.
 func (m memory) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return change(m, operation{path: newname, room: true}, func(fs *vfs.MemFS) (vfs.File, error) {
+	return change(m, newname, func(fs *vfs.MemFS) (vfs.File, error) {
 		f, err := fs.ReuseForWrite(oldname, newname, c)
 		return m.wrap(fs, newname, f, err)
 	})
@@ -132,12 +130,12 @@ func (m memory) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) 
 
 // MkdirAll implements vfs.FS.
 func (m memory) MkdirAll(dir string, perm os.FileMode) error {
-	return m.alter(operation{path: dir, room: true}, func(fs *vfs.MemFS) error { return fs.MkdirAll(dir, perm) })
+	return m.alter(dir, func(fs *vfs.MemFS) error { return fs.MkdirAll(dir, perm) })
 }
 
 // Lock implements vfs.FS.
 func (m memory) Lock(name string) (io.Closer, error) {
-	return change(m, operation{path: name}, func(fs *vfs.MemFS) (io.Closer, error) { return fs.Lock(name) })
+	return change(m, name, func(fs *vfs.MemFS) (io.Closer, error) { return fs.Lock(name) })
 }
 
 // List implements vfs.FS.

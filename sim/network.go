@@ -44,11 +44,9 @@ func (w *writer) exchange(ctx context.Context, events []*event) (*batch, error) 
 			w.net.keep(repeats(events))
 		}
 		if arrives {
-			err := w.send(ctx, b, answered)
-			if err != nil && !w.tolerable(err) {
+			if err := w.send(ctx, b, answered); err != nil {
 				return nil, err
 			}
-			answered = answered && err == nil
 		}
 		switch {
 		case arrives && answered && doubled:
@@ -80,7 +78,7 @@ func (w *writer) arrive(ctx context.Context) error {
 		return nil
 	}
 	w.outlet.witness(func() { w.model.report.Late++ })
-	if err != nil && !w.tolerable(err) {
+	if err != nil {
 		return fmt.Errorf("a late request: %w", err)
 	}
 	return nil

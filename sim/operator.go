@@ -15,8 +15,6 @@ import (
 type operator struct {
 	*life
 	rng *rand.Rand
-	// doubtful says that nobody knows whether dead letters were dropped; that shows when nobody does anything with them.
-	doubtful bool
 }
 
 // run goes on until the writers are done or the power is off.
@@ -24,7 +22,7 @@ func (o *operator) run(ctx context.Context, done <-chan struct{}) error {
 	for n := 30; n > 0 && o.outlet.on(); n-- {
 		o.clock.move(o.rng)
 		var err error
-		switch p := o.rng.IntN(25); {
+		switch p := o.rng.IntN(21); {
 		case p < 3:
 			err = o.snapshot(ctx)
 		case p < 5 && !o.held:
@@ -35,16 +33,16 @@ func (o *operator) run(ctx context.Context, done <-chan struct{}) error {
 			err = o.retain(ctx)
 		case p < 9 && !o.held:
 			err = o.expire(ctx)
-		case p < 13 && !o.held && !o.doubtful:
+		case p < 11 && !o.held:
 			err = o.letters(ctx)
-		case p < 15:
-			err = o.backup(ctx)
-		case p < 18:
+		case p < 14:
 			err = o.get(ctx)
+		case p == 20:
+			err = o.backup(ctx)
 		default:
 			err = o.search(ctx, !o.held && o.rng.IntN(2) == 0)
 		}
-		if err != nil && !o.tolerable(err) {
+		if err != nil {
 			return fmt.Errorf("operator: %w", err)
 		}
 		select {

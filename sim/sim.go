@@ -48,7 +48,6 @@ type Report struct {
 	Dropped     int // dead letters that were dropped
 	Expired     int // entities that were deleted because they were due
 	Emptied     int // entities that went with their collection or namespace
-	Failed      int // operations of the file system
 	Unanswered  int // requests that nobody heard the answer of
 	Late        int // requests that arrived when nobody waited for them any more
 	Backups     int // written while the power was on
@@ -77,7 +76,6 @@ func (r *Report) Add(o Report) {
 	r.Dropped += o.Dropped
 	r.Expired += o.Expired
 	r.Emptied += o.Emptied
-	r.Failed += o.Failed
 	r.Unanswered += o.Unanswered
 	r.Late += o.Late
 	r.Backups += o.Backups
@@ -294,18 +292,13 @@ func (l *life) clients(ctx context.Context) error {
 	writing.Wait()
 	close(done)
 	all.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	return l.recover(ctx, writers[0])
+	return errors.Join(errs...)
 }
 
 // end ends the life of the node: by a cut that has happened or happens now, or by a clean
 // stop, which a cut may follow.
 func (l *life) end(ctx context.Context) error {
-	l.outlet.calm()
-	l.model.report.Failed += l.outlet.failures()
-	if l.outlet.on() && (l.rng.IntN(3) == 0 || l.outlet.failures() > 0) {
+	if l.outlet.on() && l.rng.IntN(3) == 0 {
 		l.node.Processor().Resume()
 		if err := l.check(ctx); err != nil {
 			return fmt.Errorf("before the end: %w", err)

@@ -116,10 +116,9 @@ func tame(r sim.Report) string {
 		{"cuts of old events", r.Cuts, seeds / 10}, {"forgotten deletions", r.Forgotten, seeds / 10},
 		{"dead letters replayed", r.Replayed, seeds / 10}, {"dead letters dropped", r.Dropped, seeds / 5},
 		{"expired entities", r.Expired, seeds}, {"entities dropped", r.Emptied, 3 * seeds},
-		{"failed operations of the disk", r.Failed, seeds},
 		{"unanswered requests", r.Unanswered, 2 * seeds}, {"late requests", r.Late, seeds / 2},
-		{"backups", r.Backups, seeds / 4}, {"restores", r.Restores, seeds / 10}, {"restores interrupted", r.RestoresCut, seeds / 30},
-		{"events that restores took away", r.Undone, seeds},
+		{"backups", r.Backups, seeds / 2}, {"restores", r.Restores, seeds / 8}, {"restores interrupted", r.RestoresCut, seeds / 20},
+		{"events that restores took away", r.Undone, 2 * seeds},
 	} {
 		if c.n < c.at {
 			return fmt.Sprintf("%d %s, at least %d are wanted", c.n, c.what, c.at)

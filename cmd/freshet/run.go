@@ -17,6 +17,7 @@ import (
 
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/console"
+	"github.com/freshet-io/freshet/gateway"
 	"github.com/freshet-io/freshet/node"
 )
 
@@ -88,7 +89,7 @@ func serve(ctx context.Context, o node.Options, level slog.Level, hangups <-chan
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + max(1, runtime.NumCPU()/2))
 	o.Page, o.Version = console.Page, version
 	o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
-	n, err := node.Open(ctx, o)
+	n, err := openNode(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -118,8 +119,24 @@ func serve(ctx context.Context, o node.Options, level slog.Level, hangups <-chan
 	return errors.Join(err, n.Close())
 }
 
+// served is a node of either kind.
+type served interface {
+	Gateway() *gateway.Server
+	Failed() <-chan error
+	Reload(context.Context) (gateway.ReloadReport, error)
+	Close() error
+}
+
+// openNode opens the node that the configuration asks for: with the log in the data folder, or in Kafka.
+func openNode(ctx context.Context, o node.Options) (served, error) {
+	if o.Config.Broker.Kafka != nil {
+		return node.OpenCluster(ctx, o)
+	}
+	return node.Open(ctx, o)
+}
+
 // reload reloads the configuration at each hangup until ctx ends. The node says in its log what became of it.
-func reload(ctx context.Context, n *node.Node, hangups <-chan os.Signal) {
+func reload(ctx context.Context, n served, hangups <-chan os.Signal) {
 	for {
 		select {
 		case <-ctx.Done():

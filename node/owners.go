@@ -1,0 +1,232 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/freshet-io/freshet/broker/kafka"
+	"github.com/freshet-io/freshet/process"
+	"github.com/freshet-io/freshet/vsync"
+)
+
+// owners decide the partitions that the group gives to this process, each by itself. They implement [kafka.Owners].
+type owners struct {
+	c *Cluster
+
+	mu     sync.Mutex // guards what follows
+	owned  map[int32]*owner
+	paused bool             // by hand
+	gone   map[string]int64 // outcomes and times of owners that were stopped
+}
+
+// owner decides one partition until it is stopped.
+type owner struct {
+	stop context.CancelFunc
+	done chan struct{}
+
+	mu        sync.Mutex // guards what follows
+	partition *kafka.Partition
+	processor *process.Processor // nil while the partition is being taken
+	past      map[string]int64   // outcomes and times of processors before
+}
+
+// Assigned implements [kafka.Owners].
+func (o *owners) Assigned(partitions []int32) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, p := range partitions {
+		if o.owned[p] != nil || o.c.ctx.Err() != nil {
+			continue
+		}
+		ctx, stop := context.WithCancel(o.c.ctx)
+		w := &owner{stop: stop, done: make(chan struct{})}
+		o.owned[p] = w
+		go func() {
+			defer close(w.done)
+			o.own(ctx, w, p)
+		}()
+	}
+	o.c.opts.Logger.Info("partitions are owned by this process", "partitions", partitions)
+}
+
+// Revoked implements [kafka.Owners].
+func (o *owners) Revoked(partitions []int32) {
+	o.mu.Lock()
+	var stopped []*owner
+	for _, p := range partitions {
+		if w := o.owned[p]; w != nil {
+			w.stop()
+			stopped = append(stopped, w)
+			delete(o.owned, p)
+		}
+	}
+	o.mu.Unlock()
+	for _, w := range stopped {
+		<-w.done
+		o.mu.Lock()
+		add(o.gone, w.past)
+		o.mu.Unlock()
+	}
+	o.c.opts.Logger.Info("partitions go to other processes", "partitions", partitions)
+}
+
+// Pauses between two tries to take a partition.
+const (
+	minOwnPause = 50 * time.Millisecond
+	maxOwnPause = 5 * time.Second
+)
+
+// own takes a partition and decides it, again after every error, until ctx ends. While nobody here has it the replica
+// follows it.
+func (o *owners) own(ctx context.Context, w *owner, number int32) {
+	o.c.replica.Leave(number)
+	for pause := minOwnPause; ctx.Err() == nil; {
+		began := time.Now()
+		err := o.decide(ctx, w, number)
+		if ctx.Err() != nil {
+			break
+		}
+		if time.Since(began) > maxOwnPause {
+			pause = minOwnPause
+		}
+		o.c.opts.Logger.Warn("a partition is taken anew", "partition", number, "error", err, "wait", pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+		pause = min(2*pause, maxOwnPause)
+	}
+	if err := o.c.replica.Follow(number); err != nil {
+		o.c.fail(err)
+	}
+}
+
+// decide takes a partition and decides it until ctx ends or the ownership does.
+func (o *owners) decide(ctx context.Context, w *owner, number int32) error {
+	partition, err := o.c.client.Own(ctx, o.c.copy, number, o.c.commands)
+	if err != nil {
+		return err
+	}
+	defer partition.Close()
+	p, err := process.New(process.Options{Log: partition, Sequencer: o.c.sequencer, Logger: o.c.opts.Logger,
+		// What is committed goes to the store even if the partition goes: the copy has it.
+		Deliver: func(_ context.Context, b process.Batch) error {
+			return o.c.worker.Deliver(o.c.ctx, vsync.Batch{Drops: b.Drops, Changes: b.Changes,
+				Marks: []vsync.Mark{{Partition: number, Through: b.Through, Next: b.Next}}})
+		}})
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	if o.paused {
+		p.Pause()
+	}
+	w.begin(partition, p)
+	o.mu.Unlock()
+	defer w.end()
+
+	expirer := &process.Expirer{Log: partition, Logger: o.c.opts.Logger, Now: func() int64 { return o.c.now().UnixMilli() },
+		Decided: func(ctx context.Context, offset int64) error { return o.c.waitDecided(ctx, number, offset) }}
+	return together(ctx, p.Run, expirer.Run, func(ctx context.Context) error { return o.c.routing.route(ctx, number) })
+}
+
+// together runs parts until the first of them ends, and then waits for the others.
+func together(ctx context.Context, parts ...func(context.Context) error) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	errs := make([]error, len(parts))
+	var running sync.WaitGroup
+	for i, part := range parts {
+		running.Go(func() {
+			defer stop()
+			errs[i] = part(ctx)
+		})
+	}
+	running.Wait()
+	return errors.Join(errs...)
+}
+
+func (w *owner) begin(partition *kafka.Partition, p *process.Processor) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.partition, w.processor = partition, p
+}
+
+// end keeps what the processor has counted.
+func (w *owner) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	past := map[string]int64{}
+	add(past, w.past)
+	add(past, outcomes(&w.processor.Stats))
+	add(past, stageNs(&w.processor.Stats))
+	w.partition, w.processor, w.past = nil, nil, past
+}
+
+// each calls f for the processors that decide at present.
+func (o *owners) each(f func(*kafka.Partition, *process.Processor)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, w := range o.owned {
+		w.mu.Lock()
+		if w.processor != nil {
+			f(w.partition, w.processor)
+		}
+		w.mu.Unlock()
+	}
+}
+
+// pause holds all processing of this process, or goes on with it.
+func (o *owners) pause(paused bool) {
+	o.mu.Lock()
+	o.paused = paused
+	o.mu.Unlock()
+	o.each(func(_ *kafka.Partition, p *process.Processor) {
+		if paused {
+			p.Pause()
+		} else {
+			p.Resume()
+		}
+	})
+}
+
+// stopAll ends all of them.
+func (o *owners) stopAll() {
+	o.mu.Lock()
+	var all []int32
+	for p := range o.owned {
+		all = append(all, p)
+	}
+	o.mu.Unlock()
+	o.Revoked(all)
+}
+
+// totals are what all processors have counted since the start, those of partitions that are gone included.
+func (o *owners) totals(of func(*process.Stats) map[string]int64) map[string]int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	sum := of(&process.Stats{})
+	take := func(from map[string]int64) {
+		for k := range sum {
+			sum[k] += from[k]
+		}
+	}
+	take(o.gone)
+	for _, w := range o.owned {
+		w.mu.Lock()
+		take(w.past)
+		if w.processor != nil {
+			take(of(&w.processor.Stats))
+		}
+		w.mu.Unlock()
+	}
+	return sum
+}
+
+func add(to, from map[string]int64) {
+	for k, v := range from {
+		to[k] += v
+	}
+}
