@@ -171,11 +171,13 @@ func (l *State) settle(f func() error) error {
 	})
 }
 
+// releaseState sets free what the state holds. What was given up may go on as soon as it gets what it waits for, a lock for one,
+// and Pebble panics when it is used after its end: so it is left as it is then. The process ends, and its files do not change any more.
 func (l *State) releaseState() error {
 	var errs []error
 	if l.db != nil {
 		l.Stopping()
-		errs = append(errs, l.patiently(l.db.Close))
+		errs = append(errs, l.closePebble())
 	}
 	if l.cache != nil && !l.patience.Over() { // who waits for ever holds it
 		l.cache.Unref()
@@ -184,4 +186,11 @@ func (l *State) releaseState() error {
 		errs = append(errs, l.lock.Close())
 	}
 	return errors.Join(errs...)
+}
+
+func (l *State) closePebble() error {
+	if l.patience.Over() {
+		return l.gaveUp()
+	}
+	return l.patiently(l.db.Close)
 }
