@@ -75,6 +75,7 @@ func parseForwarded(v []byte) (o origin, f forward, err error) {
 // record of a partition is in the log without those before it. It is for one goroutine.
 type Forwarder struct {
 	appender *Appender
+	warm     bool // the producer knows the partitions
 	failed   bool
 }
 
@@ -97,6 +98,14 @@ func (c *Client) NewForwarder() (*Forwarder, error) {
 func (f *Forwarder) Append(ctx context.Context, records []Record) error {
 	if f.failed {
 		return errors.New("the forwarder has failed before")
+	}
+	f.failed = true
+	if !f.warm && len(records) > 0 {
+		// Before it knows them, records wait elsewhere, and are handed to their partitions during the flush, one by one.
+		if _, err := f.appender.Append(ctx, records[:1]); err != nil {
+			return err
+		}
+		f.warm, records = true, records[1:]
 	}
 	_, err := f.appender.Append(ctx, records)
 	f.failed = err != nil

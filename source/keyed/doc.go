@@ -9,8 +9,7 @@
 // change) in its source partition, and the owner of a partition of events.keyed takes a forward only if its place is above the last that it took of
 // the same source. That makes it exactly once and in order, if what one router appends to a partition has no holes: a forward is in the log
 // only behind all those of lower places that the router has sent there. So a batch is sent when the one before is
-// acknowledged; all of a batch is handed to the producer before any of it goes out, for a failure then takes with it all that is behind it in the same
-// partition; and after any error the producer is given up.
+// acknowledged; what fails takes with it all that is behind it in the same partition (kafka.Forwarder); and after any error the producer is given up.
 //
 // Then the order in which several routers of one source interleave (one that hangs, its successor) does not matter. Each begins at or
 // below what is acknowledged, so by the time a forward with the place x stands in the log, all places below x that belong there
