@@ -108,7 +108,7 @@ func (p place) String() string { return string(p.site) + " in " + p.chain }
 const module = "github.com/freshet-io/freshet/"
 
 // carriers pass a site on for others.
-var carriers = []string{"disk.", "broker/embedded.(*Txn).CommitDurable", "broker/embedded.(*Log).WriteControl", "broker/embedded.(*Log).Sync"}
+var carriers = []string{"disk.", "broker/embedded.(*Txn).CommitDurable", "broker/embedded.(*Log).WriteControl", "broker/embedded.(*State).Sync"}
 
 // placeOf finds its place; it is called by the hook that package disk calls.
 func placeOf(s disk.Site) place {
