@@ -72,8 +72,12 @@ func TestKafka(t *testing.T) {
 // chaosSeed makes a run of TestKafkaChaos the same again, as far as processes allow.
 const chaosSeed = "FRESHET_CHAOS_SEED"
 
+// chaosNodes is how many nodes the Kafka of TestKafkaChaos has: with three of them they are killed too, one at a time.
+const chaosNodes = "FRESHET_CHAOS_NODES"
+
 // Three processes on one Kafka, of which one is killed with -9 every few seconds, while writers send events to any of
-// them, again until they are accepted: at the end every one of them has every entity in its last state, changed by each event once.
+// them, again until they are accepted: at the end every one of them has every entity in its last state, changed by each event once. So has
+// one that knows nothing but the topics, after they were compacted.
 func TestKafkaChaos(t *testing.T) {
 	t.Parallel()
 	seed, err := strconv.ParseUint(os.Getenv(chaosSeed), 10, 64)
@@ -89,8 +93,14 @@ func TestKafkaChaos(t *testing.T) {
 		}
 		lasts = time.Duration(n) * time.Second
 	}
-	k := kafkatest.Start(t, kafkatest.Options{})
-	yaml, _ := onKafka(t, k)
+	var k *kafkatest.Kafka
+	nodes, _ := strconv.Atoi(os.Getenv(chaosNodes))
+	if nodes > 1 {
+		k = kafkatest.StartCluster(t, nodes)
+	} else {
+		k = kafkatest.Start(t, kafkatest.Options{})
+	}
+	yaml, prefix := onKafka(t, k)
 	var servers []*server
 	var apis []*api
 	for range 3 {
@@ -110,6 +120,15 @@ func TestKafkaChaos(t *testing.T) {
 	rng, kills := rand.New(rand.NewPCG(seed, 99)), 0
 	for end := time.Now().Add(lasts); time.Now().Before(end); kills++ {
 		time.Sleep(time.Duration(1+rng.IntN(2500)) * time.Millisecond)
+		if nodes > 1 && rng.IntN(3) == 0 {
+			node := rng.IntN(nodes)
+			k.Kill(node)
+			time.Sleep(time.Duration(rng.IntN(3000)) * time.Millisecond)
+			if err := k.Start(node); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
 		s := servers[rng.IntN(len(servers))]
 		s.kill()
 		time.Sleep(time.Duration(rng.IntN(1500)) * time.Millisecond)
@@ -126,6 +145,17 @@ func TestKafkaChaos(t *testing.T) {
 			w.check(t, i, a)
 		}
 	}
+	for _, topic := range []string{"vector.sync", "freshet.state"} {
+		if err := k.Compact(t.Context(), prefix+topic); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, a := startServer(t, yaml)
+	s.troubled = true
+	for _, w := range all {
+		w.check(t, len(apis), a)
+	}
+	apis = append(apis, a)
 	entities := int64(0)
 	eventually(t, "all partitions owned", func() bool {
 		owned := 0.0
