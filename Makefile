@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PLAIN := ./e2e ./sim ./embed/static ./bench ./bench/annbench ./bench/dataset ./bench/runbook ./demo
 RACE   = $(filter-out $(patsubst ./%,github.com/freshet-io/freshet/%,$(PLAIN)),$(shell go list ./...))
 
-.PHONY: build demo test sim test-arm64 check format vet lint bench peers clean need-go want-java
+.PHONY: build demo test sim chaos test-arm64 check format vet lint bench peers clean need-go want-java
 
 build: need-go
 	go build -ldflags "-X main.version=$(VERSION)" -o bin/freshet ./cmd/freshet
@@ -42,6 +42,11 @@ test-arm64: need-go
 SEEDS ?= 1000000
 sim: need-go
 	FRESHET_SIM_SEEDS=$(SEEDS) go test ./sim -run 'TestCrash$$' -count=1 -timeout 0 -v
+
+# Processes and brokers of a Kafka are killed for so many seconds while writers go on; needs Java and Maven.
+CHAOS ?= 600
+chaos: build
+	FRESHET_BIN=$(CURDIR)/bin/freshet FRESHET_TEST_REQUIRE=1 FRESHET_CHAOS_NODES=3 FRESHET_CHAOS_SECONDS=$(CHAOS) go test ./e2e -run 'TestKafkaChaos$$' -count=1 -timeout 0 -v
 
 lint: need-go
 	go run $(STATICCHECK) ./...

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,7 +21,7 @@ import (
 // onKafka is the configuration of a process whose log is in a Kafka, with topics of its own: what their names begin with.
 func onKafka(t testing.TB, k *kafkatest.Kafka) (yaml, prefix string) {
 	name := kafkatest.Name(t)
-	yaml = fmt.Sprintf("partitions: 6\nbroker:\n  kafka:\n    brokers: %q\n    group: %s\n    topics: {prefix: %s.}\n", k.Addrs(), name, name)
+	yaml = fmt.Sprintf("partitions: 6\nbroker:\n  kafka:\n    brokers: [%s]\n    group: %s\n    topics: {prefix: %s.}\n", strings.Join(k.Addrs(), ", "), name, name)
 	return yaml, name + "."
 }
 
