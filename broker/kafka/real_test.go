@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/broker/kafka"
@@ -251,5 +252,33 @@ func TestReadToTheEndOfACompactedTopic(t *testing.T) {
 	r := reader(t, c, freshet.Position{Topic: topic})
 	if got, last := until(t, r, 0, ends[0]); len(got) != 0 || last.Next != ends[0] || last.End != ends[0] {
 		t.Errorf("%d records, %+v, the end is %d", len(got), last, ends[0])
+	}
+}
+
+// The time of an event is the broker's, whatever its producer says. The fake broker keeps the setting of the topic, but not to it.
+func TestRealTimeIsTheBrokers(t *testing.T) {
+	o := genuine(t)
+	c := ready(t, o)
+	producer := kafkatest.Shared(t).Client(t, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	for _, topic := range []string{c.Options().Topics.Raw, c.Options().Topics.Keyed} {
+		before := time.Now().UnixMilli()
+		for _, at := range []time.Time{time.UnixMilli(1), time.Now().AddDate(50, 0, 0)} {
+			if err := producer.ProduceSync(deadline(t), &kgo.Record{Topic: topic, Value: []byte("e"), Timestamp: at}).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		after := time.Now().UnixMilli()
+		r := reader(t, c, freshet.Position{Topic: topic})
+		for n := 0; n < 2; {
+			got, err := r.Read(deadline(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, rec := range got[0].Records {
+				if n++; rec.Time < before || rec.Time > after {
+					t.Errorf("record %d of %s was appended from %d to %d, and its time is %d", rec.Offset, topic, before, after, rec.Time)
+				}
+			}
+		}
 	}
 }

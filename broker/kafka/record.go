@@ -9,8 +9,8 @@ import (
 // AnyPartition asks an append for the partition that Java's producer finds for the key.
 const AnyPartition int32 = -1
 
-// Record is a record of a topic. An append has no use for Offset and Time. Time is that of the producer's clock or of the broker's,
-// as the topic has it. A nil Value deletes the key from a compacted topic.
+// Record is a record of a topic. An append has no use for Offset and Time. Time is the broker's, when it was appended, in topics that
+// are not compacted, and the producer's in others. A nil Value deletes the key from a compacted topic.
 type Record = journal.Record
 
 // Header is a name and value beside a record.

@@ -68,7 +68,10 @@ func (o Options) layouts() []layout {
 		bytes = strconv.FormatInt((o.RawBytes-1)/int64(o.Partitions)+1, 10)
 	}
 	kept := append(slices.Clone(common), setting{name: "cleanup.policy", want: "delete", rule: allOf},
-		setting{name: "retention.ms", want: retention, rule: atLeast}, setting{name: "retention.bytes", want: bytes, rule: atLeast})
+		setting{name: "retention.ms", want: retention, rule: atLeast}, setting{name: "retention.bytes", want: bytes, rule: atLeast},
+		// Else a producer's clock would say when its records are old: retention would take them at once, or never, and the time of
+		// the dedupe window would be any.
+		setting{name: "message.timestamp.type", want: "LogAppendTime"})
 	compacted := append(slices.Clone(common), setting{name: "cleanup.policy", want: "compact", rule: allOf},
 		setting{name: "delete.retention.ms", want: strconv.FormatInt(o.SyncDeleteRetention.Milliseconds(), 10), rule: atLeast})
 	var all []layout

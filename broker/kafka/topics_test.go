@@ -45,12 +45,12 @@ func TestEnsureMakesTheTopics(t *testing.T) {
 	}
 	a := admin(t, addrs)
 	for field, want := range map[string]map[string]string{
-		"raw":     {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "1048576"},
-		"keyed":   {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "1048576"},
-		"sync":    {"cleanup.policy": "compact", "delete.retention.ms": "604800000"},
-		"dead":    {"cleanup.policy": "compact"},
-		"state":   {"cleanup.policy": "compact"},
-		"control": {"cleanup.policy": "compact"},
+		"raw":     {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "1048576", "message.timestamp.type": "LogAppendTime"},
+		"keyed":   {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "1048576", "message.timestamp.type": "LogAppendTime"},
+		"sync":    {"cleanup.policy": "compact", "delete.retention.ms": "604800000", "message.timestamp.type": "CreateTime"},
+		"dead":    {"cleanup.policy": "compact", "message.timestamp.type": "CreateTime"},
+		"state":   {"cleanup.policy": "compact", "message.timestamp.type": "CreateTime"},
+		"control": {"cleanup.policy": "compact", "message.timestamp.type": "CreateTime"},
 	} {
 		topic := topics[field]
 		if again[field] != topic {
@@ -92,7 +92,7 @@ func TestEnsureRefusesWhatWouldLoseData(t *testing.T) {
 		t.Fatal(err)
 	}
 	alter(t, addrs, "vector.sync", "cleanup.policy", "compact,delete", "delete.retention.ms", "1000")
-	alter(t, addrs, "events.raw", "retention.ms", "60000", "retention.bytes", "5", "cleanup.policy", "compact", "min.insync.replicas", "1")
+	alter(t, addrs, "events.raw", "retention.ms", "60000", "retention.bytes", "5", "cleanup.policy", "compact", "min.insync.replicas", "1", "message.timestamp.type", "CreateTime")
 	alter(t, addrs, "freshet.state", "max.message.bytes", "1000", "min.insync.replicas", "4")
 	remake(t, addrs, 2, "vector.sync.dlq", map[string]string{"cleanup.policy": "compact", "min.insync.replicas": "2"})
 	remake(t, addrs, 3, "freshet.control", map[string]string{"cleanup.policy": "compact", "min.insync.replicas": "2"})
@@ -116,6 +116,7 @@ func TestEnsureRefusesWhatWouldLoseData(t *testing.T) {
 		{"events.raw", "retention.bytes", "5", "-1", "retention.bytes=-1"},
 		{"events.raw", "cleanup.policy", "compact", "delete", "cleanup.policy=delete"},
 		{"events.raw", "min.insync.replicas", "1", "2", "min.insync.replicas=2"},
+		{"events.raw", "message.timestamp.type", "CreateTime", "LogAppendTime", "--entity-name events.raw --add-config message.timestamp.type=LogAppendTime"},
 		{"freshet.state", "max.message.bytes", "1000", "16777216", "max.message.bytes=16777216"},
 		{"freshet.state", "min.insync.replicas", "4", "at most 3, as many as there are replicas", "min.insync.replicas=2"},
 		{"vector.sync.dlq", "partitions", "2", "4", "set partitions to 2"},
@@ -134,6 +135,26 @@ func TestEnsureRefusesWhatWouldLoseData(t *testing.T) {
 	if len(got) > 0 {
 		t.Errorf("these are no problems: %v", got)
 	}
+}
+
+// Events have the time of the broker: by a producer's clock retention could take them at once.
+func TestEnsureWantsTheTimeOfTheBroker(t *testing.T) {
+	clusters(t, func(t *testing.T, o kafka.Options) {
+		c := ready(t, o) // as it makes them they are right
+		for _, topic := range []string{c.Options().Topics.Raw, c.Options().Topics.Keyed} {
+			alter(t, o.Brokers, topic, "message.timestamp.type", "CreateTime")
+			_, err := c.Ensure(deadline(t))
+			var layout *kafka.LayoutError
+			if !errors.As(err, &layout) || len(layout.Problems) != 1 || !strings.Contains(err.Error(), topic+": message.timestamp.type is CreateTime, wanted LogAppendTime: ") ||
+				!strings.HasSuffix(err.Error(), "--entity-name "+topic+" --add-config message.timestamp.type=LogAppendTime") {
+				t.Errorf("%s has the time of producers, and Ensure says %v", topic, err)
+			}
+			alter(t, o.Brokers, topic, "message.timestamp.type", "LogAppendTime")
+			if _, err := c.Ensure(deadline(t)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 }
 
 // What is safer than was asked for is none of our business.
