@@ -187,7 +187,6 @@ type chaosWriter struct {
 	rng           *rand.Rand
 	apis          []*api
 	state         map[string]chaosState
-	token         string
 	sent, retried *atomic.Int64
 }
 
