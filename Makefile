@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PLAIN := ./e2e ./sim ./embed/static ./bench ./bench/annbench ./bench/dataset ./bench/runbook ./demo
 RACE   = $(filter-out $(patsubst ./%,github.com/freshet-io/freshet/%,$(PLAIN)),$(shell go list ./...))
 
-.PHONY: build demo test sim chaos test-arm64 check format vet lint bench peers clean need-go want-java
+.PHONY: build demo test sim chaos bench-kafka test-arm64 check format vet lint bench peers clean need-go want-java
 
 build: need-go
 	go build -ldflags "-X main.version=$(VERSION)" -o bin/freshet ./cmd/freshet
@@ -47,6 +47,10 @@ sim: need-go
 CHAOS ?= 600
 chaos: build
 	FRESHET_BIN=$(CURDIR)/bin/freshet FRESHET_TEST_REQUIRE=1 FRESHET_CHAOS_NODES=3 FRESHET_CHAOS_SECONDS=$(CHAOS) go test ./e2e -run 'TestKafkaChaos$$' -count=1 -timeout 0 -v
+
+# Latency and failover on a real Kafka, as JSON; needs Java and Maven.
+bench-kafka: build
+	FRESHET_BIN=$(CURDIR)/bin/freshet FRESHET_TEST_REQUIRE=1 FRESHET_KAFKA_FIGURES=1 go test ./e2e -run 'TestKafkaFigures$$' -count=1 -timeout 0 -v
 
 lint: need-go
 	go run $(STATICCHECK) ./...
