@@ -32,6 +32,7 @@ func TestIngestIsKilled(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "events."+form)
 			writeEvents(t, file, records, func(i int) (string, string) { return fmt.Sprintf("e%d", i%entities), text(i) })
 			args := []string{"ingest", "--server", a.url(), "--namespace", namespace, file}
+			resume := filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+".freshet-resume")
 			resumed, kills := 0, 0
 			for {
 				var errs strings.Builder
@@ -41,9 +42,24 @@ func TestIngestIsKilled(t *testing.T) {
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}
-				kill := time.AfterFunc(time.Duration(100+rng.IntN(900)+200*kills)*time.Millisecond, func() { _ = cmd.Process.Kill() })
+				// Mostly it has come somewhere; now and then it is killed at its start.
+				ended, early, wait := make(chan struct{}), rng.IntN(4) == 0, time.Duration(rng.IntN(700))*time.Millisecond
+				go func() {
+					for !early && !exists(resume) {
+						select {
+						case <-ended:
+							return
+						case <-time.After(10 * time.Millisecond):
+						}
+					}
+					select {
+					case <-ended:
+					case <-time.After(wait):
+						_ = cmd.Process.Kill()
+					}
+				}()
 				err := cmd.Wait()
-				kill.Stop()
+				close(ended)
 				if strings.Contains(errs.String(), "going on with") {
 					resumed++
 				}
@@ -84,6 +100,11 @@ func TestIngestIsKilled(t *testing.T) {
 		})
 	}
 	a.audit()
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // writeEvents writes n records with an entity's id and text in the form that the file's name says.

@@ -139,6 +139,11 @@ func (n *Node) openCatalog(mapper process.Mapper) (err error) {
 	if err != nil {
 		return err
 	}
+	if !n.log.StoppedCleanly() {
+		// Decisions that a crash has taken back may have been seen, and are to be made again as they were: without the
+		// collections that are new with this start.
+		since = max(since, n.log.RawEnd())
+	}
 	return n.settleCatalog(mapper, since)
 }
 
