@@ -133,7 +133,8 @@ type View interface {
 	Latest(topic string, key []byte) (r Record, ok bool, err error)
 	// Scan calls yield for the latest record of each key of a topic, in order of key; Key and Value are valid during the call only.
 	Scan(topic string, yield func(Record) error) error
-	// ScanTable calls yield for the entries of a state table, in order of key; both are valid during the call only.
-	ScanTable(t Table, yield func(key, value []byte) error) error
+	// ScanTable calls yield for the entries of a state table with keys in [lower, upper), in order; nil bounds are open. Both are
+	// valid during the call only.
+	ScanTable(t Table, lower, upper []byte, yield func(key, value []byte) error) error
 	Close() error
 }

@@ -15,8 +15,6 @@ import (
 	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/feed"
 	"github.com/freshet-io/freshet/freshness"
-	"github.com/freshet-io/freshet/gateway"
-	"github.com/freshet-io/freshet/query"
 	"github.com/freshet-io/freshet/source"
 	"github.com/freshet-io/freshet/source/keyed"
 	store "github.com/freshet-io/freshet/store/embedded"
@@ -105,7 +103,7 @@ func (c *Cluster) open(ctx context.Context) error {
 	if err := c.openStages(id); err != nil {
 		return err
 	}
-	c.openGateway()
+	c.openWays()
 	return c.start(ctx)
 }
 
@@ -134,16 +132,13 @@ func (c *Cluster) openStages(id freshet.LogID) (err error) {
 	return err
 }
 
-func (c *Cluster) openGateway() {
+// openWays makes the ways in: of events, over HTTP and from events.raw, and of searches.
+func (c *Cluster) openWays() {
 	cfg := c.config()
-	c.planner = &query.Planner{Store: c.store, Catalog: c.catalog, Embedders: c.sequencer.Embedders,
-		Tracker: c.tracker, DeadLetters: c.deadLettersOf, Now: c.now}
 	c.routing = &routing{routers: map[*keyed.Router]struct{}{}, options: keyed.RouterOptions{Client: c.client, Mapper: c.sequencer.Mapper,
 		Form: formOf(*cfg), Registry: cfg.SchemaRegistry != nil, EventBytes: cfg.Limits.EventBytes, Logger: c.opts.Logger}}
-	c.intake = c.newIntake(cfg)
-	c.gateway = gateway.New(gateway.Options{Intake: c.intake, Planner: c.planner, Catalog: c.catalog,
-		Changes: feed.New(c.state, c.changes, c.now), Admin: c.admin(), Ready: c.Ready,
-		Metrics: c.metrics, Page: c.opts.Page, Version: c.opts.Version, Logger: c.opts.Logger})
+	c.intake = c.newIntake()
+	c.openGateway(c.intake, feed.New(c.state, c.changes, c.now), c.deadLettersOf, c.admin(), c.Ready)
 	c.register()
 }
 
@@ -246,18 +241,8 @@ func (c *Cluster) shut(save bool) error {
 	if c.membership != nil {
 		c.membership.Leave()
 	}
-	if c.stop != nil {
-		c.owners.stopAll()
-		c.stop(errors.New("freshet is stopping"))
-		c.running.Wait()
-		if save {
-			_, err := c.Snapshot(context.Background())
-			errs = append(errs, err)
-		}
-	}
-	if c.store != nil {
-		errs = append(errs, c.store.Close())
-	}
+	c.owners.stopAll()
+	errs = append(errs, c.halt(save, func() {}))
 	if c.state != nil {
 		errs = append(errs, c.state.CloseCopy())
 	}

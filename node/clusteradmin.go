@@ -1,9 +1,12 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"math"
+	"slices"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/backup"
@@ -14,7 +17,7 @@ import (
 
 // admin is what administrators can do with a process whose log is in Kafka. What is not done there yet says so.
 func (c *Cluster) admin() gateway.Admin {
-	return gateway.Admin{Shards: c.shards, Audit: c.Audit, DeadLetters: c.copy.DeadLetters, Snapshot: c.Snapshot,
+	return gateway.Admin{Shards: c.shards, Audit: c.Audit, DeadLetters: c.DeadLetters, Snapshot: c.Snapshot,
 		Pause: func() { c.owners.pause(true) }, Resume: func() { c.owners.pause(false) }, Live: c.live, Index: c.indexAdmin(),
 		Repair: func(context.Context) (*freshet.AuditReport, error) { return nil, notInKafka("repair") },
 		Replay: func(context.Context, gateway.LettersRequest) (gateway.LettersResult, error) {
@@ -50,13 +53,26 @@ func (c *Cluster) Reload(context.Context) (gateway.ReloadReport, error) {
 
 // Compact rewrites the copy.
 func (c *Cluster) Compact(ctx context.Context) (gateway.CompactReport, error) {
-	d, err := c.state.Compact(ctx)
-	return gateway.CompactReport{BytesBefore: d.Before, BytesAfter: d.After, Seconds: d.Took.Seconds()}, err
+	return compactReport(c.state.Compact(ctx))
 }
 
 // deadLettersOf returns the dead letters of records in a span.
 func (c *Cluster) deadLettersOf(s freshet.Span, limit int) ([]freshet.DeadLetter, error) {
-	return c.copy.DeadLettersOf(s.Partition, s.First, s.Last, limit)
+	lower, upper := kafka.DeadLetterBounds(s.Partition, s.First, s.Last)
+	return deadLetters(c.state.Scan, lower, upper, nil, limit)
+}
+
+// DeadLetters returns dead letters of all partitions with an offset of from or more, or backwards from it, at most limit, in order
+// of time. A negative from means the first or the last.
+func (c *Cluster) DeadLetters(from int64, back bool, limit int) ([]freshet.DeadLetter, error) {
+	all, err := deadLetters(c.state.Scan, nil, nil, func(l *freshet.DeadLetter) bool {
+		return from < 0 || back && l.Position.Offset <= from || !back && l.Position.Offset >= from
+	}, math.MaxInt)
+	slices.SortStableFunc(all, func(a, b freshet.DeadLetter) int { return cmp.Compare(a.At, b.At) })
+	if back {
+		slices.Reverse(all)
+	}
+	return all[:min(len(all), limit)], err
 }
 
 // Audit folds the partitions that are owned here anew and compares them with vector.sync, and all of vector.sync with the

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -12,10 +13,12 @@ import (
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/embed"
+	"github.com/freshet-io/freshet/feed"
 	"github.com/freshet-io/freshet/freshness"
 	"github.com/freshet-io/freshet/gateway"
 	"github.com/freshet-io/freshet/process"
 	"github.com/freshet-io/freshet/query"
+	"github.com/freshet-io/freshet/source"
 	store "github.com/freshet-io/freshet/store/embedded"
 	"github.com/freshet-io/freshet/telemetry"
 	"github.com/freshet-io/freshet/vsync"
@@ -112,6 +115,40 @@ func (n *core) run(ctx context.Context, what string, part func(context.Context) 
 			n.failed <- fmt.Errorf("%s: %w", what, err)
 		}
 	})
+}
+
+// intakeOptions are the settings of an intake but for its log.
+func (n *core) intakeOptions() source.Options {
+	cfg := n.config()
+	return source.Options{Catalog: n.catalog, Mapped: cfg.Mapping != nil || cfg.Codec != nil, Nulls: cfg.Codec != nil,
+		AutoCreate: cfg.AutoCreate, Limits: source.Limits(cfg.Limits)}
+}
+
+// openGateway makes what answers searches and requests.
+func (n *core) openGateway(intake *source.Intake, changes *feed.Feed, deadLetters func(freshet.Span, int) ([]freshet.DeadLetter, error),
+	admin gateway.Admin, ready func() (bool, int64)) {
+	n.planner = &query.Planner{Store: n.store, Catalog: n.catalog, Embedders: n.sequencer.Embedders,
+		Tracker: n.tracker, DeadLetters: deadLetters, Now: n.now}
+	n.gateway = gateway.New(gateway.Options{Intake: intake, Planner: n.planner, Catalog: n.catalog, Changes: changes, Admin: admin,
+		Ready: ready, Metrics: n.metrics, Page: n.opts.Page, Version: n.opts.Version, Logger: n.opts.Logger})
+}
+
+// halt ends the parts, waits for what else must have ended, saves the indexes if it is to, and closes the store.
+func (n *core) halt(save bool, wait func()) error {
+	var errs []error
+	if n.stop != nil {
+		n.stop(errors.New("freshet is stopping"))
+		wait()
+		n.running.Wait()
+		if save {
+			_, err := n.Snapshot(context.Background())
+			errs = append(errs, err)
+		}
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // Failed delivers the error of a part that can't go on; the node should be closed then.

@@ -26,10 +26,8 @@ import (
 	"github.com/freshet-io/freshet/disk"
 	"github.com/freshet-io/freshet/feed"
 	"github.com/freshet-io/freshet/freshness"
-	"github.com/freshet-io/freshet/gateway"
 	"github.com/freshet-io/freshet/process"
 	"github.com/freshet-io/freshet/process/mapping"
-	"github.com/freshet-io/freshet/query"
 	"github.com/freshet-io/freshet/source"
 	store "github.com/freshet-io/freshet/store/embedded"
 	"github.com/freshet-io/freshet/vsync"
@@ -203,7 +201,6 @@ func indexSettings(c config.Index) control.Index {
 }
 
 func (n *Node) openStages() (err error) {
-	cfg := n.config()
 	n.worker = vsync.NewWorker(n.store, n.decided, n.opts.Logger)
 	n.processor, err = process.New(process.Options{Log: n.log, Sequencer: n.sequencer, Logger: n.opts.Logger,
 		Deliver: func(ctx context.Context, b process.Batch) error {
@@ -217,13 +214,10 @@ func (n *Node) openStages() (err error) {
 	}
 	n.goal = n.log.RawEnd()
 	n.tracker = freshness.NewTracker(n.log.ID(), freshet.TopicRaw, n.log.Partitions(), n.processor.Next()-1, n.log.RawEnd)
-	n.intake = source.NewIntake(source.Options{Log: n.log, Catalog: n.catalog, Mapped: cfg.Mapping != nil || cfg.Codec != nil, Nulls: cfg.Codec != nil,
-		AutoCreate: cfg.AutoCreate, Limits: source.Limits(cfg.Limits), Decided: n.tracker.Decided})
-	n.planner = &query.Planner{Store: n.store, Catalog: n.catalog, Embedders: n.sequencer.Embedders,
-		Tracker: n.tracker, DeadLetters: n.deadLettersOf, Now: n.now}
-	n.gateway = gateway.New(gateway.Options{Intake: n.intake, Planner: n.planner, Catalog: n.catalog,
-		Changes: feed.New(n.log.State, n.tracker, n.now), Admin: n.admin(),
-		Ready: n.Ready, Metrics: n.metrics, Page: n.opts.Page, Version: n.opts.Version, Logger: n.opts.Logger})
+	o := n.intakeOptions()
+	o.Log, o.Decided = n.log, n.tracker.Decided
+	n.intake = source.NewIntake(o)
+	n.openGateway(n.intake, feed.New(n.log.State, n.tracker, n.now), n.deadLettersOf, n.admin(), n.Ready)
 	return nil
 }
 
@@ -343,18 +337,7 @@ func (n *Node) shut(save bool) error {
 	if n.log != nil {
 		n.log.Stopping()
 	}
-	if n.stop != nil {
-		n.stop(errors.New("freshet is stopping"))
-		n.waitReloaded()
-		n.running.Wait()
-		if save {
-			_, err := n.Snapshot(context.Background())
-			errs = append(errs, err)
-		}
-	}
-	if n.store != nil {
-		errs = append(errs, n.store.Close())
-	}
+	errs = append(errs, n.halt(save, n.waitReloaded))
 	if n.log != nil {
 		errs = append(errs, n.log.Close())
 	}

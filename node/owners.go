@@ -15,10 +15,10 @@ import (
 type owners struct {
 	c *Cluster
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards what follows, and the fields of owners that say so
 	owned  map[int32]*owner
 	paused bool             // by hand
-	gone   map[string]int64 // outcomes and times of owners that were stopped
+	gone   map[string]int64 // outcomes and times of processors that ended
 }
 
 // owner decides one partition until it is stopped.
@@ -26,10 +26,8 @@ type owner struct {
 	stop context.CancelFunc
 	done chan struct{}
 
-	mu        sync.Mutex // guards what follows
-	partition *kafka.Partition
-	processor *process.Processor // nil while the partition is being taken
-	past      map[string]int64   // outcomes and times of processors before
+	partition *kafka.Partition   // guarded by owners.mu
+	processor *process.Processor // likewise; nil while the partition is being taken
 }
 
 // Assigned implements [kafka.Owners].
@@ -65,9 +63,6 @@ func (o *owners) Revoked(partitions []int32) {
 	o.mu.Unlock()
 	for _, w := range stopped {
 		<-w.done
-		o.mu.Lock()
-		add(o.gone, w.past)
-		o.mu.Unlock()
 	}
 	o.c.opts.Logger.Info("partitions go to other processes", "partitions", partitions)
 }
@@ -119,13 +114,8 @@ func (o *owners) decide(ctx context.Context, w *owner, number int32) error {
 	if err != nil {
 		return err
 	}
-	o.mu.Lock()
-	if o.paused {
-		p.Pause()
-	}
-	w.begin(partition, p)
-	o.mu.Unlock()
-	defer w.end()
+	o.begin(w, partition, p)
+	defer o.end(w)
 
 	expirer := &process.Expirer{Log: partition, Logger: o.c.opts.Logger, Now: func() int64 { return o.c.now().UnixMilli() },
 		Decided: func(ctx context.Context, offset int64) error { return o.c.waitDecided(ctx, number, offset) }}
@@ -148,21 +138,22 @@ func together(ctx context.Context, parts ...func(context.Context) error) error {
 	return errors.Join(errs...)
 }
 
-func (w *owner) begin(partition *kafka.Partition, p *process.Processor) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (o *owners) begin(w *owner, partition *kafka.Partition, p *process.Processor) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.paused {
+		p.Pause()
+	}
 	w.partition, w.processor = partition, p
 }
 
 // end keeps what the processor has counted.
-func (w *owner) end() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	past := map[string]int64{}
-	add(past, w.past)
-	add(past, outcomes(&w.processor.Stats))
-	add(past, stageNs(&w.processor.Stats))
-	w.partition, w.processor, w.past = nil, nil, past
+func (o *owners) end(w *owner) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	add(o.gone, outcomes(&w.processor.Stats))
+	add(o.gone, stageNs(&w.processor.Stats))
+	w.partition, w.processor = nil, nil
 }
 
 // each calls f for the processors that decide at present.
@@ -170,11 +161,9 @@ func (o *owners) each(f func(*kafka.Partition, *process.Processor)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, w := range o.owned {
-		w.mu.Lock()
 		if w.processor != nil {
 			f(w.partition, w.processor)
 		}
-		w.mu.Unlock()
 	}
 }
 
@@ -200,27 +189,23 @@ func (o *owners) stopAll() {
 		all = append(all, p)
 	}
 	o.mu.Unlock()
-	o.Revoked(all)
+	if len(all) > 0 {
+		o.Revoked(all)
+	}
 }
 
 // totals are what all processors have counted since the start, those of partitions that are gone included.
 func (o *owners) totals(of func(*process.Stats) map[string]int64) map[string]int64 {
+	sum := of(&process.Stats{})
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	sum := of(&process.Stats{})
-	take := func(from map[string]int64) {
-		for k := range sum {
-			sum[k] += from[k]
-		}
+	for k := range sum {
+		sum[k] += o.gone[k]
 	}
-	take(o.gone)
 	for _, w := range o.owned {
-		w.mu.Lock()
-		take(w.past)
 		if w.processor != nil {
-			take(of(&w.processor.Stats))
+			add(sum, of(&w.processor.Stats))
 		}
-		w.mu.Unlock()
 	}
 	return sum
 }

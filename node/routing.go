@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/source"
 	"github.com/freshet-io/freshet/source/keyed"
 )
@@ -33,11 +32,10 @@ func counted(s *keyed.RouterStats) [routed]int64 {
 }
 
 // newIntake is the way of the events that this process accepts itself.
-func (c *Cluster) newIntake(cfg *config.Config) *source.Intake {
+func (c *Cluster) newIntake() *source.Intake {
 	partitions := c.client.Options().Partitions
-	o := source.Options{Log: keyed.NewLog(c.tracker.Log(), partitions, c.commands), Catalog: c.catalog,
-		Mapped: cfg.Mapping != nil || cfg.Codec != nil, Nulls: cfg.Codec != nil, AutoCreate: cfg.AutoCreate, Limits: source.Limits(cfg.Limits),
-		Decided: func() int64 { return -1 }}
+	o := c.intakeOptions()
+	o.Log, o.Decided = keyed.NewLog(c.tracker.Log(), partitions, c.commands), func() int64 { return -1 }
 	if o.Mapped {
 		o.Split = keyed.Split(c.sequencer.Mapper, partitions, c.now)
 	}

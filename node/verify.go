@@ -100,7 +100,10 @@ func VerifyFolder(ctx context.Context, o Options) (r *gateway.VerifyReport, err 
 
 // Compact rewrites the state, so that what was replaced or removed takes no space any more.
 func (n *Node) Compact(ctx context.Context) (gateway.CompactReport, error) {
-	c, err := n.log.Compact(ctx)
+	return compactReport(n.log.Compact(ctx))
+}
+
+func compactReport(c broker.Compacted, err error) (gateway.CompactReport, error) {
 	return gateway.CompactReport{BytesBefore: c.Before, BytesAfter: c.After, Seconds: c.Took.Seconds()}, err
 }
 
@@ -111,6 +114,5 @@ func CompactFolder(ctx context.Context, dfs disk.FS, dir string) (r gateway.Comp
 		return r, err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	c, err := log.Compact(ctx)
-	return gateway.CompactReport{BytesBefore: c.Before, BytesAfter: c.After, Seconds: c.Took.Seconds()}, err
+	return compactReport(log.Compact(ctx))
 }

@@ -257,7 +257,7 @@ func (f *foldState) load(view broker.View) (from int64, err error) {
 	if from, err = view.Position(BaseGroup, freshet.TopicRaw, 0); err != nil || from == 0 {
 		return 0, err
 	}
-	err = view.ScanTable(broker.TableBase, func(k, v []byte) error {
+	err = view.ScanTable(broker.TableBase, nil, nil, func(k, v []byte) error {
 		switch k[0] {
 		case 'e':
 			key, err := wire.ParseKey(k[1:])

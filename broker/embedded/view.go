@@ -73,13 +73,9 @@ func (v *View) End(topic string) (int64, error) {
 	return last + 1, err
 }
 
-// ScanTable calls yield for the entries of a state table, in order of key; both are valid during the call only.
-func (v *View) ScanTable(t Table, yield func(key, value []byte) error) error {
-	return scanTable(v.snap, t, nil, nil, yield)
-}
-
-// ScanTableRange is ScanTable for the keys in [lower, upper); nil bounds are open.
-func (v *View) ScanTableRange(t Table, lower, upper []byte, yield func(key, value []byte) error) error {
+// ScanTable calls yield for the entries of a state table with keys in [lower, upper), in order; nil bounds are open. Both are valid
+// during the call only.
+func (v *View) ScanTable(t Table, lower, upper []byte, yield func(key, value []byte) error) error {
 	return scanTable(v.snap, t, lower, upper, yield)
 }
 

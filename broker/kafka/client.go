@@ -153,6 +153,18 @@ func (c *Client) transactional(part string) (*kgo.Client, error) {
 	)
 }
 
+// transact commits records as one transaction of a transactional producer. After an error the outcome is unknown: whoever takes the id
+// next finishes or undoes what there is.
+func transact(ctx context.Context, producer *kgo.Client, records []*kgo.Record) error {
+	if err := producer.BeginTransaction(); err != nil {
+		return err
+	}
+	if err := producer.ProduceSync(ctx, records...).FirstErr(); err != nil {
+		return err
+	}
+	return producer.EndTransaction(ctx, kgo.TryCommit)
+}
+
 // maxReadBytes is above all that a broker answers: it may exceed what was asked for by a batch.
 const maxReadBytes = 256 << 20
 

@@ -257,17 +257,11 @@ func (w *controlWriter) Close() { w.producer.Close() }
 
 // commit writes records in one transaction, and returns the offset of the last. After an error the outcome is unknown.
 func (w *controlWriter) commit(ctx context.Context, records []broker.Record) (last int64, err error) {
-	if err := w.producer.BeginTransaction(); err != nil {
-		return 0, err
-	}
 	out := make([]*kgo.Record, len(records))
 	for i, r := range records {
 		out[i] = &kgo.Record{Topic: w.topic, Key: r.Key, Value: r.Value}
 	}
-	if err := w.producer.ProduceSync(ctx, out...).FirstErr(); err != nil {
-		return 0, err // whoever takes the id next aborts what there is
-	}
-	if err := w.producer.EndTransaction(ctx, kgo.TryCommit); err != nil {
+	if err := transact(ctx, w.producer, out); err != nil {
 		return 0, err
 	}
 	return out[len(out)-1].Offset, nil

@@ -48,9 +48,6 @@ func NewCopy(state *embedded.State, topics Topics, deliver func(ctx context.Cont
 	return &Copy{state: state, topics: topics, deliver: deliver, member: state.Join(copyGroup), decider: state.Join(processGroup), owned: map[int32]bool{}}
 }
 
-// State is where the copy is.
-func (c *Copy) State() *embedded.State { return c.state }
-
 // Position is how far the copy has a partition of a compacted topic: the next offset that it needs.
 func (c *Copy) Position(topic string, partition int32) (int64, error) {
 	return c.state.Position(copyGroup, topic, partition)
@@ -226,7 +223,11 @@ func (t *taker) flush(taken *Taken) error {
 			return err
 		}
 		if ok {
-			if err := t.expiry(key, old.Value, t.tx.DeleteTable); err != nil {
+			head, err := wire.DecodeChange(key, old.Value, wire.Head)
+			if err != nil {
+				return err
+			}
+			if err := expiry(&head, t.tx.DeleteTable); err != nil {
 				return err
 			}
 		}
@@ -249,7 +250,7 @@ func (t *taker) flush(taken *Taken) error {
 		set := func(table broker.Table, k []byte) error {
 			return t.tx.SetTable(table, k, wire.AppendVersion(nil, decoded.Version))
 		}
-		if err := t.expiry(key, c.value, set); err != nil {
+		if err := expiry(&decoded, set); err != nil {
 			return err
 		}
 		taken.Changes = append(taken.Changes, decoded)
@@ -259,12 +260,11 @@ func (t *taker) flush(taken *Taken) error {
 
 // expiry calls f with the entry that a change has in the table of expiries, if it has one: that table is not in a topic, as
 // vector.sync says it all.
-func (t *taker) expiry(key freshet.Key, value []byte, f func(broker.Table, []byte) error) error {
-	c, err := wire.DecodeChange(key, value, wire.Head)
-	if err != nil || c.ExpiresAt == 0 || c.Deleted() {
-		return err
+func expiry(c *freshet.Change, f func(broker.Table, []byte) error) error {
+	if c.ExpiresAt == 0 || c.Deleted() {
+		return nil
 	}
-	return f(broker.TableExpiry, wire.AppendExpiry(nil, c.ExpiresAt, key))
+	return f(broker.TableExpiry, wire.AppendExpiry(nil, c.ExpiresAt, c.Key))
 }
 
 // move notes how far a partition of events.keyed is decided.

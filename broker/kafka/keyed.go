@@ -55,20 +55,12 @@ func (r *keyedReader) Next(ctx context.Context, buf []journal.Record, _ int) ([]
 					return buf, err
 				}
 				if !again {
-					buf = append(buf, raw(&f.Records[i]))
+					buf = append(buf, f.Records[i])
 				}
 			}
 		}
 	}
 	return buf, nil
-}
-
-func raw(r *Record) journal.Record {
-	out := journal.Record{Partition: r.Partition, Offset: r.Offset, Time: r.Time, Key: r.Key, Value: r.Value}
-	for _, h := range r.Headers {
-		out.Headers = append(out.Headers, journal.Header(h))
-	}
-	return out
 }
 
 // Offset implements [broker.Reader].

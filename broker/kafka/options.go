@@ -103,6 +103,9 @@ func (t Topics) Resolved() Topics {
 	}
 }
 
+// copied are those that a partition's owner writes, and of which every node has a copy.
+func (t Topics) copied() []string { return []string{t.Sync, t.State, t.Dead} }
+
 // named are the names with the fields that they come from.
 func (t Topics) named() []struct{ field, name string } {
 	return []struct{ field, name string }{{"topics.raw", t.Raw}, {"topics.keyed", t.Keyed}, {"topics.sync", t.Sync},

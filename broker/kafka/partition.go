@@ -114,21 +114,13 @@ func (p *Partition) RawPinned() int64 { return math.MaxInt64 }
 func (p *Partition) Append(ctx context.Context, records ...journal.Record) (last int64, err error) {
 	list := make([]Record, len(records))
 	for i, r := range records {
-		list[i] = Record{Partition: p.number, Value: r.Value, Headers: headers(r.Headers)}
+		list[i] = Record{Partition: p.number, Value: r.Value, Headers: r.Headers}
 	}
 	positions, err := p.commands.Append(ctx, list)
 	if err != nil {
 		return 0, err
 	}
 	return positions[len(positions)-1].Offset, nil
-}
-
-func headers(list []journal.Header) []Header {
-	out := make([]Header, len(list))
-	for i, h := range list {
-		out[i] = Header(h)
-	}
-	return out
 }
 
 // Join implements [broker.Log]. The one member is the owner of the partition.

@@ -16,12 +16,6 @@ type Replica struct {
 	reader *Reader
 }
 
-// topics are those of which a node has a copy of every partition.
-func (r *Replica) topics() []string {
-	t := r.client.opts.Topics
-	return []string{t.Sync, t.State, t.Dead}
-}
-
 // NewReplica returns the replica of all partitions.
 func (c *Client) NewReplica(copy *Copy) (r *Replica, err error) {
 	r = &Replica{client: c, copy: copy}
@@ -39,7 +33,7 @@ func (c *Client) NewReplica(copy *Copy) (r *Replica, err error) {
 
 // Follow begins with a partition, from where the copy has it.
 func (r *Replica) Follow(partition int32) error {
-	for _, topic := range r.topics() {
+	for _, topic := range r.client.opts.Topics.copied() {
 		at, err := r.copy.Position(topic, partition)
 		if err != nil {
 			return err
@@ -51,7 +45,7 @@ func (r *Replica) Follow(partition int32) error {
 
 // Leave ends with a partition: its owner is here.
 func (r *Replica) Leave(partition int32) {
-	for _, topic := range r.topics() {
+	for _, topic := range r.client.opts.Topics.copied() {
 		r.reader.Remove(topic, partition)
 	}
 }

@@ -15,19 +15,12 @@ import (
 // owner had begun is finished or undone; and who has read it has read all that stood before. An end of a compacted
 // partition says less: there may be nothing left to read up to it.
 func (p *Partition) restore(ctx context.Context) error {
-	topics := p.client.opts.Topics
-	if err := p.producer.BeginTransaction(); err != nil {
-		return err
-	}
 	var claims []*kgo.Record
-	for _, topic := range []string{topics.Sync, topics.State, topics.Dead} {
+	for _, topic := range p.client.opts.Topics.copied() {
 		claims = append(claims, &kgo.Record{Topic: topic, Partition: p.number, Key: []byte(claimKey), Value: []byte("{}")})
 	}
-	if err := p.producer.ProduceSync(ctx, claims...).FirstErr(); err != nil {
+	if err := transact(ctx, p.producer, claims); err != nil {
 		return fmt.Errorf("write that it is taken: %w", err)
-	}
-	if err := p.producer.EndTransaction(ctx, kgo.TryCommit); err != nil {
-		return fmt.Errorf("commit that it is taken: %w", err)
 	}
 	var from []freshet.Position
 	missing := map[string]int64{}

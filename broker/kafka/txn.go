@@ -185,13 +185,7 @@ func (t *txn) commit() error {
 	ctx, cancel := context.WithTimeout(context.Background(), t.p.client.opts.DeliveryTimeout)
 	defer cancel()
 	if len(t.records) > 0 {
-		if err := t.p.producer.BeginTransaction(); err != nil {
-			return err
-		}
-		if err := t.p.producer.ProduceSync(ctx, t.records...).FirstErr(); err != nil {
-			return err // whoever takes the partition next aborts what there is
-		}
-		if err := t.p.producer.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		if err := transact(ctx, t.p.producer, t.records); err != nil {
 			return err
 		}
 	}

@@ -1,8 +1,6 @@
 package kafka
 
 import (
-	"fmt"
-
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/broker/embedded"
@@ -38,13 +36,8 @@ func (v view) Scan(topic string, yield func(broker.Record) error) error {
 }
 
 // ScanTable implements [broker.View].
-func (v view) ScanTable(t broker.Table, yield func(key, value []byte) error) error {
-	if t == broker.TableExpiry {
-		return fmt.Errorf("expiries are not part of a view")
-	}
-	return v.p.scanTable(t, nil, nil, yield, func(t broker.Table, lower, upper []byte, yield func(key, value []byte) error) error {
-		return v.view.ScanTableRange(t, lower, upper, yield)
-	})
+func (v view) ScanTable(t broker.Table, lower, upper []byte, yield func(key, value []byte) error) error {
+	return v.p.scanTable(t, lower, upper, yield, v.view.ScanTable)
 }
 
 // Close implements [broker.View].
