@@ -18,6 +18,12 @@ var installScript []byte
 //go:embed peers.py
 var serverScript []byte
 
+//go:embed streams.py
+var streamScript []byte
+
+// scripts lie in the folder of every process: streams.py imports the other.
+var scripts = map[string][]byte{"peers.py": serverScript, "streams.py": streamScript}
+
 // DefaultVenv is the virtual environment that Install makes and Start uses when none is named, relative to the working
 // folder.
 const DefaultVenv = ".venv/peers"

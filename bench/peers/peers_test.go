@@ -66,6 +66,29 @@ func TestAProcessThatFailsSaysWhy(t *testing.T) {
 	}
 }
 
+func TestStream(t *testing.T) {
+	ctx := context.Background()
+	if _, err := peers.StartStream(ctx, peers.Stream{Kind: "flink"}); err == nil || !strings.Contains(err.Error(), "flink") || !strings.Contains(err.Error(), "batched") {
+		t.Errorf("an unknown job: %v", err)
+	}
+	stand := standIn(t, `[ -f "$(dirname "$1")/peers.py" ] || { echo peers.py is not beside it >&2; exit 1; }
+shift; echo '{"ok": true}'; read line
+case "$* $line" in
+'faust a:1,b:2 raw sync g 3 16 200 9 q.fvecs {"events":7,"op":"consume"}') echo '{"wall_s": 1.5, "live": 7}' ;;
+*) echo "{\"error\": \"started with $*\"}" ;;
+esac; read line
+`)
+	p, err := peers.StartStream(ctx, peers.Stream{Venv: stand.Venv, Kind: "faust", Brokers: []string{"a:1", "b:2"}, Raw: "raw", Sync: "sync", Group: "g",
+		Dim: 3, M: 16, Efc: 200, Capacity: 9, Queries: "q.fvecs"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if c, err := p.Consume(7); err != nil || c.WallSeconds != 1.5 || c.Live != 7 || p.PID() == 0 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
 // TestRealPeers runs where the environment variable FRESHET_PEERS names a virtual environment with the packages.
 func TestRealPeers(t *testing.T) {
 	venv := os.Getenv("FRESHET_PEERS")

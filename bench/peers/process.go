@@ -64,10 +64,15 @@ type Process struct {
 
 // Start starts a process and waits until it has read the files. Close ends it, and so does the end of ctx.
 func Start(ctx context.Context, opt Options) (*Process, error) {
-	if opt.Venv == "" {
-		opt.Venv = DefaultVenv
+	return start(ctx, opt.Venv, "peers.py", strconv.Itoa(opt.CPU), opt.Metric, opt.Base, opt.Queries)
+}
+
+// start runs one of the scripts, and waits until it says that it is ready.
+func start(ctx context.Context, venv, script string, args ...string) (*Process, error) {
+	if venv == "" {
+		venv = DefaultVenv
 	}
-	interpreter, err := python(opt.Venv)
+	interpreter, err := python(venv)
 	if err != nil {
 		return nil, err
 	}
@@ -76,12 +81,13 @@ func Start(ctx context.Context, opt Options) (*Process, error) {
 		return nil, fmt.Errorf("peers: %w", err)
 	}
 	p := &Process{dir: dir}
-	script := filepath.Join(dir, "peers.py")
-	if err := os.WriteFile(script, serverScript, 0o600); err != nil {
-		p.Close()
-		return nil, fmt.Errorf("peers: %w", err)
+	for name, text := range scripts {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			p.Close()
+			return nil, fmt.Errorf("peers: %w", err)
+		}
 	}
-	p.cmd = exec.CommandContext(ctx, interpreter, script, strconv.Itoa(opt.CPU), opt.Metric, opt.Base, opt.Queries)
+	p.cmd = exec.CommandContext(ctx, interpreter, append([]string{filepath.Join(dir, script)}, args...)...)
 	p.cmd.Stderr = &p.stderr
 	out, err := p.cmd.StdoutPipe()
 	if err == nil {
