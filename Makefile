@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PLAIN := ./e2e ./sim ./embed/static ./bench ./bench/annbench ./bench/dataset ./bench/runbook ./demo
 RACE   = $(filter-out $(patsubst ./%,github.com/freshet-io/freshet/%,$(PLAIN)),$(shell go list ./...))
 
-.PHONY: build demo test sim chaos bench-kafka test-arm64 check format vet lint bench peers clean need-go want-java
+.PHONY: build demo test sim chaos bench-kafka bench-kafka-throughput bench-kafka-scale test-arm64 check format vet lint bench peers clean need-go want-java
 
 build: need-go
 	go build -ldflags "-X main.version=$(VERSION)" -o bin/freshet ./cmd/freshet
@@ -43,14 +43,28 @@ SEEDS ?= 1000000
 sim: need-go
 	FRESHET_SIM_SEEDS=$(SEEDS) go test ./sim -run 'TestCrash$$' -count=1 -timeout 0 -v
 
-# Processes and brokers of a Kafka are killed for so many seconds while writers go on; needs Java and Maven.
+# Processes and brokers of a Kafka are killed for so many seconds with either delivery, while so many events and the history of a handbook are
+# written; what the processes say goes below bin/chaos. Needs Java, Maven and ../shared/data.
 CHAOS ?= 600
+CHAOS_EVENTS ?= 200000
 chaos: build
-	FRESHET_BIN=$(CURDIR)/bin/freshet FRESHET_TEST_REQUIRE=1 FRESHET_CHAOS_NODES=3 FRESHET_CHAOS_SECONDS=$(CHAOS) go test ./e2e -run 'TestKafkaChaos$$' -count=1 -timeout 0 -v
+	mkdir -p bin/chaos
+	FRESHET_BIN=$(CURDIR)/bin/freshet FRESHET_TEST_REQUIRE=1 FRESHET_CHAOS_NODES=3 FRESHET_CHAOS_SECONDS=$(CHAOS) FRESHET_CHAOS_EVENTS=$(CHAOS_EVENTS) \
+		go test ./e2e -run 'TestKafkaChaos$$' -count=1 -timeout 0 -v -artifacts -outputdir $(CURDIR)/bin/chaos
 
 # Latency and failover on a real Kafka, as JSON; needs Java and Maven.
 bench-kafka: build
-	FRESHET_BIN=$(CURDIR)/bin/freshet FRESHET_TEST_REQUIRE=1 FRESHET_KAFKA_FIGURES=1 go test ./e2e -run 'TestKafkaFigures$$' -count=1 -timeout 0 -v
+	$(BENCH_KAFKA) 'TestKafka(Latency|Failover)$$'
+
+# Events per second from events.raw into the index, beside the same job in Python (batched, and with Faust); what a million events cost with one,
+# two and four processes. JSON; FRESHET_KAFKA_ENTITIES, _EVENTS, _EFC and _ROUNDS set other sizes.
+BENCH_KAFKA = FRESHET_BIN=$(CURDIR)/bin/freshet FRESHET_TEST_REQUIRE=1 FRESHET_KAFKA_FIGURES=1 go test ./e2e -count=1 -timeout 0 -v -run
+bench-kafka-throughput: build
+	@test -x $${FRESHET_PEERS:-.venv/peers}/bin/python || ./bin/freshet bench peers install
+	$(BENCH_KAFKA) 'TestKafkaThroughput$$'
+
+bench-kafka-scale: build
+	$(BENCH_KAFKA) 'TestKafkaScale$$'
 
 lint: need-go
 	go run $(STATICCHECK) ./...
@@ -59,7 +73,7 @@ bench: build
 	./bin/freshet bench freshness
 	./bin/freshet bench ingest
 
-# peers installs hnswlib, faiss and usearch, which `freshet bench ann` compares with, into .venv/peers.
+# peers installs what `freshet bench ann` and bench-kafka-throughput compare with into .venv/peers: hnswlib, faiss, usearch, confluent-kafka, Faust.
 peers: build
 	./bin/freshet bench peers install
 

@@ -8,6 +8,16 @@ type Difference struct {
 	Detail string
 }
 
+// AuditGap are events that were deleted before any audit could take them in. Audits begin with what stood in vector.sync
+// afterwards, when all below Until was decided: they find no difference that was there then.
+type AuditGap struct {
+	Partition int32 `json:"partition"`
+	From      int64 `json:"from"`
+	To        int64 `json:"to"` // not included
+	Until     int64 `json:"until"`
+	At        int64 `json:"at"` // ms
+}
+
 // AuditReport is what an audit found.
 type AuditReport struct {
 	Through     int64 // events.raw was folded up to this offset
@@ -20,9 +30,19 @@ type AuditReport struct {
 	Differences []Difference
 	Found       int64
 	Repaired    int64 // of a repair: entities and indexes that were written again
+	// Covers are the partitions that were folded, of so many, where each is decided by itself: those of other processes are not among
+	// them. Partitions is 0 where all is decided in one order.
+	Covers     []int32
+	Partitions int
+	Others     []string // addresses of processes that may decide the others
+	// Gaps are what no audit can tell any more, at most one of each partition.
+	Gaps []AuditGap
 	// Each, if it is not nil, is called for every difference.
 	Each func(Difference)
 }
+
+// Whole reports whether nothing was left out.
+func (r *AuditReport) Whole() bool { return len(r.Covers) == r.Partitions }
 
 // Clean reports whether nothing disagrees.
 func (r *AuditReport) Clean() bool { return r.Found == 0 }

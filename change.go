@@ -74,6 +74,7 @@ type DeadLetter struct {
 	Source   string
 	Trace    string // W3C traceparent, or ""
 	Default  bool   // an event of the default mapping, whatever mapping is configured
+	MappedAt int64  // ms, the time that the event was mapped with when it was taken apart; 0 = At
 	Whole    bool   // of the whole event, which gave no change at all
 	Value    []byte // the record's bytes as they came
 }

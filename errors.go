@@ -29,6 +29,7 @@ const (
 	CodeNotReached        Code = "position_not_reached"
 	CodeBacklogFull       Code = "backlog_full"
 	CodeDiskFull          Code = "disk_full"
+	CodeMisdirected       Code = "misdirected"
 	CodeUnavailable       Code = "unavailable"
 	CodeInternal          Code = "internal"
 )

@@ -40,14 +40,15 @@ var edges = map[string]string{
 	"vsync":                "",
 	"ann/quality":          "ann",
 	"store/embedded":       "ann ann/quality broker broker/embedded control disk filter wire", // its table is vector.sync itself
-	"query":                "control filter freshness",
+	"query":                "control filter freshness query/fanout wire",
+	"query/fanout":         "control wire", // a client too, of other processes
 	"feed":                 "broker/embedded disk freshness wire",
 	"source":               "broker/journal codec control wire",
 	"source/keyed":         "broker/journal broker/kafka codec process source wire",
 	"source/files":         "broker broker/embedded broker/journal codec disk source",
 	"telemetry":            "",
-	"gateway":              "backup broker/journal codec control feed filter filter/cel query source telemetry wire",
-	"config":               "codec codec/cdc codec/registry embed/chunk process/mapping source",
+	"gateway":              "backup broker/journal codec control feed filter filter/cel query query/fanout source telemetry wire",
+	"config":               "codec codec/cdc codec/registry embed/chunk process/mapping source wire",
 	"console":              "",
 	"transfer":             "codec codec/parquet wire", // a client: the HTTP API is all it needs of a server
 	"demo":                 "",

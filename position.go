@@ -2,12 +2,14 @@ package freshet
 
 // The topics of the log, by their default names.
 const (
-	TopicRaw     = "events.raw"
-	TopicKeyed   = "events.keyed"
-	TopicSync    = "vector.sync"
-	TopicDead    = "vector.sync.dlq"
-	TopicState   = "freshet.state"
-	TopicControl = "freshet.control"
+	TopicRaw      = "events.raw"
+	TopicKeyed    = "events.keyed"
+	TopicSync     = "vector.sync"
+	TopicDead     = "vector.sync.dlq"
+	TopicState    = "freshet.state"
+	TopicRequests = "embeddings.requests" // contents to embed, where other processes do it
+	TopicResults  = "embeddings.results"
+	TopicControl  = "freshet.control"
 )
 
 // Headers of a record of events.raw.

@@ -38,6 +38,7 @@ const (
 	TableFiles   Table = 0x21 // what the files source has sent
 	TableBase    Table = 0x22 // what an audit begins with: the fold of the records that are no longer kept
 	TableExpiry  Table = 0x23 // when entities expire, in order of time
+	TableClaims  Table = 0x24 // of a copy of a log in Kafka: which owners may write to its partitions
 )
 
 // Log is a log, or a partition of one, as its owner sees it. All methods are safe for concurrent use.
@@ -48,6 +49,9 @@ type Log interface {
 	Append(ctx context.Context, records ...journal.Record) (last int64, err error)
 	// ReadRaw reads the records to decide from an offset on, in order.
 	ReadRaw(from int64) Reader
+	// ReadRawAs is ReadRaw for the member of a group, from the position of the group on: what the log notes of the records that are read
+	// counts for the group as far as its position moves.
+	ReadRawAs(m Member, from int64) Reader
 	// RawFirst is the offset of the first record that is kept, RawEnd the one behind the last that is durable.
 	RawFirst() int64
 	RawEnd() int64
@@ -106,7 +110,7 @@ type Txn interface {
 	// Remove takes a key out of a compacted topic. Readers of the topic find out.
 	Remove(topic string, key []byte) error
 	// Drop takes all keys in ranges [lower, upper) out of a compacted topic, however many there are. It stands in the topic's
-	// order, with the key marker and without a record. What is put later stays.
+	// order, with the key marker and without a record. What is put later stays. It is errors.ErrUnsupported where others read the topic.
 	Drop(topic string, marker []byte, ranges [][2][]byte) error
 	// Purge takes records of one shard out of a compacted topic without a trace: a reader that is behind does not find out.
 	Purge(topic string, shard freshet.Shard, records []Record) error
@@ -127,9 +131,18 @@ type Txn interface {
 	Abort()
 }
 
+// Forwarder is a [Txn] of a log whose partitions are decided each by itself: what comes of a record of one may be for others to decide.
+type Forwarder interface {
+	// Forward adds a record to decide to the partition of an entity, in the transaction. It comes of the record at the offset from of this
+	// partition, as its piece with a number from 1. Pieces are forwarded in order of (from, piece), and each is decided once.
+	Forward(key freshet.Key, from int64, piece int, r journal.Record) error
+}
+
 // View is the state of a log at one instant: topics and positions agree with each other. It is safe for concurrent use.
 type View interface {
 	Position(group, topic string, partition int32) (int64, error)
+	// ReadRaw is [Log.ReadRaw] from where the audit base ended at that instant, or from the first record.
+	ReadRaw(from int64) Reader
 	Latest(topic string, key []byte) (r Record, ok bool, err error)
 	// Scan calls yield for the latest record of each key of a topic, in order of key; Key and Value are valid during the call only.
 	Scan(topic string, yield func(Record) error) error

@@ -2,7 +2,6 @@ package codec
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"unicode/utf8"
 	"unsafe"
@@ -211,19 +210,18 @@ func (p *eventParser) vector(ev *freshet.Event) error {
 		p.refuse(freshet.CodeInvalidField, "vector", "must be an array of numbers, is %s", Clip(v))
 		return err
 	}
-	ev.Vector = []float32{}
-	return p.array(1, func() error {
-		v, err := p.skip(2)
-		if err != nil || p.depth == Shallow {
+	if p.depth == Shallow {
+		ev.Vector = []float32{}
+		return p.array(1, func() error {
+			_, err := p.skip(2)
 			return err
-		}
-		f, err := strconv.ParseFloat(unsafe.String(unsafe.SliceData(v), len(v)), 32)
-		if err != nil || math.IsInf(f, 0) || math.IsNaN(f) {
-			p.refuse(freshet.CodeBadVector, "vector", "element %d must be a finite float32, is %s", len(ev.Vector), Clip(v))
-		}
-		ev.Vector = append(ev.Vector, float32(f))
-		return nil
+		})
+	}
+	v, err := p.floats(1, func(element int, v []byte) {
+		p.refuse(freshet.CodeBadVector, "vector", "element %d must be a finite float32, is %s", element, Clip(v))
 	})
+	ev.Vector = v
+	return err
 }
 
 // Clip shortens a value for a message.

@@ -2,6 +2,7 @@ package codec
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -164,6 +165,9 @@ func JoinRow(key, value []byte) []byte {
 
 // withEntity returns an event that names its entity: by its own entity_id or else by the key.
 func withEntity(key, value []byte) ([]byte, error) {
+	if namesEntity(value) {
+		return value, nil
+	}
 	var rest []Member
 	var room [16]Member
 	if value != nil {
@@ -172,11 +176,8 @@ func withEntity(key, value []byte) ([]byte, error) {
 			return value, nil // whoever reads it says what is wrong
 		}
 		for _, m := range members {
-			switch {
-			case m.Name != "entity_id":
+			if m.Name != "entity_id" { // else it is null
 				rest = append(rest, m)
-			case string(m.Value) != "null":
-				return value, nil
 			}
 		}
 	}
@@ -196,6 +197,24 @@ func withEntity(key, value []byte) ([]byte, error) {
 		out = append(append(out, ','), m.Raw...)
 	}
 	return append(out, '}'), nil
+}
+
+// errNamed ends a scan that has found what it looks for.
+var errNamed = errors.New("it is named")
+
+// namesEntity reports whether an event has an entity_id that is not null. It looks no further.
+func namesEntity(value []byte) bool {
+	s := scanner{b: value}
+	return s.peek() == '{' && s.object(0, func(name []byte, escaped bool) error {
+		if escaped {
+			name = unescape(nil, name)
+		}
+		v, err := s.skip(1)
+		if err == nil && string(name) == "entity_id" && string(v) != "null" {
+			err = errNamed
+		}
+		return err
+	}) == errNamed
 }
 
 // frameMark begins a frame. No JSON begins with it, and no value in the wire format of a schema registry.

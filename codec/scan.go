@@ -173,35 +173,40 @@ func (s *scanner) literal(word string) error {
 	return nil
 }
 
-func (s *scanner) digits() bool {
-	start := s.i
-	for s.i < len(s.b) && s.b[s.i] >= '0' && s.b[s.i] <= '9' {
-		s.i++
+// digits returns where the digits that begin at i end.
+func digits(b []byte, i int) int {
+	for i < len(b) && b[i]-'0' < 10 {
+		i++
 	}
-	return s.i > start
+	return i
 }
 
+// number passes over a number; one begins at the scanner's place, or a minus.
 func (s *scanner) number() error {
-	if s.b[s.i] == '-' {
-		s.i++
+	b, i := s.b, s.i
+	if b[i] == '-' {
+		i++
 	}
-	if s.i < len(s.b) && s.b[s.i] == '0' {
-		s.i++
-	} else if !s.digits() {
-		return s.fail(freshet.CodeInvalidJSON, "expected a digit, found %s", s.what())
+	switch {
+	case i < len(b) && b[i] == '0':
+		s.i = i + 1
+	default:
+		if s.i = digits(b, i); s.i == i {
+			return s.fail(freshet.CodeInvalidJSON, "expected a digit, found %s", s.what())
+		}
 	}
-	if s.i < len(s.b) && s.b[s.i] == '.' {
-		s.i++
-		if !s.digits() {
+	if s.i < len(b) && b[s.i] == '.' {
+		i = s.i + 1
+		if s.i = digits(b, i); s.i == i {
 			return s.fail(freshet.CodeInvalidJSON, "expected a digit after the point, found %s", s.what())
 		}
 	}
-	if s.i < len(s.b) && (s.b[s.i] == 'e' || s.b[s.i] == 'E') {
-		s.i++
-		if s.i < len(s.b) && (s.b[s.i] == '+' || s.b[s.i] == '-') {
-			s.i++
+	if s.i < len(b) && (b[s.i] == 'e' || b[s.i] == 'E') {
+		i = s.i + 1
+		if i < len(b) && (b[i] == '+' || b[i] == '-') {
+			i++
 		}
-		if !s.digits() {
+		if s.i = digits(b, i); s.i == i {
 			return s.fail(freshet.CodeInvalidJSON, "expected a digit in the exponent, found %s", s.what())
 		}
 	}

@@ -2,9 +2,7 @@ package codec
 
 import (
 	"fmt"
-	"math"
 	"strconv"
-	"unsafe"
 
 	"github.com/freshet-io/freshet"
 )
@@ -151,23 +149,4 @@ func parsePoint(raw []byte, field string) (p freshet.Point, err error) {
 		err = &freshet.Error{Code: freshet.CodeInvalidField, Field: field + ".start", Message: fmt.Sprintf("is %d, behind end, which is %d", p.Start, p.End)}
 	}
 	return p, err
-}
-
-// ParseVector reads an array of finite numbers; field is its name in errors.
-func ParseVector(raw []byte, field string) ([]float32, error) {
-	s := scanner{b: raw}
-	out := []float32{}
-	err := s.array(0, func() error {
-		v, err := s.skip(1)
-		if err != nil {
-			return err
-		}
-		f, err := strconv.ParseFloat(unsafe.String(unsafe.SliceData(v), len(v)), 32)
-		if err != nil || math.IsInf(f, 0) || math.IsNaN(f) {
-			return &freshet.Error{Code: freshet.CodeBadVector, Field: field, Message: fmt.Sprintf("element %d must be a finite float32, is %s", len(out), Clip(v))}
-		}
-		out = append(out, float32(f))
-		return nil
-	})
-	return out, err
 }

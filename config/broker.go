@@ -25,6 +25,9 @@ type Kafka struct {
 	Replication         int      `yaml:"replication,omitempty"`           // default 3, or the number of brokers
 	MinInSync           int      `yaml:"min_insync,omitempty"`            // default 2 where replication is 3, else 1
 	SyncDeleteRetention Duration `yaml:"sync_delete_retention,omitempty"` // default 168h
+	Delivery            string   `yaml:"delivery,omitempty"`              // of Deliveries; default transactional
+	SyncFormat          string   `yaml:"sync_format,omitempty"`           // of SyncFormats; default binary
+	MixedWriters        string   `yaml:"mixed_writers,omitempty"`         // of MixedWriters; default refuse
 	MaxRecordBytes      int      `yaml:"max_record_bytes,omitempty"`      // default 16 MiB
 	TLS                 *TLS     `yaml:"tls,omitempty"`
 	SASL                *SASL    `yaml:"sasl,omitempty"`
@@ -54,13 +57,15 @@ func (a *Addr) UnmarshalYAML(b []byte) error {
 
 // Topics are names in Kafka, each after the prefix.
 type Topics struct {
-	Prefix  string `yaml:"prefix,omitempty"`
-	Raw     string `yaml:"raw,omitempty"`
-	Keyed   string `yaml:"keyed,omitempty"`
-	Sync    string `yaml:"sync,omitempty"`
-	Dead    string `yaml:"dead,omitempty"`
-	State   string `yaml:"state,omitempty"`
-	Control string `yaml:"control,omitempty"`
+	Prefix   string `yaml:"prefix,omitempty"`
+	Raw      string `yaml:"raw,omitempty"`
+	Keyed    string `yaml:"keyed,omitempty"`
+	Sync     string `yaml:"sync,omitempty"`
+	Dead     string `yaml:"dead,omitempty"`
+	State    string `yaml:"state,omitempty"`
+	Control  string `yaml:"control,omitempty"`
+	Requests string `yaml:"requests,omitempty"`
+	Results  string `yaml:"results,omitempty"`
 }
 
 // TLS encrypts connections to brokers.
@@ -83,6 +88,15 @@ type SASL struct {
 	Scope            string `yaml:"scope,omitempty"`
 }
 
+// Deliveries are how owners of partitions commit.
+var Deliveries = []string{"transactional", "idempotent"}
+
+// SyncFormats are the forms of values of vector.sync.
+var SyncFormats = []string{"binary", "json"}
+
+// MixedWriters is what can be done about records of vector.sync whose collection another one writes.
+var MixedWriters = []string{"refuse", "ignore"}
+
 // Mechanisms are those of SASL.
 var Mechanisms = []string{"plain", "scram-sha-256", "scram-sha-512", "oauthbearer"}
 
@@ -94,6 +108,15 @@ func (b Broker) validate() error {
 	}
 	if len(k.Brokers) == 0 {
 		return errors.New("broker.kafka.brokers: is empty; name one at least, as HOST:PORT, or leave broker.kafka out for the log in the data folder")
+	}
+	if k.Delivery != "" && !slices.Contains(Deliveries, k.Delivery) {
+		return fmt.Errorf("broker.kafka.delivery: %q is not known; use one of %s", k.Delivery, strings.Join(Deliveries, ", "))
+	}
+	if k.SyncFormat != "" && !slices.Contains(SyncFormats, k.SyncFormat) {
+		return fmt.Errorf("broker.kafka.sync_format: %q is not known; use one of %s", k.SyncFormat, strings.Join(SyncFormats, ", "))
+	}
+	if k.MixedWriters != "" && !slices.Contains(MixedWriters, k.MixedWriters) {
+		return fmt.Errorf("broker.kafka.mixed_writers: %q is not known; use one of %s", k.MixedWriters, strings.Join(MixedWriters, ", "))
 	}
 	if k.SASL != nil && !slices.Contains(Mechanisms, k.SASL.Mechanism) {
 		return fmt.Errorf("broker.kafka.sasl.mechanism: %q is not known; use one of %s", k.SASL.Mechanism, strings.Join(Mechanisms, ", "))

@@ -43,6 +43,10 @@ type Config struct {
 
 	Broker Broker `yaml:"broker,omitempty"` // default: the log is in the data folder
 
+	Roles     []string `yaml:"roles,omitempty"`     // some of Roles; default all. Others need a log in Kafka
+	Advertise string   `yaml:"advertise,omitempty"` // where other processes reach this one; default http:// and Listen
+	Query     Query    `yaml:"query,omitempty"`
+
 	// AutoCreate makes a collection that an event names and that doesn't exist, as a copy of
 	// "default". Default false: such events are rejected.
 	AutoCreate  bool                  `yaml:"auto_create,omitempty"`
@@ -52,6 +56,7 @@ type Config struct {
 	// SchemaRegistry is that of records in Confluent's wire format; default: none are.
 	SchemaRegistry *registry.Options `yaml:"schema_registry,omitempty"`
 	Splitter       chunk.Options     `yaml:"splitter,omitempty"` // of texts into points
+	Embed          Embed             `yaml:"embed,omitempty"`
 	Dedupe         Dedupe            `yaml:"dedupe,omitempty"`
 	Index          Index             `yaml:"index,omitempty"`
 	Snapshot       Snapshot          `yaml:"snapshot,omitempty"`
@@ -67,7 +72,39 @@ type Collection struct {
 	Model  string `yaml:"model,omitempty"`  // "builtin"; default "builtin" if dim is not given
 	Dim    int    `yaml:"dim,omitempty"`    // 2 to 4096; with a model it is the model's
 	Metric string `yaml:"metric,omitempty"` // cosine (default), ip, l2
+	Source string `yaml:"source,omitempty"` // of collectionSources; default freshet, which is ""
 	Index  Index  `yaml:"index,omitempty"`  // what differs from the settings of all indexes
+}
+
+// Who writes the entities of a collection into vector.sync: freshet, as events say, or others.
+const (
+	sourceFreshet  = "freshet"
+	SourceExternal = "external"
+)
+
+var collectionSources = []string{sourceFreshet, SourceExternal}
+
+// Embed says where contents become vectors.
+type Embed struct {
+	Workers string `yaml:"workers,omitempty"` // EmbedByTopic, or in the process that decides, which is the default
+}
+
+// Where contents become vectors.
+const (
+	embedInProcess = "process"
+	EmbedByTopic   = "topic" // in processes with the role embed, through Kafka
+)
+
+var embedWorkers = []string{embedInProcess, EmbedByTopic}
+
+func (e Embed) validate(kafka bool) error {
+	if !slices.Contains(embedWorkers, e.Workers) {
+		return fmt.Errorf("embed.workers: %q is not known; use one of %s", e.Workers, strings.Join(embedWorkers, ", "))
+	}
+	if e.Workers == EmbedByTopic && !kafka {
+		return fmt.Errorf("embed.workers: %q needs broker.kafka, whose topics the workers share; leave it out", e.Workers)
+	}
+	return nil
 }
 
 // Dedupe bounds how long event ids are remembered.
@@ -192,6 +229,7 @@ func (c *Config) fill() {
 	setDefault(&c.Retention.DiskShare, 0.2)
 	setDefault(&c.Retention.Interval, Duration(30*time.Second))
 	setDefault(&c.CacheBytes, 256<<20)
+	setDefault(&c.Embed.Workers, embedInProcess)
 	all := map[string]Collection{freshet.DefaultCollection: {Model: BuiltinModel}}
 	maps.Copy(all, c.Collections)
 	for name, col := range all {
@@ -199,6 +237,9 @@ func (c *Config) fill() {
 			col.Model = BuiltinModel
 		}
 		setDefault(&col.Metric, "cosine")
+		if col.Source == sourceFreshet {
+			col.Source = ""
+		}
 		all[name] = col
 	}
 	c.Collections = all
@@ -305,8 +346,12 @@ func (c Config) Validate() error {
 		if problem := codec.IDProblem(name); problem != "" {
 			return fmt.Errorf("collections: the name %q %s", name, problem)
 		}
-		if err := c.Collections[name].validate("collections." + name); err != nil {
+		col := c.Collections[name]
+		if err := col.validate("collections." + name); err != nil {
 			return err
+		}
+		if col.Source == SourceExternal && c.Broker.Kafka == nil {
+			return fmt.Errorf("collections.%s.source: %q needs broker.kafka: others write into vector.sync there; leave it out and send events", name, col.Source)
 		}
 	}
 	if err := c.Splitter.Validate(); err != nil {
@@ -337,6 +382,12 @@ func (c Config) Validate() error {
 		return fmt.Errorf("snapshot.changes: %d is negative; leave it out for 100000", c.Snapshot.Changes)
 	}
 	if err := c.Broker.validate(); err != nil {
+		return err
+	}
+	if err := c.Embed.validate(c.Broker.Kafka != nil); err != nil {
+		return err
+	}
+	if err := c.validateRoles(); err != nil {
 		return err
 	}
 	kafka := Kafka{}
@@ -376,6 +427,9 @@ func (c Config) Validate() error {
 		if col.Model == "" {
 			return fmt.Errorf("%s.collection: %q has no model, but files are texts; name a collection with one", field, f.Collection)
 		}
+		if col.Source == SourceExternal {
+			return fmt.Errorf("%s.collection: %q is written by others (source: external); name another", field, f.Collection)
+		}
 		if problem := codec.IDProblem(f.Namespace); problem != "" {
 			return fmt.Errorf("%s.namespace: %q %s", field, f.Namespace, problem)
 		}
@@ -399,6 +453,8 @@ func (c Collection) validate(field string) error {
 		return fmt.Errorf("%s.dim: %d is given beside model; the model has its own, leave one of the two out", field, c.Dim)
 	case c.Model == "" && (c.Dim < 2 || c.Dim > 4096):
 		return fmt.Errorf("%s.dim: %d is out of range; give 2 to 4096", field, c.Dim)
+	case c.Source != "" && !slices.Contains(collectionSources, c.Source):
+		return fmt.Errorf("%s.source: %q is not known; use one of %s", field, c.Source, strings.Join(collectionSources, ", "))
 	case c.Metric != "cosine" && c.Metric != "ip" && c.Metric != "l2":
 		return fmt.Errorf(`%s.metric: %q is not known; use "cosine", "ip" or "l2"`, field, c.Metric)
 	}

@@ -37,7 +37,7 @@ func TestDefaults(t *testing.T) {
 		Dedupe:      config.Dedupe{Window: config.Duration(24 * time.Hour), MaxIDs: 10_000_000},
 		Index:       config.Index{Kind: "hnsw", EfConstruction: 100, TargetRecall: 0.95}, Snapshot: config.Snapshot{Interval: config.Duration(5 * time.Minute), Changes: 100_000},
 		Retention:  config.Retention{Age: config.Duration(7 * 24 * time.Hour), DiskShare: 0.2, Interval: config.Duration(30 * time.Second)},
-		CacheBytes: 256 << 20}
+		CacheBytes: 256 << 20, Embed: config.Embed{Workers: "process"}}
 	if !reflect.DeepEqual(d, want) {
 		t.Errorf("the defaults are %+v, want %+v", d, want)
 	}
@@ -85,9 +85,9 @@ sources:
 		Collections: map[string]config.Collection{"default": {Model: "builtin", Metric: "ip"}, "images": {Dim: 3, Metric: "cosine"},
 			"odd name": {Model: "builtin", Metric: "l2"}},
 		Mapping:  &mapping.Config{MaxCost: 7, Changes: []mapping.Change{{Entity: "event.id", Text: "event.t", Order: "event.v"}}},
-		Splitter: chunk.Options{MaxBytes: 100, OverlapBytes: 25},
-		Dedupe:   config.Dedupe{Window: config.Duration(90 * time.Minute), MaxIDs: 5},
-		Index:    config.Index{Kind: "flat", M: 8, EfConstruction: 100, Ef: 50, TargetRecall: 0.95}, Snapshot: config.Snapshot{Interval: config.Duration(500 * time.Millisecond), Changes: 100_000},
+		Splitter: chunk.Options{MaxBytes: 100, OverlapBytes: 25}, Embed: config.Embed{Workers: "process"},
+		Dedupe: config.Dedupe{Window: config.Duration(90 * time.Minute), MaxIDs: 5},
+		Index:  config.Index{Kind: "flat", M: 8, EfConstruction: 100, Ef: 50, TargetRecall: 0.95}, Snapshot: config.Snapshot{Interval: config.Duration(500 * time.Millisecond), Changes: 100_000},
 		Retention: config.Retention{Age: config.Duration(7 * 24 * time.Hour), Bytes: 9, DiskShare: 0.5, TombstoneTTL: config.Duration(time.Hour), Interval: config.Duration(time.Second)},
 		Limits:    config.Limits{EventBytes: 10, BacklogBytes: 20, FreeDiskBytes: 30}, CacheBytes: 40,
 		Sources: config.Sources{Files: []config.Files{{Path: "a", Collection: "default", Namespace: "default", MaxBytes: 256 << 10},
@@ -136,6 +136,13 @@ func TestErrors(t *testing.T) {
 		{"broker: {kafka: {brokers: [a:1], tls: {insecure: true}}}", []string{"insecure"}},
 		{"broker: {kafka: {brokers: [a:1], sasl: {mechanism: gssapi}}}", []string{"broker.kafka.sasl.mechanism", `"gssapi"`, "scram-sha-512"}},
 		{"broker: {kafka: {brokers: [a:1], replication: 1.5}}", []string{"broker.kafka.replication", "1.5", "whole number"}},
+		{"broker: {kafka: {brokers: [a:1], delivery: once}}", []string{"broker.kafka.delivery", "once", "idempotent"}},
+		{"broker: {kafka: {brokers: [a:1], sync_format: xml}}", []string{"broker.kafka.sync_format", "xml", "json"}},
+		{"embed: {workers: topic}", []string{"embed.workers", "topic", "broker.kafka"}},
+		{"embed: {workers: many}", []string{"embed.workers", "many", "process"}},
+		{"broker: {kafka: {brokers: [a:1], mixed_writers: allow}}", []string{"broker.kafka.mixed_writers", "allow", "ignore"}},
+		{"collections: {a: {dim: 2, source: external}}", []string{"collections.a.source", "external", "broker.kafka"}},
+		{"collections: {a: {dim: 2, source: flink}}", []string{"collections.a.source", "flink", "external"}},
 		{"broker: {kafka: {brokers: [a:1], session_timeout: forever}}", []string{"broker.kafka.session_timeout", "forever", "24h"}},
 		{"partitions: 0.5", []string{"partitions", "0.5", "whole number"}},
 		{"collections: {a: {dim: 2.5}}", []string{"collections.a.dim", "2.5", "whole number"}},
@@ -236,6 +243,7 @@ func TestExample(t *testing.T) {
 	d := config.Defaults()
 	d.Collections["images"] = config.Collection{Dim: 512, Metric: "cosine", Index: config.Index{Kind: "ivf_flat"}}
 	d.Index.Precision = "float32"
+	d.Roles, d.Advertise, d.Query.Partitions = config.Roles, "http://10.0.0.5:8080", "all"
 	d.Broker, d.Codec, d.Mapping, d.SchemaRegistry, d.Sources = c.Broker, c.Codec, c.Mapping, c.SchemaRegistry, c.Sources
 	d.Splitter = chunk.Options{MaxBytes: chunk.DefaultMaxBytes, MaxChunks: chunk.DefaultMaxChunks}
 	d.Index.M, d.Index.Ef = 16, 64

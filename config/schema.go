@@ -36,6 +36,10 @@ func schemaOf(t reflect.Type, path string) map[string]any {
 		return s
 	}
 	switch {
+	case t == reflect.TypeFor[Partitions]():
+		one := []any{map[string]any{"type": "string"}, map[string]any{"type": "integer", "minimum": 0}}
+		s["anyOf"] = append(one, map[string]any{"type": "array", "items": map[string]any{"anyOf": one}})
+		return s
 	case t == reflect.TypeFor[Duration]():
 		forever := ""
 		if path == "retention.age" {
@@ -92,6 +96,12 @@ var choices = map[string][]string{
 	"codec.format":                  cdc.Formats,
 	"index.precision":               precisions,
 	"broker.kafka.sasl.mechanism":   Mechanisms,
+	"roles[]":                       Roles,
+	"embed.workers":                 embedWorkers,
+	"broker.kafka.delivery":         Deliveries,
+	"broker.kafka.sync_format":      SyncFormats,
+	"broker.kafka.mixed_writers":    MixedWriters,
+	"collections.*.source":          collectionSources,
 }
 
 // descriptions say what each key means.
@@ -114,9 +124,14 @@ var descriptions = map[string]string{
 	"broker.kafka.topics.dead":           "Default vector.sync.dlq.",
 	"broker.kafka.topics.state":          "Default freshet.state.",
 	"broker.kafka.topics.control":        "Default freshet.control.",
+	"broker.kafka.topics.requests":       "Default embeddings.requests.",
+	"broker.kafka.topics.results":        "Default embeddings.results.",
 	"broker.kafka.replication":           "Of topics; default 3, or the number of brokers where there are fewer.",
 	"broker.kafka.min_insync":            "min.insync.replicas; default 2 where replication is 3 or more, else 1.",
 	"broker.kafka.sync_delete_retention": "How long deletions stay in the compacted topics for readers that are behind; default 168h.",
+	"broker.kafka.delivery":              "How owners of partitions commit: transactional (default) or idempotent, which is sooner and promises less to other readers of vector.sync.",
+	"broker.kafka.sync_format":           "How values of vector.sync are written: binary (default), or json for consumers that know nothing of freshet. Both are read.",
+	"broker.kafka.mixed_writers":         "Records of vector.sync by freshet in a collection that others write, or by others in one that freshet writes: refuse (default) stops, ignore goes on as if they were not there.",
 	"broker.kafka.max_record_bytes":      "Of a record and of a batch of them, 1048576 to 67108864; default 16777216.",
 	"broker.kafka.rack":                  "Where this process is, for reads from a replica nearby.",
 	"broker.kafka.instance_id":           "Of this process, for static membership: a restart within session_timeout moves no partition.",
@@ -138,11 +153,19 @@ var descriptions = map[string]string{
 	"broker.kafka.sasl.client_secret_file": "With token_url.",
 	"broker.kafka.sasl.scope":              "With token_url, where it wants one.",
 
+	"roles":     "What this process does: some of source (events come in), process (partitions are decided), query (indexes, searches), embed (vectors are made, where embed.workers is topic). Without it all; less with a log in Kafka only. The flag --role goes before it.",
+	"roles[]":   "source, process, query or embed.",
+	"advertise": "Where other processes reach this one, like http://10.0.0.5:8080; without it the address of listen, unless that stands for all interfaces.",
+
+	"query":            "What a process with the role query holds.",
+	"query.partitions": `Which partitions, like "0-3,7"; default all.`,
+
 	"auto_create":          "true makes a collection that an event names and that doesn't exist, as a copy of default; false (default) rejects the event.",
 	"collections":          "Sets of entities with one schema each, by name; default is always there. A schema is fixed when its collection is made.",
 	"collections.*":        "With a model, texts become vectors; with dim, events bring them.",
 	"collections.*.model":  "The model that makes the vectors; default builtin where dim is not given.",
 	"collections.*.dim":    "Components of the vectors that events bring, 2 to 4096.",
+	"collections.*.source": "freshet (default): its entities follow from events. external: others write them into vector.sync in Kafka.",
 	"collections.*.metric": "How vectors are compared: cosine (default), ip (inner product) or l2 (Euclidean).",
 	"collections.*.index":  "What differs from the settings of all indexes.",
 
@@ -184,6 +207,9 @@ var descriptions = map[string]string{
 	"mapping.changes[].expires_at": "When the entity is hidden and deleted, as timestamp; default never.",
 	"mapping.changes[].order":      "Of the source, 1 at least; for all events of a collection or none.",
 	"mapping.max_cost":             "Of all expressions for one event; default 5000000.",
+
+	"embed":         "Where contents become vectors. Texts of searches become vectors where they are asked.",
+	"embed.workers": "process (default): in the process that decides. topic: in processes with the role embed, through embeddings.requests in Kafka. The same for all processes.",
 
 	"splitter":               "Texts longer than max_bytes become several points of their entity.",
 	"splitter.max_bytes":     "Of a chunk; default 600.",

@@ -31,8 +31,10 @@ type Collection struct {
 	Model  string `json:"model"` // "" when its events bring ready vectors
 	Dim    int    `json:"dim"`
 	Metric string `json:"metric"` // "cosine", "ip", "l2"
-	Order  Order  `json:"order,omitempty"`
-	Origin string `json:"origin"` // "default", "config" or "auto"
+	// External says that others write its entities, into vector.sync in Kafka.
+	External bool   `json:"external,omitempty"`
+	Order    Order  `json:"order,omitempty"`
+	Origin   string `json:"origin"` // "default", "config" or "auto"
 	// Since is the offset of the first record of events.raw for which the collection exists: an
 	// older one was judged without it, and is judged so again by every replay.
 	Since int64 `json:"since"`
@@ -83,7 +85,7 @@ func (c *Catalog) All() []Collection {
 }
 
 // Declare makes collections, all or none of them, and checks of those that exist that they are the same: model,
-// dimension and metric can't change.
+// dimension, metric and who writes can't change.
 func (c *Catalog) Declare(cols ...Collection) error {
 	return c.write("collections", func() ([]keyed, error) {
 		var made []Collection
@@ -91,15 +93,32 @@ func (c *Catalog) Declare(cols ...Collection) error {
 			old, ok := c.Get(col.Name)
 			if !ok {
 				made = append(made, col)
-			} else if old.Model != col.Model || old.Dim != col.Dim || old.Metric != col.Metric {
+			} else if old.schema() != col.schema() {
 				return nil, &freshet.Error{Code: freshet.CodeInvalidField, Field: "collections." + col.Name,
-					Message: fmt.Sprintf("was made with model %q, dim %d, metric %s; the configuration now says model %q, dim %d, metric %s. "+
-						"A collection is fixed at creation: set these back, or declare a new collection and send its events again",
-						old.Model, old.Dim, old.Metric, col.Model, col.Dim, col.Metric)}
+					Message: fmt.Sprintf("was made with %s; the configuration now says %s. "+
+						"A collection is fixed at creation: set these back, or declare a new collection and send its events again", old.schema(), col.schema())}
 			}
 		}
 		return c.create(made...)
 	})
+}
+
+// schema is what can't change.
+func (col Collection) schema() string {
+	writer := "freshet"
+	if col.External {
+		writer = "external"
+	}
+	return fmt.Sprintf("model %q, dim %d, metric %s, source %s", col.Model, col.Dim, col.Metric, writer)
+}
+
+// Writable is a *freshet.Error for a collection of which no events are taken: others write its entities.
+func (col Collection) Writable() error {
+	if !col.External {
+		return nil
+	}
+	return &freshet.Error{Code: freshet.CodeUnsupportedOp, Field: "collection",
+		Message: fmt.Sprintf("%q takes no events: others write its entities (source: external), into vector.sync; write there, or to another collection", col.Name)}
 }
 
 // CreateLike makes a collection as a copy of another one's schema, for records from offset
@@ -113,7 +132,7 @@ func (c *Catalog) CreateLike(name, like string, since int64) (col Collection, er
 		if col, ok = c.Get(like); !ok {
 			return nil, &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection", Message: fmt.Sprintf("there is no collection %q to copy", like)}
 		}
-		col.Name, col.Order, col.Origin, col.Since = name, OrderUndecided, "auto", c.since(since)
+		col.Name, col.Order, col.Origin, col.Since, col.External = name, OrderUndecided, "auto", c.since(since), false
 		return c.create(col)
 	})
 	return col, err

@@ -70,6 +70,7 @@ func TestDeclare(t *testing.T) {
 		"model":  func(c *control.Collection) { c.Model = "m/2" },
 		"dim":    func(c *control.Collection) { c.Dim = 128 },
 		"metric": func(c *control.Collection) { c.Metric = "ip" },
+		"source": func(c *control.Collection) { c.External = true },
 	} {
 		other := builtin
 		alter(&other)

@@ -29,6 +29,7 @@ type record struct {
 	*Revision
 	Index  *indexRecord `json:"index,omitempty"`
 	Epochs []Epoch      `json:"epochs,omitempty"`
+	Node   *Node        `json:"node,omitempty"`
 }
 
 // contents is what the records say. It is never altered once others can see it.
@@ -37,14 +38,24 @@ type contents struct {
 	indexes     map[indexName]Index
 	epochs      []Epoch // oldest first
 	revision    *Revision
+	nodes       []Node // in order of id
 }
 
 func (c *contents) clone() *contents {
-	return &contents{maps.Clone(c.collections), maps.Clone(c.indexes), c.epochs, c.revision}
+	return &contents{maps.Clone(c.collections), maps.Clone(c.indexes), c.epochs, c.revision, c.nodes}
 }
 
 // take takes in a record.
 func (c *contents) take(r broker.Record) error {
+	if r.Value == nil {
+		if key := string(r.Key); strings.HasPrefix(key, nodePrefix) {
+			return c.takeNode(key, nil)
+		}
+		return fmt.Errorf("control record %q is deleted: this version of freshet deletes none of its kind; use the one that did", r.Key)
+	}
+	if string(r.Key) == logKey { // whoever opens the log reads it
+		return nil
+	}
 	rec := record{Collection: &Collection{}, Revision: &Revision{}}
 	if err := json.Unmarshal(r.Value, &rec); err != nil {
 		return fmt.Errorf("control record %q: %w", r.Key, err)
@@ -62,7 +73,8 @@ func (c *contents) take(r broker.Record) error {
 		c.epochs = rec.Epochs
 	case key == revisionKey:
 		c.revision = rec.Revision
-	case key == logKey:
+	case strings.HasPrefix(key, nodePrefix) && rec.Node != nil:
+		return c.takeNode(key, rec.Node)
 	case key == collectionKey(rec.Collection.Name):
 		c.collections[rec.Collection.Name] = *rec.Collection
 	case strings.HasPrefix(key, collectionKey("")):

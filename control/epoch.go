@@ -20,10 +20,13 @@ type Epoch struct {
 	// Log is the identity that the log has had since: tokens name it.
 	Log string `json:"log"`
 	// Since is the first offset of events.raw in the epoch, Changes the first of vector.sync.
-	Since   int64  `json:"since"`
-	Changes int64  `json:"changes"`
-	At      int64  `json:"at"`     // ms
-	Reason  string `json:"reason"` // "created", "restored", "raised"
+	Since   int64 `json:"since"`
+	Changes int64 `json:"changes"`
+	// Starts are the first offsets in the epoch of each partition, where partitions have offsets of their own. A partition that came
+	// later was split off the one with its number modulo theirs, and has that one's history.
+	Starts []int64 `json:"starts,omitempty"`
+	At     int64   `json:"at"`     // ms
+	Reason string  `json:"reason"` // "created", "restored", "raised", "moved"
 }
 
 // Reasons of epochs.
@@ -31,6 +34,7 @@ const (
 	EpochCreated  = "created"
 	EpochRestored = "restored"
 	EpochRaised   = "raised"
+	EpochMoved    = "moved"
 )
 
 // firstEpoch is the number of the first epoch of a log.
@@ -42,11 +46,19 @@ var ErrEpoch = errors.New("the data folder is put together from different histor
 // Epochs returns the epochs of the log, oldest first.
 func (c *Catalog) Epochs() []Epoch { return c.now.Load().epochs }
 
-// EpochOf is the epoch of a record of events.raw: what its versions carry. It is a function of the offset.
-func (c *Catalog) EpochOf(offset int64) uint32 {
+// start is the first offset of the epoch in a partition.
+func (e *Epoch) start(partition int32) int64 {
+	if len(e.Starts) == 0 {
+		return e.Since
+	}
+	return e.Starts[int(partition)%len(e.Starts)]
+}
+
+// EpochOf is the epoch of a record to decide: what its versions carry. It is a function of the place.
+func (c *Catalog) EpochOf(partition int32, offset int64) uint32 {
 	all := c.Epochs()
 	for i := len(all) - 1; i >= 0; i-- {
-		if all[i].Since <= offset {
+		if all[i].start(partition) <= offset {
 			return all[i].Number
 		}
 	}
@@ -76,9 +88,25 @@ func (c *Catalog) CheckEpoch(now time.Time) error {
 
 // RaiseEpoch begins a new epoch, under a new identity of the log: records of events.raw from offset since on, and of
 // vector.sync from offset changes on, are of it.
-func (c *Catalog) RaiseEpoch(id freshet.LogID, since, changes int64, now time.Time, reason string) (e Epoch, err error) {
+func (c *Catalog) RaiseEpoch(id freshet.LogID, since, changes int64, now time.Time, reason string) (Epoch, error) {
+	return c.raise(Epoch{Log: wire.LogIDString(id), Since: since, Changes: changes, At: now.UnixMilli(), Reason: reason}, now)
+}
+
+// RaiseEpochAt is RaiseEpoch where each partition has offsets of its own: from starts on records are of it. It is no error if that
+// epoch has begun already.
+func (c *Catalog) RaiseEpochAt(id freshet.LogID, starts []int64, now time.Time, reason string) (Epoch, error) {
+	name := wire.LogIDString(id)
+	if all := c.Epochs(); len(all) > 0 && all[len(all)-1].Log == name {
+		return all[len(all)-1], nil
+	}
+	return c.raise(Epoch{Log: name, Starts: starts, At: now.UnixMilli(), Reason: reason}, now)
+}
+
+// raise records an epoch with the number that it is to have.
+func (c *Catalog) raise(want Epoch, now time.Time) (e Epoch, err error) {
 	err = c.write("a new epoch", func() ([]keyed, error) {
-		e = Epoch{Number: uint32(min(max(0, now.Unix()), math.MaxUint32)), Log: wire.LogIDString(id), Since: since, Changes: changes, At: now.UnixMilli(), Reason: reason}
+		e = want
+		e.Number = uint32(min(max(0, now.Unix()), math.MaxUint32))
 		if all := c.Epochs(); len(all) > 0 {
 			newest := all[len(all)-1]
 			if newest.Number == math.MaxUint32 {
@@ -106,27 +134,34 @@ func checkEpochs(all []Epoch) error {
 		if _, err := wire.ParseLogID(e.Log); err != nil {
 			return err
 		}
-		if e.Since < 0 || e.Changes < 0 || i > 0 && (e.Number <= all[i-1].Number || e.Since < all[i-1].Since || e.Changes < all[i-1].Changes) {
+		shared := i > 0 && len(e.Starts) == 0 && len(all[i-1].Starts) == 0 // offsets that compare
+		if e.Since < 0 || e.Changes < 0 || i > 0 && e.Number <= all[i-1].Number || shared && (e.Since < all[i-1].Since || e.Changes < all[i-1].Changes) {
 			return fmt.Errorf("epoch %d is out of order", e.Number)
 		}
 	}
 	return nil
 }
 
-// Knows reports whether an identity is one that this log has or had, and up to which offsets (not included) what bears it is of
-// this log's history: of events.raw and of vector.sync. What lies beyond was lost, and the offsets were given out again.
-func (c *Catalog) Knows(id freshet.LogID) (raw, changes int64, ok bool) {
+// Knows reports whether an identity is one that this log has or had, and up to which offset of vector.sync (not included) what
+// bears it is of this log's history. What lies beyond was lost, and the offsets were given out again.
+func (c *Catalog) Knows(id freshet.LogID) (changes int64, ok bool) {
 	if id == c.log.ID() {
-		return math.MaxInt64, math.MaxInt64, true
+		return math.MaxInt64, true
 	}
+	next, ok := c.after(id)
+	return next.Changes, ok
+}
+
+// after is the epoch that has followed on the one in which the log had an identity.
+func (c *Catalog) after(id freshet.LogID) (next Epoch, ok bool) {
 	all := c.Epochs()
 	name := wire.LogIDString(id)
 	for i := range all[:max(0, len(all)-1)] {
 		if all[i].Log == name {
-			return all[i+1].Since, all[i+1].Changes, true
+			return all[i+1], true
 		}
 	}
-	return 0, 0, false
+	return next, false
 }
 
 // Adopt returns a token that was given out in an earlier epoch as one of the present, if what it names is of this log's
@@ -135,20 +170,23 @@ func (c *Catalog) Adopt(t freshet.Token) (freshet.Token, error) {
 	if t.Log == c.log.ID() {
 		return t, nil
 	}
-	raw, changes, ok := c.Knows(t.Log)
+	next, ok := c.after(t.Log)
 	if !ok {
 		return t, nil
 	}
 	for _, s := range t.Spans {
-		until := raw
+		until := next.start(s.Partition)
 		if s.Topic == freshet.TopicSync {
-			until = changes
+			until = next.Changes
 		}
 		if s.Last >= until {
 			return t, &freshet.Error{Code: freshet.CodeForeignToken, Field: "after",
 				Message: fmt.Sprintf("the token names %s@%d of log %s, of which this log has what stands before offset %d: the rest was lost "+
-					"when it was restored from a backup. Send the events again; changes are followed from the beginning", s.Topic, s.Last, wire.LogIDString(t.Log), until)}
+					"when the epoch was raised or a backup restored. Send the events again; changes are followed from the beginning", s.Topic, s.Last, wire.LogIDString(t.Log), until)}
 		}
+	}
+	if next.Reason == EpochMoved { // with all its events decided; its topic is not that of the log now
+		t.Spans = slices.DeleteFunc(slices.Clone(t.Spans), func(s freshet.Span) bool { return s.Topic == freshet.TopicRaw })
 	}
 	t.Log = c.log.ID()
 	return t, nil

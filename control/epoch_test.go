@@ -20,7 +20,7 @@ func TestEpochs(t *testing.T) {
 	fs := vfs.NewMem()
 	log := openLog(t, fs)
 	c := openCatalog(t, log)
-	if got := c.EpochOf(7); got != 1 {
+	if got := c.EpochOf(0, 7); got != 1 {
 		t.Errorf("the epoch of a log without a record is %d", got)
 	}
 	for range 2 { // the second finds what the first has written
@@ -49,7 +49,7 @@ func TestEpochs(t *testing.T) {
 	}
 	c = openCatalog(t, log) // what is recorded
 	for offset, want := range map[int64]uint32{0: 1, 99: 1, 100: third.Number, 199: third.Number, 200: third.Number + 1, math.MaxInt64: third.Number + 1} {
-		if got := c.EpochOf(offset); got != want {
+		if got := c.EpochOf(3, offset); got != want {
 			t.Errorf("the epoch of offset %d is %d, want %d", offset, got, want)
 		}
 	}
@@ -120,5 +120,53 @@ func TestDamagedEpochsAreRefused(t *testing.T) {
 		if _, err := control.Open(log); err == nil {
 			t.Errorf("%s is accepted", value)
 		}
+	}
+}
+
+// Where partitions have offsets of their own an epoch begins at another one in each; a partition that came later has the history of
+// the one that it was split off. A token of before a move has nothing to wait for.
+func TestEpochsOfPartitions(t *testing.T) {
+	c := openCatalog(t, openLog(t, vfs.NewMem()))
+	if err := c.CheckEpoch(noon); err != nil {
+		t.Fatal(err)
+	}
+	moved, err := c.RaiseEpochAt(freshet.LogID{2}, []int64{100, 100}, noon, control.EpochMoved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raised, err := c.RaiseEpochAt(freshet.LogID{3}, []int64{150, 90, 150, 120}, noon, control.EpochRaised)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := c.RaiseEpochAt(freshet.LogID{3}, nil, noon, control.EpochRaised); err != nil || again.Number != raised.Number || len(c.Epochs()) != 3 {
+		t.Errorf("raised again it is %+v, %v", again, err)
+	}
+	for _, x := range []struct {
+		partition int32
+		offset    int64
+		want      uint32
+	}{{0, 99, 1}, {0, 100, moved.Number}, {0, 149, moved.Number}, {0, 150, raised.Number}, {1, 95, raised.Number}, {3, 119, moved.Number}, {3, 120, raised.Number}, {7, 119, moved.Number}} {
+		if got := c.EpochOf(x.partition, x.offset); got != x.want {
+			t.Errorf("the epoch of %d@%d is %d, want %d", x.partition, x.offset, got, x.want)
+		}
+	}
+	token := freshet.Token{Log: freshet.LogID{2}, Spans: []freshet.Span{{Topic: freshet.TopicKeyed, Partition: 3, Last: 119}}}
+	if got, err := c.Adopt(token); err != nil || len(got.Spans) != 1 {
+		t.Errorf("adopted: %+v, %v", got, err)
+	}
+	token.Spans[0].Last = 120
+	if _, err := c.Adopt(token); err == nil {
+		t.Error("a token of what was lost is adopted")
+	}
+	c = openCatalog(t, openLog(t, vfs.NewMem()))
+	if _, err := c.RaiseEpoch(freshet.LogID{7}, 0, 0, noon, control.EpochRestored); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.RaiseEpochAt(freshet.LogID{2}, []int64{100}, noon, control.EpochMoved); err != nil {
+		t.Fatal(err)
+	}
+	old := freshet.Token{Log: freshet.LogID{7}, Spans: []freshet.Span{{Topic: freshet.TopicRaw, Partition: 5, Last: 99}}}
+	if got, err := c.Adopt(old); err != nil || len(got.Spans) != 0 {
+		t.Errorf("a token of before the move became %+v, %v", got, err)
 	}
 }

@@ -113,6 +113,7 @@ type deadLetter struct {
 	Stage     string          `json:"stage"`
 	Class     string          `json:"class"`
 	Message   string          `json:"message"`
+	At        string          `json:"at"`
 	EntityID  string          `json:"entity_id"`
 	EventID   string          `json:"event_id"`
 	Event     json.RawMessage `json:"event"`
@@ -126,4 +127,14 @@ type stats struct {
 	LagRecords int64            `json:"lag_records"`
 	Outcomes   map[string]int64 `json:"outcomes"`
 	Entities   int64            `json:"entities"`
+	InBuffer   int64            `json:"in_buffer"`
+	StageNs    map[string]int64 `json:"stage_ns"`
+}
+
+// decisions is how many changes have been decided since the start.
+func (s *stats) decisions() (n int64) {
+	for _, count := range s.Outcomes {
+		n += count
+	}
+	return n
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/freshet-io/freshet/broker/kafka/kafkatest"
 )
 
-// figuresVariable makes TestKafkaFigures measure; `make bench-kafka` sets it.
+// figuresVariable makes the tests of figures measure; `make bench-kafka` sets it.
 const figuresVariable = "FRESHET_KAFKA_FIGURES"
 
 // percentiles are of a run, in milliseconds.
@@ -52,37 +52,59 @@ func (s *sample) percentiles() percentiles {
 	return percentiles{len(s.all), at(0.5), at(0.99), at(1)}
 }
 
-// TestKafkaFigures prints, as JSON, how long an event takes from its sending until it is found, with a transaction per batch, at a
-// steady rate; beside the time that the broker alone takes from producing to consuming, in the same run; and how long the
-// partitions of a process that was killed with -9 wait for others.
-func TestKafkaFigures(t *testing.T) {
+// figures skips a test that measures unless it is asked for.
+func figures(t *testing.T) {
 	if os.Getenv(figuresVariable) == "" {
 		t.Skip("make bench-kafka measures")
 	}
+}
+
+// show prints figures as a line of JSON.
+func show(t *testing.T, figures map[string]any) {
+	out, err := json.Marshal(figures)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println(string(out))
+}
+
+// TestKafkaLatency prints how long an event takes from its sending until it is found, at a steady rate, with either delivery; beside the
+// time that the broker alone takes from producing to consuming, in the same run.
+func TestKafkaLatency(t *testing.T) {
+	figures(t)
 	const rate, batch, lasts = 5000, 25, 20 * time.Second
+	k := kafkatest.Start(t, kafkatest.Options{Fast: true})
+	all := map[string]any{"rate": rate, "partitions": 6}
+	for _, delivery := range []string{"transactional", "idempotent"} {
+		yaml, _ := onKafka(t, k)
+		s, a := startServer(t, yaml+"    delivery: "+delivery+"\n")
+		eventually(t, "all partitions owned", func() bool { return a.metrics()["freshet_partitions_owned"] == 6 })
+		steady(t, a, rate, batch, 20*time.Second, &sample{}) // the compilers of the JVM are done by then
+		var fresh, floor sample
+		var floors sync.WaitGroup
+		floors.Go(func() { floorOf(t, k, lasts, &floor) })
+		sent := steady(t, a, rate, batch, lasts, &fresh)
+		floors.Wait()
+		s.kill()
+		all[delivery] = map[string]any{"sent_per_s": float64(sent) / lasts.Seconds(),
+			"sent_to_searchable": fresh.percentiles(), "broker_alone": floor.percentiles()}
+	}
+	show(t, all)
+}
+
+// TestKafkaFailover prints how long the partitions of a process that was killed with -9 wait for others, and searches elsewhere.
+func TestKafkaFailover(t *testing.T) {
+	figures(t)
 	k := kafkatest.Start(t, kafkatest.Options{})
 	yaml, _ := onKafka(t, k)
-	s, a := startServer(t, yaml)
-	eventually(t, "all partitions owned", func() bool { return a.metrics()["freshet_partitions_owned"] == 6 })
-	figures := map[string]any{"rate": rate, "partitions": 6}
-	steady(t, a, rate, batch, 3*time.Second, &sample{}) // warm
-	var fresh, floor sample
-	var floors sync.WaitGroup
-	floors.Go(func() { floorOf(t, k, lasts, &floor) })
-	sent := steady(t, a, rate, batch, lasts, &fresh)
-	floors.Wait()
-	figures["sent_per_s"] = float64(sent) / lasts.Seconds()
-	figures["sent_to_searchable"], figures["broker_alone"] = fresh.percentiles(), floor.percentiles()
-	s.kill()
-
-	var over, answers sample
-	servers, apis := []*server{s}, []*api{a}
-	s.start()
-	for range 2 {
-		more, b := startServer(t, yaml)
-		servers, apis = append(servers, more), append(apis, b)
+	var servers []*server
+	var apis []*api
+	for range 3 {
+		s, a := startServer(t, yaml)
+		servers, apis = append(servers, s), append(apis, a)
 	}
-	for n := range 8 {
+	var over, answers sample
+	for n := range 20 {
 		eventually(t, "partitions shared", func() bool {
 			for _, b := range apis {
 				if b.metrics()["freshet_partitions_owned"] != 2 {
@@ -107,12 +129,7 @@ func TestKafkaFigures(t *testing.T) {
 		over.add(time.Since(killed))
 		servers[n%3].start()
 	}
-	figures["failover"], figures["search_after_kill"] = over.percentiles(), answers.percentiles()
-	out, err := json.Marshal(figures)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fmt.Println(string(out))
+	show(t, map[string]any{"partitions": 6, "failover": over.percentiles(), "search_after_kill": answers.percentiles()})
 }
 
 // steady sends events at a rate and waits for one of each batch until it is found. They are updates of 20,000 entities whose text stays: two

@@ -106,9 +106,15 @@ const deadline = 60 * time.Second
 // eventually polls until a condition holds; what says what is waited for.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(deadline); !holds(); time.Sleep(5 * time.Millisecond) {
+	within(t, deadline, what, holds)
+}
+
+// within is eventually with a time of its own.
+func within(t testing.TB, most time.Duration, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(most); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%s: not within %v", what, deadline)
+			t.Fatalf("%s: not within %v", what, most)
 		}
 	}
 }

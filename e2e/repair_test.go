@@ -45,39 +45,7 @@ func TestRepair(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tx := log.Begin()
-	for i, n := range choices.Perm(entities)[:entities/4] {
-		key := freshet.Key{Collection: freshet.DefaultCollection, Namespace: freshet.DefaultNamespace, Entity: fmt.Sprint("e", n)}
-		raw := wire.AppendKey(nil, key)
-		r, ok, err := log.Latest(freshet.TopicSync, raw, nil)
-		if err != nil || !ok {
-			t.Fatal(key, ok, err)
-		}
-		c, err := wire.DecodeChange(key, r.Value, wire.Points)
-		if err != nil {
-			t.Fatal(err)
-		}
-		switch i % 4 {
-		case 0:
-			err = tx.Remove(freshet.TopicSync, raw)
-		case 1:
-			c.Text += " and more"
-		case 2:
-			c.Version.Offset = 0
-		case 3:
-			c.Metadata = []byte(`{"n":-1}`)
-			c.Digest = wire.StateDigest(&c, wire.PointsDigest(c.Points))
-		}
-		if i%4 > 0 {
-			err = tx.Put(freshet.TopicSync, raw, wire.AppendChange(nil, &c))
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := tx.Commit(); err != nil {
-		t.Fatal(err)
-	}
+	damage(t, log.State, choices.Perm(entities)[:entities/4])
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -127,4 +95,42 @@ func TestRepair(t *testing.T) {
 	s.kill()
 	s.start()
 	a.audit()
+}
+
+// damage alters or removes the records of some entities in vector.sync.
+func damage(t *testing.T, log *embedded.State, entities []int) {
+	t.Helper()
+	tx := log.Begin()
+	for i, n := range entities {
+		key := freshet.Key{Collection: freshet.DefaultCollection, Namespace: freshet.DefaultNamespace, Entity: fmt.Sprint("e", n)}
+		raw := wire.AppendKey(nil, key)
+		r, ok, err := log.Latest(freshet.TopicSync, raw, nil)
+		if err != nil || !ok {
+			t.Fatal(key, ok, err)
+		}
+		c, err := wire.DecodeChange(key, r.Value, wire.Points)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch i % 4 {
+		case 0:
+			err = tx.Remove(freshet.TopicSync, raw)
+		case 1:
+			c.Text += " and more"
+		case 2:
+			c.Version.Offset = 0
+		case 3:
+			c.Metadata = []byte(`{"n":-1}`)
+			c.Digest = wire.StateDigest(&c, wire.PointsDigest(c.Points))
+		}
+		if i%4 > 0 {
+			err = tx.Put(freshet.TopicSync, raw, wire.AppendChange(nil, &c))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -27,10 +27,12 @@ type server struct {
 	folder    string
 	// troubled says that the test causes errors that the server reports.
 	troubled bool
-	cmd      *exec.Cmd
-	out      *output
-	exited   chan struct{} // closed when the process has ended
-	code     error         // how it ended, once exited is closed
+	// log takes what all its processes say, where given.
+	log    io.Writer
+	cmd    *exec.Cmd
+	out    *output
+	exited chan struct{} // closed when the process has ended
+	code   error         // how it ended, once exited is closed
 
 	mu   sync.Mutex // guards addr
 	addr string
@@ -90,7 +92,11 @@ func (s *server) launch() {
 	}
 	s.out = newOutput()
 	s.cmd = exec.Command(program, s.args()...)
-	s.cmd.Stderr, s.cmd.Stdout, s.cmd.Dir = s.out, s.out, s.folder
+	s.cmd.Stderr, s.cmd.Dir = s.out, s.folder
+	if s.log != nil {
+		s.cmd.Stderr = io.MultiWriter(s.out, s.log)
+	}
+	s.cmd.Stdout = s.cmd.Stderr // one writer for both, so their lines come one after the other
 	dieWithParent(s.cmd)
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatalf("start %s: %v", program, err)

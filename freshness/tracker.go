@@ -90,10 +90,7 @@ func (t *Tracker) Applied() freshet.Token {
 // Wait blocks until every position of the token is decided. When ctx ends first it returns a
 // *freshet.Error that names the position reached: never a silent go-ahead.
 func (t *Tracker) Wait(ctx context.Context, token freshet.Token) error {
-	if len(token.Spans) == 0 {
-		return nil
-	}
-	if err := t.check(token); err != nil {
+	if err := t.Check(token); err != nil {
 		return err
 	}
 	last, decided, err := t.reach(ctx, token.Spans)
@@ -145,10 +142,13 @@ func (t *Tracker) Past(ctx context.Context, offset int64) (decided int64, err er
 	}
 }
 
-// check refuses a token that this log can't have given out.
-func (t *Tracker) check(token freshet.Token) error {
+// Check refuses a token that this log can't have given out.
+func (t *Tracker) Check(token freshet.Token) error {
 	foreign := func(format string, args ...any) error {
 		return &freshet.Error{Code: freshet.CodeForeignToken, Field: "after", Message: fmt.Sprintf(format, args...)}
+	}
+	if len(token.Spans) == 0 {
+		return nil
 	}
 	if token.Log != t.log {
 		return foreign("the token is of log %s, this server's log is %s; use a token that this server gave out",

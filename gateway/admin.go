@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -16,11 +17,10 @@ import (
 
 // Admin is what the admin routes can do. The server is put together elsewhere.
 type Admin struct {
-	Shards func() []ShardStat
-	Audit  func(ctx context.Context) (*freshet.AuditReport, error)
-	Repair func(ctx context.Context) (*freshet.AuditReport, error) // what is left after it
-	// DeadLetters returns dead letters from an offset on, or backwards from one; a negative one means the last.
-	DeadLetters func(from int64, back bool, limit int) ([]freshet.DeadLetter, error)
+	Shards      func() []ShardStat
+	Audit       func(ctx context.Context) (*freshet.AuditReport, error)
+	Repair      func(ctx context.Context) (*freshet.AuditReport, error) // what is left after it
+	DeadLetters func(q LettersQuery) ([]freshet.DeadLetter, error)
 	Replay      func(ctx context.Context, q LettersRequest) (LettersResult, error)
 	Drop        func(ctx context.Context, q LettersRequest) (LettersResult, error)
 	Snapshot    func(ctx context.Context) (written int, err error)
@@ -76,27 +76,28 @@ const (
 )
 
 func (s *Server) adminRoutes() {
+	refuse := s.opts.Refuse
 	s.route("POST /v1/admin/audit", s.postAudit(s.opts.Admin.Audit))
 	s.route("POST /v1/admin/repair", s.postAudit(s.opts.Admin.Repair))
-	s.route("GET /v1/admin/dlq", s.getDeadLetters)
-	s.route("POST /v1/admin/dlq/replay", s.postLetters(s.opts.Admin.Replay))
-	s.route("POST /v1/admin/dlq/drop", s.postLetters(s.opts.Admin.Drop))
-	s.route("POST /v1/admin/snapshot", func(w http.ResponseWriter, r *http.Request) {
+	s.route("GET /v1/admin/dlq", s.unless(refuse.Whole, s.getDeadLetters))
+	s.route("POST /v1/admin/dlq/replay", s.unless(refuse.Whole, s.postLetters(s.opts.Admin.Replay)))
+	s.route("POST /v1/admin/dlq/drop", s.unless(refuse.Whole, s.postLetters(s.opts.Admin.Drop)))
+	s.route("POST /v1/admin/snapshot", s.unless(refuse.Indexes, func(w http.ResponseWriter, r *http.Request) {
 		n, err := s.opts.Admin.Snapshot(r.Context())
 		if err != nil {
 			s.fail(w, r, err, nil)
 			return
 		}
 		reply(w, map[string]int{"written": n})
-	})
-	s.route("POST /v1/admin/pause", func(w http.ResponseWriter, _ *http.Request) {
+	}))
+	s.route("POST /v1/admin/pause", s.unless(refuse.Decide, func(w http.ResponseWriter, _ *http.Request) {
 		s.opts.Admin.Pause()
 		reply(w, map[string]bool{"paused": true})
-	})
-	s.route("POST /v1/admin/resume", func(w http.ResponseWriter, _ *http.Request) {
+	}))
+	s.route("POST /v1/admin/resume", s.unless(refuse.Decide, func(w http.ResponseWriter, _ *http.Request) {
 		s.opts.Admin.Resume()
 		reply(w, map[string]bool{"paused": false})
-	})
+	}))
 	s.route("GET /v1/admin/shards", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, map[string]any{"shards": s.opts.Admin.Shards()})
 	})
@@ -108,6 +109,7 @@ func (s *Server) adminRoutes() {
 // AuditDocument is an audit report as the API gives it.
 type AuditDocument struct {
 	Clean       bool              `json:"clean"`
+	Whole       bool              `json:"whole"` // false where partitions that other processes decide are left out
 	Through     int64             `json:"through"`
 	Records     int64             `json:"records"`
 	Entities    int64             `json:"entities"`
@@ -117,6 +119,11 @@ type AuditDocument struct {
 	Found       int64             `json:"found"`
 	Repaired    int64             `json:"repaired"` // by a repair; the rest is what it left
 	Differences []AuditDifference `json:"differences"`
+	Covers      []int32           `json:"covers,omitempty"`     // in Kafka: the partitions that were folded
+	Partitions  int               `json:"partitions,omitempty"` // of so many
+	Others      []string          `json:"others,omitempty"`     // where not whole: addresses of processes that may decide the rest
+	// Gaps are, in Kafka, events that were deleted before an audit could take them in, by partition.
+	Gaps []freshet.AuditGap `json:"gaps,omitempty"`
 }
 
 // AuditDifference is one disagreement of an AuditDocument.
@@ -131,7 +138,7 @@ type AuditDifference struct {
 
 // DocumentAudit gives a report the form of the API.
 func DocumentAudit(r *freshet.AuditReport) AuditDocument {
-	d := AuditDocument{Clean: r.Clean(), Through: r.Through, Records: r.Records, Entities: r.Entities, Tombstones: r.Tombstones,
+	d := AuditDocument{Clean: r.Clean(), Whole: r.Whole(), Covers: r.Covers, Partitions: r.Partitions, Others: r.Others, Gaps: r.Gaps, Through: r.Through, Records: r.Records, Entities: r.Entities, Tombstones: r.Tombstones,
 		Points: r.Points, DeadLetters: r.DeadLetters, Found: r.Found, Repaired: r.Repaired, Differences: []AuditDifference{}}
 	for _, x := range r.Differences {
 		d.Differences = append(d.Differences, AuditDifference{x.Part, x.Kind, x.Key.Collection, x.Key.Namespace, x.Key.Entity, x.Detail})
@@ -174,26 +181,11 @@ type deadLetter struct {
 
 // getDeadLetters lists dead letters from an offset of events.raw on, or from it backwards.
 func (s *Server) getDeadLetters(w http.ResponseWriter, r *http.Request) {
-	from, limit := int64(-1), 100
-	var err error
-	order := r.URL.Query().Get("order")
-	if order != "" && order != "asc" && order != "desc" {
-		s.fail(w, r, invalid("order", fmt.Sprintf("is %.40q, must be asc or desc", order)), nil)
-		return
+	q, err := lettersQuery(r.URL.Query())
+	var letters []freshet.DeadLetter
+	if err == nil {
+		letters, err = s.opts.Admin.DeadLetters(q)
 	}
-	if v := r.URL.Query().Get("from"); v != "" {
-		if from, err = strconv.ParseInt(v, 10, 64); err != nil || from < 0 {
-			s.fail(w, r, invalid("from", fmt.Sprintf("is %q, must be an offset >= 0", v)), nil)
-			return
-		}
-	}
-	if v := r.URL.Query().Get("limit"); v != "" {
-		if limit, err = strconv.Atoi(v); err != nil || limit < 1 || limit > maxDeadLetters {
-			s.fail(w, r, invalid("limit", fmt.Sprintf("is %q, must be 1 to %d", v, maxDeadLetters)), nil)
-			return
-		}
-	}
-	letters, err := s.opts.Admin.DeadLetters(from, order == "desc", limit)
 	if err != nil {
 		s.fail(w, r, err, nil)
 		return
@@ -203,6 +195,41 @@ func (s *Server) getDeadLetters(w http.ResponseWriter, r *http.Request) {
 		out = append(out, deadLetterOf(&letters[i]))
 	}
 	reply(w, map[string]any{"dead_letters": out})
+}
+
+func lettersQuery(values url.Values) (q LettersQuery, err error) {
+	q.Limit = 100
+	order := values.Get("order")
+	if order != "" && order != "asc" && order != "desc" {
+		return q, invalid("order", fmt.Sprintf("is %.40q, must be asc or desc", order))
+	}
+	q.Back = order == "desc"
+	for field, to := range map[string]**int64{"from": &q.From, "offset": &q.Offset} {
+		if v := values.Get(field); v != "" {
+			offset, err := strconv.ParseInt(v, 10, 64)
+			if err != nil || offset < 0 {
+				return q, invalid(field, fmt.Sprintf("is %q, must be an offset >= 0", v))
+			}
+			*to = &offset
+		}
+	}
+	if q.From != nil && q.Offset != nil {
+		return q, invalid("offset", "stands beside from; give one of the two")
+	}
+	if v := values.Get("partition"); v != "" {
+		n, err := strconv.ParseInt(v, 10, 32)
+		if err != nil || n < 0 {
+			return q, invalid("partition", fmt.Sprintf("is %q, must be a number >= 0", v))
+		}
+		partition := int32(n)
+		q.Partition = &partition
+	}
+	if v := values.Get("limit"); v != "" {
+		if q.Limit, err = strconv.Atoi(v); err != nil || q.Limit < 1 || q.Limit > maxDeadLetters {
+			return q, invalid("limit", fmt.Sprintf("is %q, must be 1 to %d", v, maxDeadLetters))
+		}
+	}
+	return q, nil
 }
 
 func deadLetterOf(l *freshet.DeadLetter) deadLetter {

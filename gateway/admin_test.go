@@ -51,7 +51,7 @@ func TestAdmin(t *testing.T) {
 	a := start(t)
 	a.send(text("a", "red"), text("b", "blue"), `{"entity_id":"b","op":"delete"}`)
 	for _, c := range []struct{ method, path, want string }{
-		{"POST", "/v1/admin/audit", `{"clean":true,"through":2,"records":3,"entities":1,"tombstones":1,"points":1,"dead_letters":0,"found":0,"repaired":0,"differences":[]}`},
+		{"POST", "/v1/admin/audit", `{"clean":true,"whole":true,"through":2,"records":3,"entities":1,"tombstones":1,"points":1,"dead_letters":0,"found":0,"repaired":0,"differences":[]}`},
 		{"POST", "/v1/admin/snapshot", `{"written":1}`},
 		{"POST", "/v1/admin/snapshot", `{"written":0}`},
 		{"POST", "/v1/admin/pause", `{"paused":true}`},

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/query"
+	"github.com/freshet-io/freshet/query/fanout"
 	"github.com/freshet-io/freshet/wire"
 )
 
@@ -166,7 +168,20 @@ func (s *Server) deleteEntity(w http.ResponseWriter, r *http.Request) {
 	reply(w, ingestResult{Accepted: 1, Rejected: []rejected{}, Token: wire.TokenString(token)})
 }
 
-func (s *Server) getCollections(w http.ResponseWriter, _ *http.Request) {
+// sizes are how many entities and points the namespaces have, wherever they are.
+func (s *Server) sizes(ctx context.Context) (sizes []fanout.Size, err error) {
+	if others := s.opts.Planner.Others; others != nil {
+		ctx, cancel := context.WithTimeout(ctx, query.DefaultTimeout)
+		defer cancel()
+		return others.Counts(ctx)
+	}
+	for _, st := range s.opts.Admin.Shards() {
+		sizes = append(sizes, fanout.Size{Collection: st.Collection, Namespace: st.Namespace, Entities: st.Entities, Points: st.Points})
+	}
+	return sizes, nil
+}
+
+func (s *Server) getCollections(w http.ResponseWriter, r *http.Request) {
 	type namespace struct {
 		Name     string `json:"name"`
 		Entities int    `json:"entities"`
@@ -181,7 +196,12 @@ func (s *Server) getCollections(w http.ResponseWriter, _ *http.Request) {
 		Namespaces []namespace `json:"namespaces"`
 	}
 	shards := map[string][]namespace{}
-	for _, st := range s.opts.Admin.Shards() {
+	sizes, err := s.sizes(r.Context())
+	if err != nil {
+		s.fail(w, r, err, nil)
+		return
+	}
+	for _, st := range sizes {
 		shards[st.Collection] = append(shards[st.Collection], namespace{st.Namespace, st.Entities, st.Points})
 	}
 	out := []collection{}

@@ -83,7 +83,7 @@ func (s *Server) indexRoutes() {
 	s.route("GET /v1/admin/index", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, IndexList{Indexes: s.opts.Admin.Index.List(), Rebuild: s.opts.Admin.Index.Status()})
 	})
-	s.route("POST /v1/admin/index/rebuild", s.postRebuild)
+	s.route("POST /v1/admin/index/rebuild", s.unless(s.opts.Refuse.Indexes, s.postRebuild))
 }
 
 func (s *Server) postRebuild(w http.ResponseWriter, r *http.Request) {

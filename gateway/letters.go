@@ -9,6 +9,28 @@ import (
 	"github.com/freshet-io/freshet"
 )
 
+// LettersQuery says which dead letters to list.
+type LettersQuery struct {
+	From      *int64 // first offset, or with Back the last
+	Offset    *int64 // only those of records at this offset
+	Partition *int32 // only those of records of this partition
+	Back      bool   // the latest first
+	Limit     int
+}
+
+// Bounds are the offsets that are listed, from first to last. Without a bound last is below 0.
+func (q *LettersQuery) Bounds() (first, last int64) {
+	switch {
+	case q.Offset != nil:
+		return *q.Offset, *q.Offset
+	case q.From != nil && q.Back:
+		return 0, *q.From
+	case q.From != nil:
+		return *q.From, -1
+	}
+	return 0, -1
+}
+
 // LettersRequest says which dead letters to replay or to drop: those that have everything that is
 // named, or all. Long runs go in several requests, each with the place that the one before gave.
 type LettersRequest struct {
@@ -22,14 +44,15 @@ type LettersRequest struct {
 	All        bool         `json:"all,omitempty"`
 	DryRun     bool         `json:"dry_run,omitempty"` // only count
 	After      *LetterPlace `json:"after,omitempty"`   // go on behind this one
-	Through    *int64       `json:"through,omitempty"` // last offset of events.raw that is looked at; default: what is decided now
+	Through    *int64       `json:"through,omitempty"` // last offset that is looked at, in the partition of After where there is one; default: what is decided now
 	Limit      int          `json:"limit,omitempty"`   // how many are taken at most; default and most 1000
 }
 
-// LetterPlace names a dead letter.
+// LetterPlace names a dead letter. Partition counts where each partition of the log is decided by itself, and is 0 elsewhere.
 type LetterPlace struct {
-	Offset  int64 `json:"offset"`
-	Ordinal int   `json:"ordinal"`
+	Partition int32 `json:"partition,omitempty"`
+	Offset    int64 `json:"offset"`
+	Ordinal   int   `json:"ordinal"`
 }
 
 // LettersResult is what became of them.
@@ -39,7 +62,7 @@ type LettersResult struct {
 	Failed   int          `json:"failed"`   // they are dead letters still
 	Dropped  int          `json:"dropped"`
 	Next     *LetterPlace `json:"next,omitempty"` // the last that was looked at, where more may follow: after of the next request
-	Through  int64        `json:"through"`
+	Through  int64        `json:"through"`        // of the partition of Next
 }
 
 // Selects reports whether a dead letter is one of those that are meant.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/backup"
+	"github.com/freshet-io/freshet/query/fanout"
 )
 
 // document is the part of openapi.json that the tests look at.
@@ -44,7 +45,7 @@ func TestOpenAPIListsTheRoutes(t *testing.T) {
 		}
 	}
 	var served []string
-	for _, file := range []string{"server.go", "admin.go", "letters.go", "index.go", "upkeep.go", "events.go", "search.go", "entities.go"} {
+	for _, file := range []string{"server.go", "admin.go", "letters.go", "index.go", "upkeep.go", "events.go", "search.go", "entities.go", "internal.go"} {
 		for _, text := range literals(t, file) {
 			method, path, ok := strings.Cut(text, " /")
 			if ok && slices.Contains([]string{"GET", "POST", "PUT", "PATCH", "DELETE"}, method) && path != "{$}" { // the page is no part of the API
@@ -84,7 +85,8 @@ func TestOpenAPIHasTheFields(t *testing.T) {
 	schemas := readDocument(t).Components.Schemas
 	for name, v := range map[string]any{"SearchRequest": searchRequest{}, "SearchResponse": searchResponse{}, "Hit": hit{},
 		"Entity": entityResponse{}, "Change": change{}, "ChangePoint": changePoint{}, "IngestResult": ingestResult{}, "Rejected": rejected{}, "Problem": problem{}, "DeadLetter": deadLetter{}, "LettersRequest": LettersRequest{}, "LettersResult": LettersResult{}, "LetterPlace": LetterPlace{},
-		"Audit": AuditDocument{}, "AuditDifference": AuditDifference{}, "Shard": ShardStat{}, "Index": IndexStat{}, "IndexRecall": IndexRecall{}, "IndexRebuild": IndexRebuild{}, "RebuildRequest": RebuildRequest{}, "BackupRequest": BackupRequest{}, "Verify": VerifyReport{}, "VerifyPart": VerifyPart{}, "VerifyDamage": VerifyDamage{}, "Compacted": CompactReport{}, "Findings": Findings{}, "Reloaded": ReloadReport{}, "ReloadedKey": ReloadedKey{}, "RefusedKey": RefusedKey{}, "Dropped": DropReport{}, "Finding": Finding{}, "BackupFile": backup.File{}, "Stats": Live{}, "Quantiles": Quantiles{}} {
+		"Audit": AuditDocument{}, "AuditDifference": AuditDifference{}, "Shard": ShardStat{}, "Index": IndexStat{}, "IndexRecall": IndexRecall{}, "IndexRebuild": IndexRebuild{}, "RebuildRequest": RebuildRequest{}, "BackupRequest": BackupRequest{}, "Verify": VerifyReport{}, "VerifyPart": VerifyPart{}, "VerifyDamage": VerifyDamage{}, "Compacted": CompactReport{}, "Findings": Findings{}, "Reloaded": ReloadReport{}, "ReloadedKey": ReloadedKey{}, "RefusedKey": RefusedKey{}, "Dropped": DropReport{}, "Finding": Finding{}, "BackupFile": backup.File{}, "Stats": Live{}, "Quantiles": Quantiles{},
+		"PartSearch": fanout.Search{}, "PartAnswer": fanout.Answer{}, "PartHit": fanout.Hit{}, "PartLookup": fanout.Lookup{}, "PartEntity": fanout.Entity{}, "PartCount": fanout.Count{}, "PartCounts": fanout.Counts{}, "PartSize": fanout.Size{}} {
 		want := fields(reflect.TypeOf(v))
 		got := slices.Sorted(maps.Keys(schemas[name].Properties))
 		slices.Sort(want)
@@ -116,7 +118,7 @@ func TestStatusOfEachCode(t *testing.T) {
 		freshet.CodeMappingFailed: 400, freshet.CodeNoContent: 400, freshet.CodeWrongDimension: 400, freshet.CodeBadVector: 400,
 		freshet.CodeOrderMismatch: 400, freshet.CodeEmbedFailed: 502, freshet.CodeNotFound: 404, freshet.CodeNoSuchMethod: 405,
 		freshet.CodeForeignToken: 409, freshet.CodeNotReached: 504, freshet.CodeBacklogFull: 429, freshet.CodeDiskFull: 507,
-		freshet.CodeUnavailable: 503, freshet.CodeInternal: 500, freshet.CodeTooOld: 410, freshet.CodeInvalidRecord: 400, freshet.CodeUnknownSchema: 400,
+		freshet.CodeUnavailable: 503, freshet.CodeMisdirected: 421, freshet.CodeInternal: 500, freshet.CodeTooOld: 410, freshet.CodeInvalidRecord: 400, freshet.CodeUnknownSchema: 400,
 	}
 	for code, w := range want {
 		if got := status(code); got != w || http.StatusText(got) == "" {

@@ -36,6 +36,8 @@ func status(code freshet.Code) int {
 		return http.StatusTooManyRequests
 	case freshet.CodeDiskFull:
 		return http.StatusInsufficientStorage
+	case freshet.CodeMisdirected:
+		return http.StatusMisdirectedRequest
 	case freshet.CodeUnavailable:
 		return http.StatusServiceUnavailable
 	case freshet.CodeEmbedFailed:

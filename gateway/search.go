@@ -38,6 +38,7 @@ type searchRequest struct {
 	Include    *[]string       `json:"include"`
 	Ef         int             `json:"ef"`
 	Exact      bool            `json:"exact"`
+	Partial    bool            `json:"partial"`
 }
 
 // tokens is one token or a list of them.
@@ -101,6 +102,7 @@ type searchResponse struct {
 	Hits     []hit    `json:"hits"`
 	Applied  string   `json:"applied"`
 	Warnings []string `json:"warnings,omitempty"`
+	Missing  []int32  `json:"missing_partitions,omitempty"`
 	TookMs   float64  `json:"took_ms"`
 }
 
@@ -121,7 +123,7 @@ func (s *Server) postSearch(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err, nil)
 		return
 	}
-	out := searchResponse{Hits: make([]hit, len(res.Hits)), Applied: wire.TokenString(res.Applied), Warnings: res.Warnings}
+	out := searchResponse{Hits: make([]hit, len(res.Hits)), Applied: wire.TokenString(res.Applied), Warnings: res.Warnings, Missing: res.Missing}
 	now := s.now()
 	for i := range res.Hits {
 		out.Hits[i] = hitOf(&res.Hits[i], include, now)
@@ -154,7 +156,7 @@ func hitOf(h *freshet.Hit, include []string, now time.Time) hit {
 
 // requestOf checks the fields whose form HTTP decides; query checks the rest.
 func (s *Server) requestOf(b *searchRequest) (req query.Request, include []string, err error) {
-	req = query.Request{Text: b.Text, Vector: b.Vector, Entity: b.EntityID, Ef: b.Ef, Exact: b.Exact}
+	req = query.Request{Text: b.Text, Vector: b.Vector, Entity: b.EntityID, Ef: b.Ef, Exact: b.Exact, Partial: b.Partial}
 	if req.Shard, err = shardOf(b.Collection, b.Namespace); err != nil {
 		return req, nil, err
 	}
@@ -194,6 +196,7 @@ func (s *Server) requestOf(b *searchRequest) (req query.Request, include []strin
 			}
 		}
 	}
+	req.Texts = slices.Contains(include, includeText)
 	return req, include, nil
 }
 
@@ -232,11 +235,15 @@ func checkID(field, id string) error {
 // readJSON decodes a small body strictly: one object, no field that is not known. into points
 // to a struct whose tags are names alone.
 func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
-	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSearchBytes))
+	return readBounded(w, r, maxSearchBytes, into)
+}
+
+func readBounded(w http.ResponseWriter, r *http.Request, limit int64, into any) error {
+	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			return &freshet.Error{Code: freshet.CodeTooLarge, Message: fmt.Sprintf("the body is larger than %d bytes", maxSearchBytes)}
+			return &freshet.Error{Code: freshet.CodeTooLarge, Message: fmt.Sprintf("the body is larger than %d bytes", limit)}
 		}
 		return &freshet.Error{Code: freshet.CodeInvalidJSON, Message: "the body could not be read: " + err.Error()}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/feed"
 	"github.com/freshet-io/freshet/query"
+	"github.com/freshet-io/freshet/query/fanout"
 	"github.com/freshet-io/freshet/source"
 	"github.com/freshet-io/freshet/telemetry"
 )
@@ -30,6 +31,10 @@ type Options struct {
 	Catalog *control.Catalog
 	Changes *feed.Feed
 	Admin   Admin
+	// Part answers other processes of a log that several share, for the partitions held here; nil where nobody asks.
+	Part *Part
+	// Refuse says what this process does not do.
+	Refuse Refusals
 	// Ready reports whether the server has caught up once since it started, and how many
 	// records it is behind.
 	Ready   func() (ok bool, lag int64)
@@ -37,6 +42,28 @@ type Options struct {
 	Page    []byte // the page at /
 	Version string
 	Logger  *slog.Logger
+}
+
+// Part is what other processes ask for, by the id that they know this one by.
+type Part struct {
+	Node string
+	fanout.Peer
+}
+
+// Refusals are the errors of routes whose role a process does not have. A nil one has it.
+type Refusals struct {
+	Events  func() error // events are taken in
+	Decide  func() error // partitions are decided
+	Indexes func() error // indexes are held
+	Whole   func() error // there is a copy of all partitions
+}
+
+// unless answers with a refusal instead of h.
+func (s *Server) unless(refusal func() error, h http.HandlerFunc) http.HandlerFunc {
+	if refusal == nil {
+		return h
+	}
+	return func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, refusal(), nil) }
 }
 
 // Server answers HTTP requests. It is safe for concurrent use.
@@ -55,25 +82,34 @@ const (
 	recentPeriod   = 10 * time.Second
 )
 
-// New returns a server.
-func New(o Options) *Server {
+// NewBare returns a server with what every process answers: whether it runs and is ready, and its metrics. Of the options it needs
+// Ready, Metrics and Logger.
+func NewBare(o Options) *Server {
 	s := &Server{opts: o, mux: http.NewServeMux(), metrics: newMetrics(o.Metrics),
 		searchMs: telemetry.NewRecent(recentSearches, recentPeriod), now: time.Now}
-	s.route("POST /v1/events", s.postEvents)
+	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]string{"status": "ok"}) })
+	s.mux.HandleFunc("GET /readyz", s.getReady)
+	s.mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
+	return s
+}
+
+// New returns a server.
+func New(o Options) *Server {
+	s := NewBare(o)
+	refuse := o.Refuse
+	s.route("POST /v1/events", s.unless(refuse.Events, s.postEvents))
 	s.route("POST /v1/search", s.postSearch)
 	s.route("POST /search", s.postSeedSearch)
 	s.route("POST /embed", s.postEmbed)
 	s.route("GET /v1/entities/{id...}", s.getEntity)
-	s.route("DELETE /v1/entities/{id...}", s.deleteEntity)
+	s.route("DELETE /v1/entities/{id...}", s.unless(refuse.Events, s.deleteEntity))
 	s.route("GET /v1/collections", s.getCollections)
-	s.mux.HandleFunc("GET /v1/changes", s.getChanges)     // not timed: it ends when the peer wants
-	s.mux.HandleFunc("GET /v1/admin/export", s.getExport) // not timed: it ends when the peer has read it
+	s.mux.HandleFunc("GET /v1/changes", s.unless(refuse.Whole, s.getChanges))     // not timed: it ends when the peer wants
+	s.mux.HandleFunc("GET /v1/admin/export", s.unless(refuse.Whole, s.getExport)) // not timed: it ends when the peer has read it
 	s.adminRoutes()
 	s.indexRoutes()
 	s.upkeepRoutes()
-	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]string{"status": "ok"}) })
-	s.mux.HandleFunc("GET /readyz", s.getReady)
-	s.mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
+	s.internalRoutes()
 	s.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(openAPI)

@@ -114,8 +114,8 @@ func (s *Server) dropOf(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) upkeepRoutes() {
-	s.route("DELETE /v1/collections/{collection}", s.dropOf)
-	s.route("DELETE /v1/collections/{collection}/namespaces/{namespace}", s.dropOf)
+	s.route("DELETE /v1/collections/{collection}", s.unless(s.opts.Refuse.Whole, s.dropOf))
+	s.route("DELETE /v1/collections/{collection}/namespaces/{namespace}", s.unless(s.opts.Refuse.Whole, s.dropOf))
 	s.route("POST /v1/admin/reload", s.postReload)
 	s.route("GET /v1/admin/doctor", func(w http.ResponseWriter, r *http.Request) {
 		list, err := s.opts.Admin.Upkeep.Doctor(r.Context())

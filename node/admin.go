@@ -21,22 +21,39 @@ func (n *Node) admin() gateway.Admin {
 		Upkeep: gateway.UpkeepAdmin{Verify: n.Verify, Compact: n.Compact, Reload: n.Reload, Doctor: n.Doctor, Drop: n.Drop}}
 }
 
-// DeadLetters returns dead letters from an offset of events.raw on, or backwards from it, at most
-// limit. A negative offset means the first or the last.
-func (n *Node) DeadLetters(from int64, back bool, limit int) ([]freshet.DeadLetter, error) {
-	var lower, upper []byte
-	switch {
-	case from < 0:
-	case back:
-		upper = wire.DeadLetterKey(from+1, 0)
-	default:
-		lower = wire.DeadLetterKey(from, 0)
+// letterbox is that of a log in one order.
+func (n *Node) letterbox() *letterbox {
+	return &letterbox{partitions: 1, state: n.log.State, intake: n.intake,
+		key:     func(_ int32, offset int64, ordinal int) []byte { return wire.DeadLetterKey(offset, ordinal) },
+		decided: func(int32) (int64, error) { return n.tracker.Decided(), nil },
+		replay: func(ctx context.Context, _ int32, run []freshet.DeadLetter) error {
+			last, err := n.processor.Replay(ctx, run)
+			if err != nil || last < 0 {
+				return err
+			}
+			return n.waitDecided(ctx, last)
+		},
+		drop: func(ctx context.Context, _ int32, run []freshet.DeadLetter) (int, error) {
+			return n.processor.Drop(ctx, run)
+		}}
+}
+
+// DeadLetters lists dead letters, in order of the log or backwards.
+func (n *Node) DeadLetters(q gateway.LettersQuery) ([]freshet.DeadLetter, error) {
+	var upper []byte
+	first, last := q.Bounds()
+	if last >= 0 {
+		upper = wire.DeadLetterKey(last+1, 0)
 	}
 	scan := n.log.Scan
-	if back {
+	if q.Back {
 		scan = n.log.ScanBack
 	}
-	return deadLetters(scan, lower, upper, nil, limit)
+	var keep func(*freshet.DeadLetter) bool
+	if q.Partition != nil {
+		keep = func(l *freshet.DeadLetter) bool { return l.Position.Partition == *q.Partition }
+	}
+	return deadLetters(scan, wire.DeadLetterKey(first, 0), upper, keep, q.Limit)
 }
 
 // deadLettersOf returns the dead letters of records in a span.

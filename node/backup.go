@@ -42,7 +42,7 @@ func writeBackup(ctx context.Context, w io.Writer, log *broker.Log, catalog *con
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, pin.Release()) }()
-	info := backup.Info{Log: wire.LogIDString(log.ID()), Epoch: catalog.EpochOf(pin.RawEnd), RawEnd: pin.RawEnd, At: now.UTC(), Version: version}
+	info := backup.Info{Log: wire.LogIDString(log.ID()), Epoch: catalog.EpochOf(0, pin.RawEnd), RawEnd: pin.RawEnd, At: now.UTC(), Version: version}
 	files := make([]backup.Source, len(pin.Files))
 	for i, f := range pin.Files {
 		files[i] = backup.Source{Path: f.Path, Bytes: f.Bytes, Open: func() (io.ReadCloser, error) {

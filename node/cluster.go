@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,30 +13,45 @@ import (
 	"github.com/freshet-io/freshet"
 	broker "github.com/freshet-io/freshet/broker/embedded"
 	"github.com/freshet-io/freshet/broker/kafka"
+	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/feed"
 	"github.com/freshet-io/freshet/freshness"
+	"github.com/freshet-io/freshet/gateway"
+	"github.com/freshet-io/freshet/query/fanout"
 	"github.com/freshet-io/freshet/source"
 	"github.com/freshet-io/freshet/source/keyed"
 	store "github.com/freshet-io/freshet/store/embedded"
 	"github.com/freshet-io/freshet/vsync"
 )
 
-// Cluster is one process of a freshet whose log is in Kafka. It decides the partitions that the group gives it, has a copy of
-// all of vector.sync, and answers searches from its own indexes.
+// Cluster is one process of a freshet whose log is in Kafka. By its roles it takes events in, decides the partitions that the group gives it,
+// for which it has a copy of all of vector.sync, and answers searches: for the partitions that it holds from its own indexes, for others by
+// asking who holds them.
 type Cluster struct {
 	core
-	client     *kafka.Client
-	records    *kafka.Control // freshet.control
-	state      *broker.State
-	copy       *kafka.Copy
-	commands   *kafka.Appender // to events.keyed
-	replica    *kafka.Replica
-	membership *kafka.Membership
-	owners     *owners
-	intake     *source.Intake
-	routing    *routing
-	changes    *freshness.Tracker // of the copy's order of vector.sync
+	client   *kafka.Client
+	records  *kafka.Control // freshet.control
+	state    *broker.State
+	copy     *kafka.Copy
+	commands *kafka.Appender // to events.keyed
+	commits  *kafka.Committer
+	replica  *kafka.Replica
+	external *kafka.External
+	// Where contents become vectors in processes of their own; nil where this process has none of it.
+	asker       *kafka.Asker
+	embedWorker *kafka.EmbedWorker
+	membership  *kafka.Membership
+	owners      *owners
+	expiry      *expiry
+	intake      *source.Intake
+	routing     *routing
+	changes     *freshness.Tracker // of the copy's order of vector.sync
+	fanout      *fanout.Fanout     // nil: all partitions are held here
+
+	held     []int32 // partitions of the indexes
+	followed []int32 // of the copy
+	address  string  // where others reach this process; "" where that is not known
 
 	goal    map[int32]int64 // of vector.sync, that the copy must have to be ready
 	ready   atomic.Bool
@@ -51,6 +67,7 @@ func OpenCluster(ctx context.Context, o Options) (*Cluster, error) {
 	}
 	c := &Cluster{}
 	c.core.init(o)
+	c.expiry = newExpiry(c)
 	c.owners = &owners{c: c, owned: map[int32]*owner{}, gone: map[string]int64{}}
 	if err := c.open(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -60,6 +77,9 @@ func OpenCluster(ctx context.Context, o Options) (*Cluster, error) {
 
 func (c *Cluster) open(ctx context.Context) error {
 	cfg := c.opts.Config
+	if err := c.setRoles(); err != nil {
+		return err
+	}
 	mapper, err := newMapper(cfg)
 	if err != nil {
 		return err
@@ -79,7 +99,7 @@ func (c *Cluster) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.state, err = broker.OpenCopy(cfg.Data, "kafka", id, broker.Options{FS: c.opts.FS, CacheBytes: cfg.CacheBytes,
+	c.state, err = broker.OpenCopy(cfg.Data, "kafka", id, broker.Options{FS: c.opts.FS, CacheBytes: cfg.CacheBytes, Former: c.client.Former(),
 		Partitions: c.client.Options().Partitions, Patience: c.opts.Patience})
 	if err != nil {
 		return err
@@ -91,15 +111,26 @@ func (c *Cluster) open(ctx context.Context) error {
 	if c.catalog, err = control.Open(c.records); err != nil {
 		return err
 	}
+	c.copy.Externals(writers{c.catalog}, c.client.Options())
 	if err := c.settleCatalog(mapper, 0); err != nil {
 		return err
 	}
+	swept, err := c.client.Sweep(ctx, c.copy, c.now())
+	if err != nil {
+		return err
+	}
+	if swept > 0 {
+		c.opts.Logger.Info("the copy was away for long, and has lost what the topics have no more", "keys", swept)
+	}
 	c.store, err = store.Open(ctx, store.Options{Log: c.state, Catalog: c.catalog, Logger: c.opts.Logger,
-		Index: index, Collections: collections, Now: c.opts.Now})
+		Index: index, Collections: collections, Part: c.part(), Now: c.opts.Now})
 	if err != nil {
 		return err
 	}
 	c.logLoaded(c.store.Loaded())
+	if err := c.openEmbedding(ctx); err != nil {
+		return err
+	}
 	if err := c.openStages(id); err != nil {
 		return err
 	}
@@ -128,17 +159,23 @@ func (c *Cluster) openStages(id freshet.LogID) (err error) {
 	if c.commands, err = c.client.NewAppender(c.client.Options().Topics.Keyed); err != nil {
 		return err
 	}
-	c.replica, err = c.client.NewReplica(c.copy)
+	c.external = c.client.NewExternal(c.copy)
+	c.commits = c.client.NewCommitter(c.copy, c.commands)
+	c.replica, err = c.client.NewReplica(c.copy, c.followed)
 	return err
 }
 
 // openWays makes the ways in: of events, over HTTP and from events.raw, and of searches.
 func (c *Cluster) openWays() {
 	cfg := c.config()
-	c.routing = &routing{routers: map[*keyed.Router]struct{}{}, options: keyed.RouterOptions{Client: c.client, Mapper: c.sequencer.Mapper,
+	c.routing = &routing{routers: map[*keyed.Router]struct{}{}, options: keyed.RouterOptions{Client: c.client, Reader: c.commits.Reader(), Mapper: c.sequencer.Mapper,
 		Form: formOf(*cfg), Registry: cfg.SchemaRegistry != nil, EventBytes: cfg.Limits.EventBytes, Logger: c.opts.Logger}}
 	c.intake = c.newIntake()
-	c.openGateway(c.intake, feed.New(c.state, c.changes, c.now), c.deadLettersOf, c.admin(), c.Ready)
+	c.letters = c.letterbox()
+	c.openPlanner(c.deadLettersOf)
+	o := c.gatewayOptions(c.intake, feed.New(c.state, c.changes, c.now), c.admin(), c.Ready)
+	o.Part, o.Refuse = c.openPart(), c.refusals()
+	c.gateway = gateway.New(o)
 	c.register()
 }
 
@@ -150,26 +187,45 @@ func (c *Cluster) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.goal = ends
+	if len(c.followed) > 0 {
+		c.goal = ends
+	}
 	c.run(run, "vsync", c.worker.Run)
 	c.run(run, "control", func(ctx context.Context) error { return c.records.Run(ctx, c.catalog.Take) })
-	c.run(run, "replica", c.replica.Run)
-	c.run(run, "snapshots", c.snapshots)
-	c.run(run, "recall", c.store.Watch)
-	c.run(run, "ready", c.untilReady)
-	if c.membership, err = c.client.Join(c.owners); err != nil {
-		return fmt.Errorf("join the group: %w", err)
+	if len(c.followed) > 0 {
+		c.run(run, "replica", c.replica.Run)
+		c.run(run, "external", c.external.Run)
 	}
-	return nil
+	if len(c.held) > 0 {
+		c.run(run, "snapshots", c.snapshots)
+		c.run(run, "recall", c.store.Watch)
+	}
+	if c.asker != nil {
+		c.run(run, "embedding", c.asker.Run)
+	}
+	if c.embedWorker != nil {
+		c.run(run, "embed worker", c.embedWorker.Run)
+	}
+	c.run(run, "caught up", c.noteCaughtUp)
+	c.run(run, "ready", c.untilReady)
+	if c.opts.Config.Has(config.RoleProcess) {
+		if c.membership, err = c.client.Join(c.owners); err != nil {
+			return fmt.Errorf("join the group: %w", err)
+		}
+	}
+	return c.announce()
 }
 
 // deliver hands what others have committed to the store.
 func (c *Cluster) deliver(_ context.Context, partition int32, t kafka.Taken) error {
-	return c.worker.Deliver(c.ctx, vsync.Batch{Changes: t.Changes, Marks: []vsync.Mark{{Partition: partition, Through: t.Decided - 1, Next: t.Next}}})
+	return c.worker.Deliver(c.ctx, vsync.Batch{Changes: t.Changes, Forgotten: t.Forgotten, Marks: []vsync.Mark{{Partition: partition, Through: t.Decided - 1, Next: t.Next}}})
 }
 
 // decided is called by the worker when a batch can be searched.
 func (c *Cluster) decided(b vsync.Batch) {
+	for i := range b.Forgotten {
+		c.store.Forget(b.Forgotten[i].Key, b.Forgotten[i].Version)
+	}
 	for _, m := range b.Marks {
 		if m.Next > 0 {
 			if all := c.copy.Applied(m.Next); all > 0 {
@@ -181,7 +237,30 @@ func (c *Cluster) decided(b vsync.Batch) {
 	for _, m := range b.Marks {
 		c.tracker.AdvanceIn(m.Partition, m.Through)
 	}
-	c.sampleAges(b.Changes)
+	if len(c.held) > 0 {
+		c.sampleAges(b.Changes)
+	}
+}
+
+// How often the copy notes what it has.
+const (
+	caughtUpEvery = time.Minute // or an eighth of what deletions are kept for
+	caughtUpLeast = 100 * time.Millisecond
+)
+
+// noteCaughtUp has the copy note what it has, as long as that matters to the next start.
+func (c *Cluster) noteCaughtUp(ctx context.Context) error {
+	every := max(min(caughtUpEvery, c.client.Options().SyncDeleteRetention/8), caughtUpLeast)
+	for {
+		if err := c.client.NoteCaughtUp(ctx, c.copy, c.now()); err != nil && ctx.Err() == nil {
+			c.opts.Logger.Warn("the copy could not note what it has; it is tried again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(every):
+		}
+	}
 }
 
 // untilReady waits until the copy has what the topics had at the start.
@@ -192,7 +271,12 @@ func (c *Cluster) untilReady(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if at >= goal {
+			followed := slices.Contains(c.followed, p)
+			others, err := c.external.Has(p, goal)
+			if err != nil {
+				return err
+			}
+			if (at >= goal || !followed) && others { // records of others may stand in any partition
 				break
 			}
 			select {
@@ -238,16 +322,29 @@ func (c *Cluster) Close() error {
 
 func (c *Cluster) shut(save bool) error {
 	var errs []error
+	if save && c.stop != nil {
+		c.leave()
+	}
+	if c.fanout != nil {
+		c.fanout.Close()
+	}
 	if c.membership != nil {
 		c.membership.Leave()
 	}
 	c.owners.stopAll()
-	errs = append(errs, c.halt(save, func() {}))
+	errs = append(errs, c.halt(save, c.waitReloaded))
 	if c.state != nil {
 		errs = append(errs, c.state.CloseCopy())
 	}
 	if c.commands != nil {
+		c.commits.Close()
 		c.commands.Close()
+	}
+	if c.asker != nil {
+		c.asker.Close()
+	}
+	if c.embedWorker != nil {
+		c.embedWorker.Close()
 	}
 	if c.records != nil {
 		c.records.Close()

@@ -3,40 +3,31 @@ package node
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"io"
-	"math"
 	"slices"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/backup"
 	"github.com/freshet-io/freshet/broker/kafka"
+	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/gateway"
 	"github.com/freshet-io/freshet/process"
 )
 
 // admin is what administrators can do with a process whose log is in Kafka. What is not done there yet says so.
 func (c *Cluster) admin() gateway.Admin {
-	return gateway.Admin{Shards: c.shards, Audit: c.Audit, DeadLetters: c.DeadLetters, Snapshot: c.Snapshot,
+	return gateway.Admin{Shards: c.shards, Audit: c.Audit, Repair: c.Repair, DeadLetters: c.DeadLetters, Snapshot: c.Snapshot,
 		Pause: func() { c.owners.pause(true) }, Resume: func() { c.owners.pause(false) }, Live: c.live, Index: c.indexAdmin(),
-		Repair: func(context.Context) (*freshet.AuditReport, error) { return nil, notInKafka("repair") },
-		Replay: func(context.Context, gateway.LettersRequest) (gateway.LettersResult, error) {
-			return gateway.LettersResult{}, notInKafka("replay of dead letters")
-		},
-		Drop: func(context.Context, gateway.LettersRequest) (gateway.LettersResult, error) {
-			return gateway.LettersResult{}, notInKafka("drop of dead letters")
-		},
+		Replay: c.ReplayLetters, Drop: c.DropLetters,
 		Backup: func(context.Context, io.Writer, backup.Options) (*backup.Manifest, error) {
 			return nil, notInKafka("backup: the log is in Kafka, and a copy is made from it again")
 		},
 		Upkeep: gateway.UpkeepAdmin{
-			Verify:  func(context.Context) (*gateway.VerifyReport, error) { return nil, notInKafka("verify") },
+			Verify:  c.Verify,
 			Compact: c.Compact,
-			Drop: func(context.Context, string, string) (gateway.DropReport, error) {
-				return gateway.DropReport{}, notInKafka("drop of collections and namespaces")
-			},
-			Reload: c.Reload,
-			Doctor: func(context.Context) ([]gateway.Finding, error) { return nil, notInKafka("doctor") },
+			Drop:    c.Drop,
+			Reload:  c.Reload,
+			Doctor:  c.Doctor,
 		}}
 }
 
@@ -44,49 +35,50 @@ func notInKafka(what string) error {
 	return &freshet.Error{Code: freshet.CodeUnsupportedOp, Message: what + " is not supported where the log is in Kafka"}
 }
 
-// Reload refuses: the process is to be started anew.
-func (c *Cluster) Reload(context.Context) (gateway.ReloadReport, error) {
-	err := notInKafka("reload of the configuration; start the process again")
-	c.opts.Logger.Warn("the configuration was not reloaded", "error", err)
-	return gateway.ReloadReport{}, err
-}
-
 // Compact rewrites the copy.
 func (c *Cluster) Compact(ctx context.Context) (gateway.CompactReport, error) {
 	return compactReport(c.state.Compact(ctx))
 }
 
-// deadLettersOf returns the dead letters of records in a span.
-func (c *Cluster) deadLettersOf(s freshet.Span, limit int) ([]freshet.DeadLetter, error) {
-	lower, upper := kafka.DeadLetterBounds(s.Partition, s.First, s.Last)
-	return deadLetters(c.state.Scan, lower, upper, nil, limit)
-}
-
-// DeadLetters returns dead letters of all partitions with an offset of from or more, or backwards from it, at most limit, in order
-// of time. A negative from means the first or the last.
-func (c *Cluster) DeadLetters(from int64, back bool, limit int) ([]freshet.DeadLetter, error) {
-	all, err := deadLetters(c.state.Scan, nil, nil, func(l *freshet.DeadLetter) bool {
-		return from < 0 || back && l.Position.Offset <= from || !back && l.Position.Offset >= from
-	}, math.MaxInt)
-	slices.SortStableFunc(all, func(a, b freshet.DeadLetter) int { return cmp.Compare(a.At, b.At) })
-	if back {
-		slices.Reverse(all)
-	}
-	return all[:min(len(all), limit)], err
-}
-
 // Audit folds the partitions that are owned here anew and compares them with vector.sync, and all of vector.sync with the
-// indexes, while traffic goes on.
+// indexes, while traffic goes on. The report says which partitions those are.
 func (c *Cluster) Audit(ctx context.Context) (*freshet.AuditReport, error) {
-	report := &freshet.AuditReport{}
-	var owned []*kafka.Partition
-	c.owners.each(func(p *kafka.Partition, _ *process.Processor) { owned = append(owned, p) })
-	for _, p := range owned {
-		if err := process.Audit(ctx, p, c.sequencer, report); err != nil {
-			return nil, fmt.Errorf("partition %d: %w", p.Number(), err)
+	logs := c.logs()
+	report, err := c.audit(ctx, logs, c.settled)
+	return c.covering(report, logs), described(err)
+}
+
+// Repair is Audit, and mends what differs; see [core.repair].
+func (c *Cluster) Repair(ctx context.Context) (*freshet.AuditReport, error) {
+	logs := c.logs()
+	report, err := c.repair(ctx, logs, c.settled)
+	return c.covering(report, logs), described(err)
+}
+
+// logs are the partitions that are owned here, in order.
+func (c *Cluster) logs() (list []decided) {
+	c.owners.each(func(p *kafka.Partition, w *process.Processor) {
+		list = append(list, decided{p.Number(), p, c.sequencerOf(p), w})
+	})
+	slices.SortFunc(list, func(a, b decided) int { return cmp.Compare(a.partition, b.partition) })
+	return list
+}
+
+// covering notes in a report which partitions it is of.
+func (c *Cluster) covering(r *freshet.AuditReport, logs []decided) *freshet.AuditReport {
+	if r == nil {
+		return nil
+	}
+	r.Covers, r.Partitions = []int32{}, c.client.Options().Partitions
+	for _, l := range logs {
+		r.Covers = append(r.Covers, l.partition)
+	}
+	for _, n := range c.catalog.Nodes() {
+		if !r.Whole() && n.ID != c.nodeID() && n.Address != "" && slices.Contains(n.Roles, config.RoleProcess) {
+			r.Others = append(r.Others, n.Address)
 		}
 	}
-	return report, c.store.Audit(ctx, c.settled, report)
+	return r
 }
 
 // settled blocks until the store has everything that the copy has now.
@@ -129,4 +121,7 @@ func (c *Cluster) register() {
 		return float64(n)
 	})
 	c.registerRouting()
+	c.registerExpiry()
+	c.registerExternal()
+	c.registerEmbedding()
 }

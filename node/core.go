@@ -30,7 +30,8 @@ type core struct {
 	settings  atomic.Pointer[settings]
 	catalog   *control.Catalog
 	sequencer process.SequencerOptions
-	model     freshet.Model // the built-in one
+	model     freshet.Model               // the built-in one
+	embedders map[string]freshet.Embedder // of this process, by model
 	store     *store.Store
 	tracker   *freshness.Tracker
 	worker    *vsync.Worker
@@ -41,12 +42,16 @@ type core struct {
 	ages      prometheus.Histogram
 	started   time.Time
 	rebuilds  rebuilds
+	letters   *letterbox
 
 	ctx      context.Context // of the stages
 	stop     context.CancelCauseFunc
 	running  sync.WaitGroup
 	failed   chan error // the error that ended a part
 	snapping sync.Mutex // one snapshot at a time
+
+	repairing sync.Mutex // one repair at a time
+	reloading sync.Mutex // one reload at a time; guards a node's sources
 }
 
 func (n *core) init(o Options) {
@@ -83,8 +88,9 @@ func (n *core) settleCatalog(mapper process.Mapper, since int64) error {
 	if err := n.catalog.Declare(declared(cfg, n.model, since)...); err != nil {
 		return err
 	}
+	n.embedders = map[string]freshet.Embedder{n.model.Name: builtin}
 	n.sequencer = process.SequencerOptions{Mapper: mapper, Collections: n.catalog,
-		Embedders: map[string]freshet.Embedder{n.model.Name: builtin}, Splitter: cfg.Splitter, Revision: revision.Number,
+		Embedders: n.embedders, Splitter: cfg.Splitter, Revision: revision.Number,
 		Window:     process.Window{MaxAgeMs: time.Duration(cfg.Dedupe.Window).Milliseconds(), MaxIDs: cfg.Dedupe.MaxIDs},
 		AutoCreate: cfg.AutoCreate && cfg.Mapping != nil}
 	return n.checkModels()
@@ -127,10 +133,20 @@ func (n *core) intakeOptions() source.Options {
 // openGateway makes what answers searches and requests.
 func (n *core) openGateway(intake *source.Intake, changes *feed.Feed, deadLetters func(freshet.Span, int) ([]freshet.DeadLetter, error),
 	admin gateway.Admin, ready func() (bool, int64)) {
-	n.planner = &query.Planner{Store: n.store, Catalog: n.catalog, Embedders: n.sequencer.Embedders,
+	n.openPlanner(deadLetters)
+	n.gateway = gateway.New(n.gatewayOptions(intake, changes, admin, ready))
+}
+
+// openPlanner makes what answers searches.
+func (n *core) openPlanner(deadLetters func(freshet.Span, int) ([]freshet.DeadLetter, error)) {
+	n.planner = &query.Planner{Store: n.store, Catalog: n.catalog, Embedders: n.embedders,
 		Tracker: n.tracker, DeadLetters: deadLetters, Now: n.now}
-	n.gateway = gateway.New(gateway.Options{Intake: intake, Planner: n.planner, Catalog: n.catalog, Changes: changes, Admin: admin,
-		Ready: ready, Metrics: n.metrics, Page: n.opts.Page, Version: n.opts.Version, Logger: n.opts.Logger})
+}
+
+// gatewayOptions are the parts that every gateway has.
+func (n *core) gatewayOptions(intake *source.Intake, changes *feed.Feed, admin gateway.Admin, ready func() (bool, int64)) gateway.Options {
+	return gateway.Options{Intake: intake, Planner: n.planner, Catalog: n.catalog, Changes: changes, Admin: admin,
+		Ready: ready, Metrics: n.metrics, Page: n.opts.Page, Version: n.opts.Version, Logger: n.opts.Logger}
 }
 
 // halt ends the parts, waits for what else must have ended, saves the indexes if it is to, and closes the store.

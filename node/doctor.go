@@ -19,6 +19,7 @@ import (
 	"github.com/freshet-io/freshet"
 	broker "github.com/freshet-io/freshet/broker/embedded"
 	"github.com/freshet-io/freshet/gateway"
+	"github.com/freshet-io/freshet/source"
 	"github.com/freshet-io/freshet/wire"
 )
 
@@ -32,10 +33,14 @@ const (
 	memoryShare = 0.85
 )
 
-// checkup gathers what a look at the node finds.
+// checkup gathers what a look at a node finds.
 type checkup struct {
-	n    *Node
-	list []gateway.Finding
+	n      *core
+	state  *broker.State
+	intake *source.Intake
+	live   func() gateway.Live
+	short  string // what happens when the disk has no room
+	list   []gateway.Finding
 }
 
 func (c *checkup) say(level, check, remedy, format string, args ...any) {
@@ -44,20 +49,21 @@ func (c *checkup) say(level, check, remedy, format string, args ...any) {
 
 // Doctor looks at what goes wrong in practice, and says what to do about it. What is well has a finding too.
 func (n *Node) Doctor(ctx context.Context) ([]gateway.Finding, error) {
-	c := &checkup{n: n}
+	c := &checkup{n: &n.core, state: n.log.State, intake: n.intake, live: n.live, short: "events are refused with 507"}
 	c.version()
 	if err := c.disk(); err != nil {
 		return nil, err
 	}
 	c.files()
 	c.memory()
-	if err := c.clock(ctx); err != nil {
+	if err := c.clock(ctx, n.log); err != nil {
 		return nil, err
 	}
-	c.start()
-	c.pipeline()
+	c.lastStop(n.log.StoppedCleanly())
+	c.snapshots()
+	c.pipeline(n.log.RawBytesFrom(n.tracker.Decided() + 1))
 	c.recall()
-	if err := c.retention(); err != nil {
+	if err := c.retention(n); err != nil {
 		return nil, err
 	}
 	return c.list, c.deadLetters(ctx)
@@ -67,27 +73,27 @@ func (c *checkup) version() {
 	epochs := c.n.catalog.Epochs()
 	newest := epochs[len(epochs)-1]
 	c.say(gateway.LevelOK, "version", "", "freshet %s, %s; data folder %s, format %d, log %s, epoch %d (%s)", c.n.opts.Version, runtime.Version(),
-		c.n.log.Dir(), broker.FolderFormat, newest.Log, newest.Number, newest.Reason)
+		c.state.Dir(), broker.FolderFormat, newest.Log, newest.Number, newest.Reason)
 }
 
 func (c *checkup) disk() error {
-	free, err := c.n.log.DiskFree()
+	free, err := c.state.DiskFree()
 	if errors.Is(err, vfs.ErrUnsupported) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	least := c.n.intake.Limits().FreeDiskBytes
+	least := c.intake.Limits().FreeDiskBytes
 	const remedy = "free space, enlarge the disk, or lower retention; `freshet compact` gives back what was replaced in the state"
 	mb := func(n int64) int64 { return n >> 20 }
 	switch {
-	case c.n.log.DiskFull():
-		c.say(gateway.LevelError, "disk", remedy, "the disk is full, the state waits for room: events are refused with 507, searches go on; nothing is lost")
+	case c.state.DiskFull():
+		c.say(gateway.LevelError, "disk", remedy, "the disk is full, the state waits for room: %s, searches go on; nothing is lost", c.short)
 	case int64(free) < least:
-		c.say(gateway.LevelError, "disk", remedy, "%d MiB are free, less than limits.free_disk_bytes (%d MiB): events are refused with 507", mb(int64(free)), mb(least))
+		c.say(gateway.LevelError, "disk", remedy, "%d MiB are free, less than limits.free_disk_bytes (%d MiB): %s", mb(int64(free)), mb(least), c.short)
 	case int64(free) < 4*least:
-		c.say(gateway.LevelWarning, "disk", remedy, "%d MiB are free; below %d MiB (limits.free_disk_bytes) events are refused", mb(int64(free)), mb(least))
+		c.say(gateway.LevelWarning, "disk", remedy, "%d MiB are free; below %d MiB (limits.free_disk_bytes) %s", mb(int64(free)), mb(least), c.short)
 	default:
 		c.say(gateway.LevelOK, "disk", "", "%d MiB are free", mb(int64(free)))
 	}
@@ -146,12 +152,12 @@ func (c *checkup) memory() {
 }
 
 // clock compares the clock with the time of the newest record.
-func (c *checkup) clock(ctx context.Context) error {
-	end := c.n.log.RawEnd()
-	if end <= c.n.log.RawFirst() {
+func (c *checkup) clock(ctx context.Context, log *broker.Log) error {
+	end := log.RawEnd()
+	if end <= log.RawFirst() {
 		return nil
 	}
-	reader := c.n.log.ReadRaw(end - 1)
+	reader := log.ReadRaw(end - 1)
 	defer reader.Close()
 	last, err := reader.Next(ctx, nil, 1)
 	if err != nil {
@@ -166,14 +172,18 @@ func (c *checkup) clock(ctx context.Context) error {
 	return nil
 }
 
-// start says how the process came up.
-func (c *checkup) start() {
-	if c.n.log.StoppedCleanly() {
+// lastStop says how the process before this one ended.
+func (c *checkup) lastStop(clean bool) {
+	if clean {
 		c.say(gateway.LevelOK, "last stop", "", "it was clean")
 	} else {
 		c.say(gateway.LevelWarning, "last stop", "nothing is lost; look for the cause in the log of the system (out of memory, power), and stop with SIGTERM",
 			"the process before this one was killed, or the power failed")
 	}
+}
+
+// snapshots says how the indexes came up.
+func (c *checkup) snapshots() {
 	loaded := c.n.store.Loaded()
 	if len(loaded.Rejected) > 0 {
 		c.say(gateway.LevelWarning, "snapshots", "nothing is lost, the indexes were built from the table; `freshet verify` checks the rest of the disk",
@@ -183,9 +193,9 @@ func (c *checkup) start() {
 	}
 }
 
-func (c *checkup) pipeline() {
-	l := c.n.live()
-	backlog, most := c.n.log.RawBytesFrom(c.n.tracker.Decided()+1), c.n.intake.Limits().BacklogBytes
+// pipeline says how far it is behind; backlog is the bytes of events that wait, where they take room of this node.
+func (c *checkup) pipeline(backlog int64) {
+	l, most := c.live(), c.intake.Limits().BacklogBytes
 	switch {
 	case l.Paused:
 		c.say(gateway.LevelError, "pipeline", "the log says which step fails; `POST /v1/admin/resume` ends a pause by hand", "processing or applying is paused, or retries; %d records wait", l.LagRecords)
@@ -217,7 +227,7 @@ func (c *checkup) recall() {
 func (c *checkup) deadLetters(ctx context.Context) error {
 	classes := map[freshet.Code]int{}
 	total := 0
-	err := c.n.log.Scan(freshet.TopicDead, nil, nil, func(r broker.Record) error {
+	err := c.state.Scan(freshet.TopicDead, nil, nil, func(r broker.Record) error {
 		l, err := wire.DecodeDeadLetter(r.Value)
 		if err != nil {
 			return err

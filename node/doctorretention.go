@@ -5,13 +5,13 @@ import (
 )
 
 // retention says which events are kept.
-func (c *checkup) retention() error {
-	limit, err := c.n.retention.limit()
+func (c *checkup) retention(n *Node) error {
+	limit, err := n.retention.limit()
 	if err != nil {
 		return err
 	}
-	r, first := c.n.config().Retention, c.n.log.RawFirst()
+	r, first := n.config().Retention, n.log.RawFirst()
 	c.say(gateway.LevelOK, "retention", "", "%d MiB of events are kept, from offset %d on; they stay for %s, within %d MiB (disk_share %v)",
-		c.n.log.RawBytesFrom(first)>>20, first, r.Age, limit>>20, r.DiskShare)
+		n.log.RawBytesFrom(first)>>20, first, r.Age, limit>>20, r.DiskShare)
 	return nil
 }

@@ -16,8 +16,8 @@ import (
 // what was accepted before can be found any more, and events that are accepted from now on start anew.
 func (n *Node) Drop(ctx context.Context, collection, namespace string) (gateway.DropReport, error) {
 	r := gateway.DropReport{Collection: collection, Namespace: namespace}
-	if _, ok := n.catalog.Get(collection); !ok {
-		return r, &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection", Message: fmt.Sprintf("there is no collection %q", collection)}
+	if err := n.canDrop(collection); err != nil {
+		return r, err
 	}
 	offset, err := process.AppendCommand(ctx, n.log, &process.Drop{Collection: collection, Namespace: namespace})
 	if err != nil {
@@ -33,6 +33,19 @@ func (n *Node) Drop(ctx context.Context, collection, namespace string) (gateway.
 	}
 	n.opts.Logger.Info("dropped", "collection", collection, "namespace", namespace, "offset", offset)
 	return r, nil
+}
+
+// canDrop refuses to drop a collection that there is not, or whose entities others write.
+func (n *core) canDrop(name string) error {
+	col, ok := n.catalog.Get(name)
+	if !ok {
+		return &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection", Message: fmt.Sprintf("there is no collection %q", name)}
+	}
+	if col.External {
+		return &freshet.Error{Code: freshet.CodeUnsupportedOp, Field: "collection",
+			Message: fmt.Sprintf("others write the entities of %q (source: external); have them write null values for those that are to go", name)}
+	}
+	return nil
 }
 
 // settingsReset is the step of a drop whose index settings have been reset.
@@ -69,16 +82,22 @@ func (n *Node) resetDropped() error {
 		if !ok || d.Step >= settingsReset {
 			continue
 		}
-		if n.catalog.Index(name.Collection, name.Namespace) != (control.Index{}) {
-			if err := n.catalog.SetIndex(name.Collection, name.Namespace, control.Index{}); err != nil {
-				return err
-			}
+		if err := n.resetIndex(name); err != nil {
+			return err
 		}
 		if err := n.log.Settle(freshet.TopicSync, d.Marker, d.Offset, settingsReset); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// resetIndex resets the index settings of a shard, or with an empty namespace of a collection.
+func (n *core) resetIndex(name freshet.Shard) error {
+	if n.catalog.Index(name.Collection, name.Namespace) == (control.Index{}) {
+		return nil
+	}
+	return n.catalog.SetIndex(name.Collection, name.Namespace, control.Index{})
 }
 
 // tidyDropped removes what drops have left in the order of vector.sync. Nothing depends on it but space.

@@ -31,7 +31,7 @@ func kafkaOptions(c config.Config, logger *slog.Logger) (kafka.Options, error) {
 		ClientID: k.ClientID, Group: k.Group, Topics: kafka.Topics(k.Topics),
 		Partitions: c.Partitions, Replication: k.Replication, MinInSync: k.MinInSync,
 		RawRetention: time.Duration(c.Retention.Age), RawBytes: c.Retention.Bytes,
-		SyncDeleteRetention: time.Duration(k.SyncDeleteRetention), MaxRecordBytes: k.MaxRecordBytes,
+		SyncDeleteRetention: time.Duration(k.SyncDeleteRetention), Delivery: k.Delivery, SyncFormat: k.SyncFormat, MixedWriters: k.MixedWriters, MaxRecordBytes: k.MaxRecordBytes,
 		TLS: (*kafka.TLS)(k.TLS), SASL: (*kafka.SASL)(k.SASL), Rack: k.Rack, InstanceID: k.InstanceID,
 		SessionTimeout: time.Duration(k.SessionTimeout), Logger: logger,
 	}

@@ -45,6 +45,8 @@ type Options struct {
 	Now     func() time.Time // of appends; default time.Now
 	// SegmentBytes is the size of a journal segment; for tests.
 	SegmentBytes int64
+	// Address is where HTTP is served, as HOST:PORT; of a log in Kafka, where other processes ask.
+	Address string
 	// Patience is how long a start or a stop waits for room on a full disk. Default 10 s.
 	Patience time.Duration
 	// NoSources leaves out all that writes events by itself: the configured sources, retention, expiry. For
@@ -67,11 +69,9 @@ type Node struct {
 	dropping  sync.Mutex    // held while the settings of what was dropped are reset
 	dropped   chan struct{} // told of drops that were decided
 
-	repairing sync.Mutex // one Repair at a time
-	reloading sync.Mutex // one Reload at a time; guards sources
-	sources   []watching
-	closing   sync.Once
-	closed    error
+	sources []watching
+	closing sync.Once
+	closed  error
 }
 
 // Open starts a node: log, catalog, store, then the stages. It returns when searches can be
@@ -217,6 +217,7 @@ func (n *Node) openStages() (err error) {
 	o := n.intakeOptions()
 	o.Log, o.Decided = n.log, n.tracker.Decided
 	n.intake = source.NewIntake(o)
+	n.letters = n.letterbox()
 	n.openGateway(n.intake, feed.New(n.log.State, n.tracker, n.now), n.deadLettersOf, n.admin(), n.Ready)
 	return nil
 }
@@ -293,11 +294,17 @@ func (n *Node) Expire(ctx context.Context) (int, error) { return n.expirer.Step(
 // Audit folds events.raw anew and compares it with vector.sync, and vector.sync with the
 // indexes, while traffic goes on.
 func (n *Node) Audit(ctx context.Context) (*freshet.AuditReport, error) {
-	report := &freshet.AuditReport{}
-	if err := process.Audit(ctx, n.log, n.sequencer, report); err != nil {
-		return nil, err
-	}
-	return report, n.store.Audit(ctx, n.settled, report)
+	return n.audit(ctx, n.logs(), n.settled)
+}
+
+// Repair is Audit, and mends what differs; see [core.repair].
+func (n *Node) Repair(ctx context.Context) (*freshet.AuditReport, error) {
+	return n.repair(ctx, n.logs(), n.settled)
+}
+
+// logs are what is decided here: all.
+func (n *Node) logs() []decided {
+	return []decided{{log: n.log, sequencer: n.sequencer, processor: n.processor}}
 }
 
 // settled blocks until the store has everything that is committed now.
@@ -324,12 +331,6 @@ func (n *Node) Kill() {
 func (n *Node) Close() error {
 	n.closing.Do(func() { n.closed = n.shut(true) })
 	return n.closed
-}
-
-// waitReloaded blocks while a reload is under way: it may start parts.
-func (n *Node) waitReloaded() {
-	n.reloading.Lock()
-	defer n.reloading.Unlock()
 }
 
 func (n *Node) shut(save bool) error {

@@ -67,6 +67,9 @@ func (o *owners) Revoked(partitions []int32) {
 	o.c.opts.Logger.Info("partitions go to other processes", "partitions", partitions)
 }
 
+// Refused implements [kafka.Owners].
+func (o *owners) Refused(err error) { o.c.fail(kafkaField(err)) }
+
 // Pauses between two tries to take a partition.
 const (
 	minOwnPause = 50 * time.Millisecond
@@ -81,6 +84,10 @@ func (o *owners) own(ctx context.Context, w *owner, number int32) {
 		began := time.Now()
 		err := o.decide(ctx, w, number)
 		if ctx.Err() != nil {
+			break
+		}
+		if errors.Is(err, kafka.ErrMixed) {
+			o.c.fail(err)
 			break
 		}
 		if time.Since(began) > maxOwnPause {
@@ -100,12 +107,16 @@ func (o *owners) own(ctx context.Context, w *owner, number int32) {
 
 // decide takes a partition and decides it until ctx ends or the ownership does.
 func (o *owners) decide(ctx context.Context, w *owner, number int32) error {
-	partition, err := o.c.client.Own(ctx, o.c.copy, number, o.c.commands)
+	partition, err := o.c.commits.Own(ctx, number)
 	if err != nil {
 		return err
 	}
 	defer partition.Close()
-	p, err := process.New(process.Options{Log: partition, Sequencer: o.c.sequencer, Logger: o.c.opts.Logger,
+	if err := o.c.replica.Watch(partition); err != nil {
+		return err
+	}
+	defer o.c.replica.Leave(number)
+	p, err := process.New(process.Options{Log: partition, Sequencer: o.c.sequencerOf(partition), DropByDeleting: true, NoteCollections: true, Logger: o.c.opts.Logger,
 		// What is committed goes to the store even if the partition goes: the copy has it.
 		Deliver: func(_ context.Context, b process.Batch) error {
 			return o.c.worker.Deliver(o.c.ctx, vsync.Batch{Drops: b.Drops, Changes: b.Changes,
@@ -114,12 +125,23 @@ func (o *owners) decide(ctx context.Context, w *owner, number int32) error {
 	if err != nil {
 		return err
 	}
+	keeper, err := o.c.expiry.keeper(partition, p)
+	if err != nil {
+		return err
+	}
 	o.begin(w, partition, p)
 	defer o.end(w)
 
 	expirer := &process.Expirer{Log: partition, Logger: o.c.opts.Logger, Now: func() int64 { return o.c.now().UnixMilli() },
 		Decided: func(ctx context.Context, offset int64) error { return o.c.waitDecided(ctx, number, offset) }}
-	return together(ctx, p.Run, expirer.Run, func(ctx context.Context) error { return o.c.routing.route(ctx, number) })
+	return together(ctx, p.Run, expirer.Run, keeper.run, func(ctx context.Context) error { return o.c.routing.route(ctx, number) })
+}
+
+// sequencerOf are the options of the sequencer of a partition.
+func (c *Cluster) sequencerOf(p *kafka.Partition) process.SequencerOptions {
+	o := c.sequencer
+	o.Owns = p.Owns
+	return o
 }
 
 // together runs parts until the first of them ends, and then waits for the others.
@@ -153,6 +175,7 @@ func (o *owners) end(w *owner) {
 	defer o.mu.Unlock()
 	add(o.gone, outcomes(&w.processor.Stats))
 	add(o.gone, stageNs(&w.processor.Stats))
+	add(o.gone, purged(&w.processor.Stats))
 	w.partition, w.processor = nil, nil
 }
 

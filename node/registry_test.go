@@ -21,6 +21,7 @@ import (
 	"github.com/freshet-io/freshet/codec"
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/disk"
+	"github.com/freshet-io/freshet/gateway"
 	"github.com/freshet-io/freshet/node"
 )
 
@@ -84,7 +85,7 @@ func TestSchemaRegistry(t *testing.T) {
 				}
 				change, ok, err := s.Store().Get(ctx, freshet.Key{Collection: "default", Namespace: "default", Entity: c.entity})
 				if err != nil || !ok {
-					letters, _ := s.DeadLetters(0, false, 10)
+					letters, _ := s.DeadLetters(gateway.LettersQuery{Limit: 10})
 					t.Fatalf("%s is there: %v, %v; dead letters %+v", c.entity, ok, err, letters)
 				}
 				return change.Text + string(change.Metadata)
@@ -98,7 +99,7 @@ func TestSchemaRegistry(t *testing.T) {
 			if got := text(); !strings.HasPrefix(got, "red shoes") || strings.Contains(got, "raw") {
 				t.Errorf("it is %s", got)
 			}
-			letters, err := s.DeadLetters(0, false, 10)
+			letters, err := s.DeadLetters(gateway.LettersQuery{Limit: 10})
 			if err != nil || len(letters) != 1 || letters[0].Class != freshet.CodeUnknownSchema || string(letters[0].Value) != "\x00\x00\x00\x00\x09" {
 				t.Errorf("%+v, %v", letters, err)
 			}

@@ -10,7 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/freshet-io/freshet"
-	broker "github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/process"
 	"github.com/freshet-io/freshet/wire"
@@ -147,40 +147,52 @@ func (r *retention) cut(ctx context.Context) error {
 // purge raises the floor below which tombstones count no more, if that lets any go: nothing older can come from the log, and
 // nothing from the dead letters.
 func (r *retention) purge(ctx context.Context) error {
-	to := process.Purge{Floor: min(r.n.log.RawFirst(), r.base.Position())}
-	err := r.n.log.Scan(freshet.TopicDead, nil, nil, func(rec broker.Record) error {
+	floor, err := r.n.purge(ctx, r.n.log, r.n.processor, min(r.n.log.RawFirst(), r.base.Position()), r.n.waitDecided)
+	if err == nil {
+		r.floor.Store(floor)
+	}
+	return err
+}
+
+// purge raises the floor of a log up to an offset, as far as its dead letters allow, and the time of what is in the order of a source. It
+// returns where the floor is.
+func (n *core) purge(ctx context.Context, log broker.Log, p *process.Processor, floor int64, decided func(context.Context, int64) error) (int64, error) {
+	to := process.Purge{Floor: floor}
+	err := log.Scan(freshet.TopicDead, nil, nil, func(rec broker.Record) error {
 		l, err := wire.DecodeDeadLetter(rec.Value)
 		to.Floor = min(to.Floor, l.Position.Offset)
 		return errors.Join(err, errEnough)
 	})
 	if err != nil && !errors.Is(err, errEnough) {
-		return err
+		return 0, err
 	}
-	if ttl := time.Duration(r.n.config().Retention.TombstoneTTL); ttl > 0 {
-		to.Before = r.n.now().Add(-ttl).UnixMilli()
+	if ttl := time.Duration(n.config().Retention.TombstoneTTL); ttl > 0 {
+		to.Before = n.now().Add(-ttl).UnixMilli()
 	}
-	now, err := r.n.processor.Facts(ctx)
-	r.floor.Store(now.Purge.Floor)
-	if err != nil || to.Floor <= now.Purge.Floor && to.Before <= now.Purge.Before {
-		return err
+	facts, err := p.Facts(ctx)
+	now := facts.Purge
+	if err != nil || to.Floor <= now.Floor && to.Before <= now.Before {
+		return now.Floor, err
 	}
-	wanted, err := r.n.processor.WouldPurge(ctx, to)
+	wanted, err := p.WouldPurge(ctx, to)
 	if err != nil || !wanted {
-		return err
+		return now.Floor, err
 	}
-	offset, err := process.AppendCommand(ctx, r.n.log, &to)
+	offset, err := process.AppendCommand(ctx, log, &to)
 	if err != nil {
-		return err
+		return now.Floor, err
 	}
-	r.floor.Store(to.Floor)
-	return r.n.waitDecided(ctx, offset)
+	return max(to.Floor, now.Floor), decided(ctx, offset)
 }
 
 // sweep takes out what is gone.
-func (r *retention) sweep(ctx context.Context) error {
+func (r *retention) sweep(ctx context.Context) error { return r.n.sweep(ctx, r.n.processor, r.base) }
+
+// sweep takes out of a log, and of its audit base, what is gone.
+func (n *core) sweep(ctx context.Context, p *process.Processor, base *process.Base) error {
 	waiting := map[freshet.Shard]bool{}
 	covered := func(name freshet.Shard, offset int64) bool {
-		if offset < r.n.store.Covered(name) {
+		if offset < n.store.Covered(name) {
 			return true
 		}
 		waiting[name] = true
@@ -189,16 +201,16 @@ func (r *retention) sweep(ctx context.Context) error {
 	var last []byte
 	for first := true; first || last != nil; first = false {
 		var err error
-		if last, err = r.n.processor.Sweep(ctx, last, sweepStep, covered, r.n.store.Forget); err != nil {
+		if last, err = p.Sweep(ctx, last, sweepStep, covered, n.store.Forget); err != nil {
 			return err
 		}
 	}
 	for name := range waiting { // its snapshots are older than the deletions
-		r.n.store.Renew(name)
+		n.store.Renew(name)
 	}
 	for more := true; more && ctx.Err() == nil; {
 		var err error
-		if more, err = r.base.Sweep(sweepStep); err != nil {
+		if more, err = base.Sweep(sweepStep); err != nil {
 			return err
 		}
 	}

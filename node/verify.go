@@ -20,7 +20,13 @@ func (n *Node) Verify(ctx context.Context) (*gateway.VerifyReport, error) {
 	if err := verifyRaw(ctx, n.log.FS(), n.log.Dir(), r); err != nil {
 		return nil, err
 	}
-	return r, n.verifyRest(ctx, r)
+	return r, n.verifyRest(ctx, n.log.State, r)
+}
+
+// Verify reads everything of the copy that has a checksum and reports what is damaged, while everything goes on. The log is the brokers' to check.
+func (c *Cluster) Verify(ctx context.Context) (*gateway.VerifyReport, error) {
+	r := &gateway.VerifyReport{}
+	return r, c.verifyRest(ctx, c.state, r)
 }
 
 func verifyRaw(ctx context.Context, dfs disk.FS, dir string, r *gateway.VerifyReport) error {
@@ -37,8 +43,8 @@ func verifyRaw(ctx context.Context, dfs disk.FS, dir string, r *gateway.VerifyRe
 }
 
 // verifyRest checks all but the journal.
-func (n *Node) verifyRest(ctx context.Context, r *gateway.VerifyReport) error {
-	t, err := n.log.VerifyTables(ctx)
+func (n *core) verifyRest(ctx context.Context, state *broker.State, r *gateway.VerifyReport) error {
+	t, err := state.VerifyTables(ctx)
 	if err != nil {
 		return err
 	}
@@ -95,7 +101,7 @@ func VerifyFolder(ctx context.Context, o Options) (r *gateway.VerifyReport, err 
 		return r, nil
 	}
 	defer n.Kill() // nothing is saved: snapshots are looked at, not replaced
-	return r, n.verifyRest(ctx, r)
+	return r, n.verifyRest(ctx, n.log.State, r)
 }
 
 // Compact rewrites the state, so that what was replaced or removed takes no space any more.

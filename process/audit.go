@@ -9,7 +9,6 @@ import (
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/broker"
-	"github.com/freshet-io/freshet/broker/journal"
 	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/wire"
 )
@@ -25,6 +24,7 @@ type foldState struct {
 	next     uint64
 	lastAt   int64
 	facts    Facts
+	gap      *freshet.AuditGap               // what the base does not have
 	whole    map[freshet.Key]*freshet.Change // of a repair: states with text and vectors; nil while one is not known
 }
 
@@ -110,10 +110,15 @@ func Audit(ctx context.Context, log broker.Log, o SequencerOptions, report *fres
 	if seq.recorded, err = readRecorded(log, from, end); err != nil {
 		return fmt.Errorf("read %s: %w", freshet.TopicDead, err)
 	}
-	if err := fold(ctx, log, seq, state, from, end, report); err != nil {
+	raw := &rawReader{reader: view.ReadRaw(from)}
+	defer raw.close()
+	if err := fold(ctx, log.RawTopic(), raw, seq, state, end, report); err != nil {
 		return fmt.Errorf("fold %s: %w", freshet.TopicRaw, err)
 	}
 	report.Through = end - 1
+	if state.gap != nil {
+		report.Gaps = append(report.Gaps, *state.gap)
+	}
 	return compare(view, state, report)
 }
 
@@ -121,6 +126,9 @@ func Audit(ctx context.Context, log broker.Log, o SequencerOptions, report *fres
 type recorded struct {
 	dead  map[letter]Refusal // dead letters that are there
 	fates map[letter]fate    // of those that are gone
+
+	known     map[string]int64 // see [knownTable]
+	knownFrom int64
 }
 
 // refused reports whether a draft was refused when it was decided first.
@@ -152,6 +160,9 @@ func readRecorded(log broker.Log, from, to int64) (*recorded, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.known, r.knownFrom, err = readKnown(log); err != nil {
+		return nil, err
+	}
 	// Those that went meanwhile are found here: first the one, then the other.
 	return r, log.ScanTable(broker.TableProcess, []byte{'d'}, []byte{'d' + 1}, func(k, v []byte) error {
 		f, err := parseFate(k, v)
@@ -163,29 +174,22 @@ func readRecorded(log broker.Log, from, to int64) (*recorded, error) {
 // Dead implements State. An audit asks its own record of it.
 func (f *foldState) Dead(int64, int) (bool, Refusal, error) { return false, NotRefused, nil }
 
-func fold(ctx context.Context, log broker.Log, seq *Sequencer, state *foldState, from, end int64, report *freshet.AuditReport) error {
-	reader := log.ReadRaw(from)
-	defer reader.Close()
-	var raw []journal.Record
-	for reader.Offset() < end {
-		var err error
-		if raw, err = reader.Next(ctx, raw[:0], readBytes); err != nil {
+// fold takes the records of a topic below an end into a state.
+func fold(ctx context.Context, topic string, raw *rawReader, seq *Sequencer, state *foldState, end int64, report *freshet.AuditReport) error {
+	for {
+		batch, err := raw.below(ctx, end, MaxBatchRecords)
+		if err != nil || len(batch) == 0 {
 			return err
 		}
-		for len(raw) > 0 && raw[0].Offset < end {
-			n := min(len(raw), MaxBatchRecords, int(end-raw[0].Offset))
-			var t Timing
-			d, err := seq.Decide(ctx, records(log.RawTopic(), raw[:n]), &t)
-			if err != nil {
-				return err
-			}
-			state.take(d)
-			report.Records += int64(n)
-			report.DeadLetters += d.Outcomes.Dead
-			raw = raw[n:]
+		var t Timing
+		d, err := seq.Decide(ctx, records(topic, batch), &t)
+		if err != nil {
+			return err
 		}
+		state.take(d)
+		report.Records += int64(len(batch))
+		report.DeadLetters += d.Outcomes.Dead
 	}
-	return nil
 }
 
 // compare holds vector.sync against the fold.

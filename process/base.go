@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -30,28 +31,40 @@ const baseBatch = 1024
 //	                              digest of the base (16), str text, bytes metadata
 //	't' class, age, key         → nothing: tombstones, as in [tombstones]
 //	'i', 'n', 'f'               → event ids and what commands have said, as in the table of processing
+//	'g'                         → JSON, [freshet.AuditGap]: what it does not have; see [Base.Renew]
 //
 // It is a second reader of events.raw that decides as an audit does. Each batch is one
 // transaction with its position, so a crash takes nothing from it but time.
 type Base struct {
-	log    broker.Log
-	seq    *Sequencer
-	state  *baseState
-	member broker.Member
-	next   int64
+	// DropByDeleting is as in [Options].
+	DropByDeleting bool
+
+	log     broker.Log
+	options SequencerOptions
+	seq     *Sequencer
+	state   *baseState
+	member  broker.Member
+	next    int64
 }
 
 // OpenBase opens the base of a log.
 func OpenBase(log broker.Log, o SequencerOptions) (*Base, error) {
-	state, err := openBaseState(log, o.Window)
-	if err != nil {
+	b := &Base{log: log, options: o, member: log.Join(BaseGroup)}
+	if err := b.open(); err != nil {
 		return nil, fmt.Errorf("open audit base: %w", err)
 	}
-	b := &Base{log: log, state: state, member: log.Join(BaseGroup)}
-	o.State, o.Collections, o.AutoCreate = state, settled{o.Collections}, false
+	return b, nil
+}
+
+func (b *Base) open() (err error) {
+	if b.state, err = openBaseState(b.log, b.options.Window); err != nil {
+		return err
+	}
+	o := b.options
+	o.State, o.Collections, o.AutoCreate = b.state, settled{o.Collections}, false
 	b.seq = NewSequencer(o)
-	b.next, err = log.Position(BaseGroup, freshet.TopicRaw, 0)
-	return b, err
+	b.next, err = b.log.Position(BaseGroup, freshet.TopicRaw, 0)
+	return err
 }
 
 // Position is the offset up to which the base has folded events.raw.
@@ -69,31 +82,122 @@ func (b *Base) Advance(ctx context.Context, to int64, hurry bool) error {
 		return fmt.Errorf("read %s: %w", freshet.TopicDead, err)
 	}
 	b.seq.recorded = decided
-	reader := b.log.ReadRaw(b.next)
-	defer reader.Close()
-	var raw []journal.Record
+	raw := &rawReader{reader: b.log.ReadRawAs(b.member, b.next)}
+	defer raw.close()
 	for b.next < to {
-		if raw, err = reader.Next(ctx, raw[:0], readBytes); err != nil {
+		list, err := raw.below(ctx, to, baseBatch)
+		began := time.Now()
+		if err == nil {
+			err = b.fold(ctx, list, to)
+		}
+		if err != nil {
 			return fmt.Errorf("fold %s into the audit base: %w", freshet.TopicRaw, err)
 		}
-		for len(raw) > 0 && raw[0].Offset < to {
-			n := min(len(raw), baseBatch, int(to-raw[0].Offset))
-			began := time.Now()
-			if err := b.batch(ctx, records(b.log.RawTopic(), raw[:n])); err != nil {
-				return fmt.Errorf("fold %s into the audit base: %w", freshet.TopicRaw, err)
-			}
-			raw = raw[n:]
-			rest := baseRest * time.Since(began)
-			if hurry {
-				rest = 0
-			}
-			select {
-			case <-time.After(rest):
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
+		if err := rest(ctx, began, hurry); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// fold takes in the next records in front of an offset; without any there is nothing but what is no record.
+func (b *Base) fold(ctx context.Context, list []journal.Record, to int64) error {
+	if len(list) == 0 {
+		return b.move(to)
+	}
+	for len(list) > 0 {
+		n := len(list)
+		if b.DropByDeleting {
+			n = cutAtDrop(list)
+		}
+		batch := records(b.log.RawTopic(), list[:n])
+		if b.DropByDeleting {
+			if err := b.empty(&batch[0]); err != nil {
+				return err
+			}
+		}
+		if err := b.batch(ctx, batch); err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
+}
+
+// empty takes out what the drop in a record takes, in steps. If it is cut short the rest goes the next time: the drop is decided first
+// then, so what is missing is not needed.
+func (b *Base) empty(r *Record) error {
+	if r.Command != (&Drop{}).kind() {
+		return nil
+	}
+	command, err := decodeCommand(*r)
+	if err != nil {
+		return err
+	}
+	for _, bounds := range wire.DropRanges(command.(*Drop).shard()) {
+		if err := clearTable(b.log, baseKey(bounds[0]), baseKey(bounds[1]), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clearTable takes entries with keys in [lower, upper) out of the table of the base, in steps; with keep not those that it names.
+func clearTable(log broker.Log, lower, upper []byte, keep func(key []byte) bool) error {
+	for more := true; more; {
+		tx := log.Begin()
+		n := 0
+		err := log.ScanTable(broker.TableBase, lower, upper, func(k, _ []byte) error {
+			if keep != nil && keep(k) {
+				return nil
+			}
+			if n == emptyBatch {
+				lower = bytes.Clone(k)
+				return errEnough
+			}
+			n++
+			return tx.DeleteTable(broker.TableBase, k)
+		})
+		if more = errors.Is(err, errEnough); more {
+			err = nil
+		}
+		if err == nil && n > 0 {
+			err = tx.Commit()
+		} else {
+			tx.Abort()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rest leaves the processors to live events, after work on the base since a time.
+func rest(ctx context.Context, began time.Time, hurry bool) error {
+	pause := baseRest * time.Since(began)
+	if hurry {
+		pause = 0
+	}
+	select {
+	case <-time.After(pause):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// move passes over offsets without records.
+func (b *Base) move(to int64) error {
+	tx := b.log.Begin()
+	if err := tx.Move(b.member, freshet.TopicRaw, 0, to); err != nil {
+		tx.Abort()
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	b.next = to
 	return nil
 }
 
@@ -254,6 +358,12 @@ func (s *baseState) stageAll(tx broker.Txn, d *Decided) error {
 // load fills the state of an audit with the base as it stands in a view, and returns the offset that the
 // fold goes on from.
 func (f *foldState) load(view broker.View) (from int64, err error) {
+	if f.gap, err = readGap(view); err != nil {
+		return 0, err
+	}
+	if f.gap != nil && f.gap.Until == 0 {
+		return 0, ErrRenewing
+	}
 	if from, err = view.Position(BaseGroup, freshet.TopicRaw, 0); err != nil || from == 0 {
 		return 0, err
 	}

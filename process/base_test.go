@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/broker"
+	"github.com/freshet-io/freshet/disk"
 	"github.com/freshet-io/freshet/process"
 	"github.com/freshet-io/freshet/wire"
 )
@@ -365,4 +367,78 @@ func TestFatesAreSwept(t *testing.T) {
 		t.Errorf("%d fates are known still", fates())
 	}
 	b.mustBeClean()
+}
+
+// fullLog is a log that commits so many transactions more, and then none.
+type fullLog struct {
+	broker.Log
+	left *int
+}
+
+type fullTxn struct {
+	broker.Txn
+	left *int
+}
+
+func (l fullLog) Begin() broker.Txn { return fullTxn{l.Log.Begin(), l.left} }
+
+var errFull = errors.New("no room")
+
+func (t fullTxn) Commit() error { return t.commit(t.Txn.Commit) }
+
+func (t fullTxn) CommitDurable(site disk.Site) error {
+	return t.commit(func() error { return t.Txn.CommitDurable(site) })
+}
+
+func (t fullTxn) commit(do func() error) error {
+	if *t.left == 0 {
+		t.Abort()
+		return errFull
+	}
+	*t.left--
+	return do()
+}
+
+// A base that has missed events is made anew from what stands there. Wherever that is cut short, audits say so until it is repeated, and then
+// name all that was missed.
+func TestBaseIsMadeAnew(t *testing.T) {
+	b := newBench(t, withSmallSegments)
+	b.send([]string{"a one #1", "b one", "gone one"}, []string{"-gone", `{"entity_id":"b","op":"patch","payload":{"m":1}}`})
+	b.cut(2)
+	b.send([]string{"a two #2", "c one"})
+	end := b.log.RawEnd()
+	for commits := 0; ; commits++ {
+		left := commits
+		base, err := process.OpenBase(fullLog{b.log, &left}, b.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gap, err := base.Renew(t.Context(), end, time.UnixMilli(5))
+		if err == nil {
+			if gap != (freshet.AuditGap{From: 2, To: end, Until: end, At: 5}) || base.Position() != end {
+				t.Errorf("the base is at %d, missing %+v", base.Position(), gap)
+			}
+			break
+		}
+		if !errors.Is(err, errFull) {
+			t.Fatal(err)
+		}
+		var r freshet.AuditReport
+		if err := process.Audit(t.Context(), b.log, b.options, &r); commits > 0 && !errors.Is(err, process.ErrRenewing) {
+			t.Errorf("after %d commits an audit ends with %v, %+v", commits, err, r)
+		}
+	}
+	b.send([]string{"a ignored #1", "b two", "gone two"}, []string{`{"entity_id":"a","op":"patch","payload":{"m":2}}`})
+	r := b.audit()
+	if len(r.Gaps) != 1 || r.Gaps[0].From != 2 || !r.Clean() || r.Records != 4 {
+		t.Errorf("audit: %+v", r)
+	}
+	b.damage(func(tx broker.Txn) error {
+		c := b.state()["c"]
+		c.Events++
+		return tx.Put(freshet.TopicSync, wire.AppendKey(nil, c.Key), wire.AppendChange(nil, &c))
+	})
+	if r := b.audit(); r.Found != 1 {
+		t.Errorf("the audit finds %+v", r.Differences)
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/broker/journal"
 )
 
@@ -38,6 +37,8 @@ func decodeCommand(r Record) (Command, error) {
 		c = &Replay{}
 	case (&Drop{}).kind():
 		c = &Drop{}
+	case (&Discard{}).kind():
+		c = &Discard{}
 	default:
 		return nil, fmt.Errorf("%s@%d is a command %q, which is not known to this version of freshet; use the one that wrote it",
 			r.Position.Topic, r.Position.Offset, r.Command)
@@ -48,14 +49,20 @@ func decodeCommand(r Record) (Command, error) {
 	return c, nil
 }
 
+// Appender is a log that commands are written to: a [broker.Log], or what can only append to one.
+type Appender interface {
+	// Append makes records to decide durable, and returns the offset of the last.
+	Append(ctx context.Context, records ...journal.Record) (last int64, err error)
+}
+
 // AppendCommand puts a command into events.raw. It returns its offset when it is durable; it
 // has its effect when that offset is decided.
-func AppendCommand(ctx context.Context, log broker.Log, c Command) (offset int64, err error) {
+func AppendCommand(ctx context.Context, log Appender, c Command) (offset int64, err error) {
 	return appendCommands(ctx, log, []Command{c})
 }
 
 // appendCommands puts commands into events.raw, together, and returns the offset of the last.
-func appendCommands(ctx context.Context, log broker.Log, list []Command) (last int64, err error) {
+func appendCommands(ctx context.Context, log Appender, list []Command) (last int64, err error) {
 	records := make([]journal.Record, 0, len(list))
 	for _, c := range list {
 		value, err := json.Marshal(c)

@@ -2,6 +2,8 @@ package process_test
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -115,10 +117,16 @@ func TestUnknownCommand(t *testing.T) {
 }
 
 // What is dropped counts as if it had never been, whether the command stands in the batch of its events or in another: counts,
-// event ids, tombstones. Others stay.
+// event ids, tombstones. Others stay. So it is where entities are deleted one by one, but for the deletions.
 func TestDropShard(t *testing.T) {
-	for _, together := range []bool{false, true} {
-		b := newBench(t)
+	for _, c := range []struct{ together, deleting bool }{{false, false}, {true, false}, {false, true}, {true, true}} {
+		together := c.together
+		b := newBench(t, func(b *bench) { b.deleting = c.deleting })
+		there := func() map[string]freshet.Change {
+			state := b.state()
+			maps.DeleteFunc(state, func(_ string, e freshet.Change) bool { return c.deleting && e.Deleted() })
+			return state
+		}
 		if together { // all of it is decided as one batch
 			b.halt()
 		}
@@ -146,24 +154,84 @@ func TestDropShard(t *testing.T) {
 			b.start()
 			b.settle()
 		}
-		state := b.state()
+		state := there()
 		if len(state) != 3 || state["a"].Events != 2 || state["a"].Text != "five" || state["b"].Events != 1 || state["c@other"].Events != 2 {
-			t.Errorf("together %v: there is %+v", together, state)
+			t.Errorf("%+v: there is %+v", c, state)
 		}
 		b.mustBeClean()
 		b.halt()
 		b.start() // what was dropped is remembered
 		b.send([]string{"a six #2", "a seven #7"})
-		if e := b.state()["a"]; e.Events != 3 || e.Text != "seven" {
-			t.Errorf("together %v: after a restart a is %+v", together, e)
+		if e := there()["a"]; e.Events != 3 || e.Text != "seven" {
+			t.Errorf("%+v: after a restart a is %+v", c, e)
 		}
 		drop(&process.Drop{Collection: freshet.DefaultCollection})
 		b.settle()
-		if state := b.state(); len(state) != 1 {
-			t.Errorf("together %v: after all is dropped there is %+v", together, state)
+		if state := there(); len(state) != 1 {
+			t.Errorf("%+v: after all is dropped there is %+v", c, state)
 		}
 		b.mustBeClean()
 	}
+}
+
+// A deletion at the very beginning of a shard that was not dropped counts, whatever else was dropped.
+func TestDropOfAnother(t *testing.T) {
+	b := newBench(t)
+	b.send([]string{"-a ^570 @other"})
+	b.command(&process.Drop{Collection: freshet.DefaultCollection})
+	b.send([]string{"a red ^165 @other"})
+	if e := b.state()["a@other"]; !e.Deleted() || e.Version.Order != 570 {
+		t.Errorf("a is %+v", e)
+	}
+	b.mustBeClean()
+}
+
+// Where entities are deleted one by one their versions count no more afterwards, and whoever follows the changes sees it: first every
+// deletion, in the place of the drop, then what is new, though its order is lower.
+func TestDropByDeleting(t *testing.T) {
+	var delivered []freshet.Change
+	b := newBench(t, withDeleting, withDeliver(func(d process.Batch) {
+		if len(d.Drops) > 0 {
+			t.Errorf("drops are delivered: %v", d.Drops)
+		}
+		delivered = append(delivered, d.Changes...)
+	}))
+	const entities = 5000 // more than one transaction deletes
+	var events []string
+	for i := range entities {
+		events = append(events, fmt.Sprintf("e%d red ^100 @other", i))
+	}
+	b.send(events, []string{"-e7 ^101 @other"})
+	b.halt()
+	delivered = nil
+	b.append("e1 blue ^102 @other") // decided before the drop, which it shares a frame with
+	offset, err := process.AppendCommand(context.Background(), b.log, &process.Drop{Collection: "other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.append("e1 green ^5 @other")
+	b.start()
+	b.settle()
+	if len(delivered) != 1+entities+1 || delivered[0].Text != "blue" {
+		t.Fatalf("%d changes, the first is %+v", len(delivered), delivered[0])
+	}
+	for i := range delivered[1 : 1+entities] {
+		if c := &delivered[1+i]; !c.Deleted() || c.Version.Offset != offset || c.Version.Order < 100 {
+			t.Fatalf("the drop at %d gives %+v", offset, c)
+		}
+	}
+	last := delivered[1+entities]
+	if last.Text != "green" || !last.Anew || last.Events != 1 {
+		t.Errorf("then comes %+v", last)
+	}
+	b.mustBeClean()
+	b.halt()
+	b.start()
+	b.send([]string{"e7 white ^1 @other"})
+	if e := b.state()["e7@other"]; e.Text != "white" || e.Events != 1 {
+		t.Errorf("e7 is %+v", e)
+	}
+	b.mustBeClean()
 }
 
 // A dead letter of an event from before a drop goes when it is replayed, and revives nothing.

@@ -13,7 +13,7 @@ type Record struct {
 	Command    string // the kind of command that it is; "" for an event
 	Change     int    // the number, from 1, of the only change of it that counts; 0 = all of them
 	MappedAt   int64  // ms, of the time that it was mapped with when it was taken apart; 0 = AcceptedAt
-	Refused    error  // a *freshet.Error: it could not be mapped when it was taken apart, and is not tried again
+	Refused    error  // it could not be read or mapped when it was taken apart, and is not tried again
 	Value      []byte
 }
 

@@ -64,6 +64,15 @@ func (f *Facts) predates(key freshet.Key, v freshet.Version) bool {
 	return len(f.Drops) > 0 && v.Offset < f.dropped(key.Shard()).Offset
 }
 
+// emptied reports whether a state is the deletion that a drop has put in the place of an entity. A drop at offset 0 has found none, and
+// 0 stands for no drop too.
+func (f *Facts) emptied(c *freshet.Change) bool {
+	if len(f.Drops) == 0 || !c.Deleted() || c.Version.Offset == 0 {
+		return false
+	}
+	return c.Version.Offset == f.dropped(c.Key.Shard()).Offset
+}
+
 // forgets reports whether an event id with a number was remembered before the drop of its shard.
 func (f *Facts) forgets(key freshet.Key, number uint64) bool {
 	return len(f.Drops) > 0 && number < f.dropped(key.Shard()).Number

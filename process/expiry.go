@@ -68,7 +68,7 @@ func (c *Expire) do(s *Sequencer, p *plan, m *mapped, at spot, _ *made) error {
 	}
 	offset := m.record.Position.Offset
 	d := &mappedDraft{Draft: Draft{Key: key, Op: freshet.OpDelete}}
-	e.head = s.apply(e.head, m, d, freshet.Version{Order: e.head.Version.Order, Epoch: s.collections.EpochOf(offset), Offset: offset})
+	e.head = s.apply(e.head, m, d, freshet.Version{Order: e.head.Version.Order, Epoch: s.collections.EpochOf(m.record.Position.Partition, offset), Offset: offset})
 	e.content, e.bases, e.touched, e.blank = content{at, d}, nil, true, false
 	p.outcomes.Expired++
 	return nil

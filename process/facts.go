@@ -36,7 +36,7 @@ func (c *Purge) say(p *plan) {
 
 // Gone reports whether a state of an entity counts as if it had never been.
 func (f *Facts) Gone(c *freshet.Change) bool {
-	if f.predates(c.Key, c.Version) {
+	if f.predates(c.Key, c.Version) || f.emptied(c) {
 		return true
 	}
 	if c.Op != freshet.OpDelete {

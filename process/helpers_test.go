@@ -186,6 +186,8 @@ type bench struct {
 	halt    func() // stops the processor
 	segment int64  // bytes of a segment of the journal; 0 means the default
 	deliver func(process.Batch)
+	// deleting has drops delete entity by entity.
+	deleting bool
 }
 
 type setting func(*bench)
@@ -196,6 +198,7 @@ func withSmallSegments(b *bench)          { b.segment = 1 }
 func withDeliver(f func(process.Batch)) setting {
 	return func(b *bench) { b.deliver = f }
 }
+func withDeleting(b *bench)   { b.deleting = true }
 func withAutoCreate(b *bench) { b.options.AutoCreate = true }
 func withSplitter(o chunk.Options) setting {
 	return func(b *bench) { b.options.Splitter = o }
@@ -243,7 +246,7 @@ func (b *bench) open() {
 func (b *bench) start() {
 	b.t.Helper()
 	through := make(chan int64, 100_000)
-	proc, err := process.New(process.Options{Log: b.log, Sequencer: b.options, Logger: slog.New(slog.DiscardHandler),
+	proc, err := process.New(process.Options{Log: b.log, Sequencer: b.options, Logger: slog.New(slog.DiscardHandler), DropByDeleting: b.deleting,
 		Deliver: func(_ context.Context, d process.Batch) error {
 			if b.deliver != nil {
 				b.deliver(d)

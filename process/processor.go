@@ -44,7 +44,12 @@ type Options struct {
 	Sequencer SequencerOptions // State is the processor's own
 	// Deliver hands a committed batch on. It blocks while too much waits.
 	Deliver func(ctx context.Context, b Batch) error
-	Logger  *slog.Logger
+	// DropByDeleting has a drop delete entity by entity before it is decided, in a log that can't empty a shard at once because
+	// others read it too.
+	DropByDeleting bool
+	// NoteCollections has it remember from which record on each collection exists, in a log whose catalog does not say that.
+	NoteCollections bool
+	Logger          *slog.Logger
 }
 
 // Stats are the processor's running totals. All fields may be read at any time.
@@ -68,6 +73,8 @@ type Processor struct {
 	turn   chan struct{} // holds the one who may write to vector.sync
 	Stats  Stats
 
+	key, value []byte // room, for who holds turn
+
 	mu      sync.Mutex    // guards gate and failing, and orders writes of Stats.Paused
 	gate    chan struct{} // not nil while paused by hand; closed to go on
 	failing bool          // an error is retried
@@ -87,6 +94,11 @@ func New(o Options) (*Processor, error) {
 	}
 	p.next = max(p.next, o.Log.RawFirst())
 	p.Stats.Position.Store(p.next)
+	if o.NoteCollections {
+		if p.seq.known, err = openKnown(o.Log, p.next); err != nil {
+			return nil, fmt.Errorf("read where collections begin: %w", err)
+		}
+	}
 	p.member = o.Log.Join(Group)
 	return p, nil
 }
@@ -97,7 +109,7 @@ func (p *Processor) Next() int64 { return p.next }
 // Run decides records until ctx ends or the log is closed. Errors of the log, the embedder
 // or the store pause it: the batch is tried again, with backoff, until it goes through.
 func (p *Processor) Run(ctx context.Context) error {
-	reader := p.log.ReadRaw(p.next)
+	reader := p.log.ReadRawAs(p.member, p.next)
 	defer reader.Close()
 	var raw []journal.Record
 	for {
@@ -114,6 +126,9 @@ func (p *Processor) Run(ctx context.Context) error {
 				return nil
 			}
 			n := min(len(raw), MaxBatchRecords)
+			if p.opts.DropByDeleting {
+				n = cutAtDrop(raw[:n])
+			}
 			err := p.Between(ctx, func() error { return p.batch(ctx, records(p.log.RawTopic(), raw[:n])) })
 			if err != nil {
 				if ctx.Err() != nil {
@@ -221,6 +236,9 @@ func (p *Processor) batch(ctx context.Context, batch []Record) error {
 	var decided *Decided
 	var next int64
 	err := p.retry(ctx, "process", func() (err error) {
+		if err = p.empty(ctx, &batch[0]); err != nil {
+			return err
+		}
 		if decided, err = p.decide(ctx, batch, &timing); err != nil {
 			return err
 		}
@@ -240,7 +258,11 @@ func (p *Processor) batch(ctx context.Context, batch []Record) error {
 		}
 		changes = append(changes, decided.Changes[i].Change)
 	}
-	return p.opts.Deliver(ctx, Batch{Drops: decided.Drops, Changes: changes, Through: through, Next: next})
+	out := Batch{Changes: changes, Through: through, Next: next}
+	if !p.opts.DropByDeleting {
+		out.Drops = decided.Drops
+	}
+	return p.opts.Deliver(ctx, out)
 }
 
 // decide is Decide, with a panic as an error: processing pauses and says where, instead of ending at the same records
@@ -270,31 +292,23 @@ func (p *Processor) commit(d *Decided, position int64) (next int64, err error) {
 		return 0, err
 	}
 	p.state.take(d.Facts)
+	if p.seq.known != nil {
+		p.seq.known.settle()
+	}
 	return tx.Next(), nil
 }
 
 func (p *Processor) stage(tx broker.Txn, d *Decided, position int64) error {
-	var key, value []byte
 	for _, name := range d.Drops {
+		if p.opts.DropByDeleting {
+			break
+		}
 		if err := tx.Drop(freshet.TopicSync, wire.AppendDrop(nil, name), wire.DropRanges(name)); err != nil {
 			return err
 		}
 	}
 	for i := range d.Changes {
-		c := &d.Changes[i]
-		latest := broker.NoRecord
-		if c.Replaces != nil {
-			latest = c.Replaces.Offset
-		}
-		key = wire.AppendKey(key[:0], c.Change.Key)
-		value = wire.AppendChange(value[:0], &c.Change)
-		if err := tx.Replace(freshet.TopicSync, key, value, latest); err != nil {
-			return err
-		}
-		if err := p.state.note(tx, &c.Change, key); err != nil {
-			return err
-		}
-		if err := stageExpiry(tx, c); err != nil {
+		if err := p.stageState(tx, &d.Changes[i]); err != nil {
 			return err
 		}
 	}
@@ -303,6 +317,9 @@ func (p *Processor) stage(tx broker.Txn, d *Decided, position int64) error {
 			return err
 		}
 	}
+	if err := stageOthers(tx, d.others); err != nil {
+		return err
+	}
 	for i := range d.fates {
 		if err := stageFate(tx, &d.fates[i]); err != nil {
 			return err
@@ -310,8 +327,7 @@ func (p *Processor) stage(tx broker.Txn, d *Decided, position int64) error {
 	}
 	for i := range d.Dead {
 		l := &d.Dead[i]
-		value = wire.AppendDeadLetter(value[:0], l)
-		if err := tx.Put(freshet.TopicDead, wire.DeadLetterKey(l.Position.Offset, l.Ordinal), value); err != nil {
+		if err := tx.Put(freshet.TopicDead, wire.DeadLetterKey(l.Position.Offset, l.Ordinal), wire.AppendDeadLetter(nil, l)); err != nil {
 			return err
 		}
 	}
@@ -321,7 +337,29 @@ func (p *Processor) stage(tx broker.Txn, d *Decided, position int64) error {
 	if err := errors.Join(p.state.stageFacts(tx, d.Facts), p.state.stageDrops(tx, d)); err != nil {
 		return err
 	}
+	if p.seq.known != nil {
+		if err := p.seq.known.stage(tx); err != nil {
+			return err
+		}
+	}
 	return tx.Move(p.member, freshet.TopicRaw, 0, position)
+}
+
+// stageState adds the new state of an entity to a transaction.
+func (p *Processor) stageState(tx broker.Txn, d *Decision) error {
+	latest := broker.NoRecord
+	if d.Replaces != nil {
+		latest = d.Replaces.Offset
+	}
+	p.key = wire.AppendKey(p.key[:0], d.Change.Key)
+	p.value = wire.AppendChange(p.value[:0], &d.Change)
+	if err := tx.Replace(freshet.TopicSync, p.key, p.value, latest); err != nil {
+		return err
+	}
+	if err := p.state.note(tx, &d.Change, p.key); err != nil {
+		return err
+	}
+	return stageExpiry(tx, d)
 }
 
 // retry calls step until it succeeds. Being deposed is final.

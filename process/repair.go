@@ -37,10 +37,12 @@ func (p *Processor) Repair(ctx context.Context, keys []freshet.Key) (written []f
 	o := p.opts.Sequencer
 	o.State, o.Collections, o.AutoCreate = state, settled{o.Collections}, false
 	seq := NewSequencer(o)
+	raw := &rawReader{reader: view.ReadRaw(from)}
+	defer raw.close()
 	report := &freshet.AuditReport{}
 	on := func(from, end int64) (err error) {
 		if seq.recorded, err = readRecorded(p.log, from, end); err == nil {
-			err = fold(ctx, p.log, seq, state, from, end, report)
+			err = fold(ctx, p.log.RawTopic(), raw, seq, state, end, report)
 		}
 		return err
 	}

@@ -16,6 +16,9 @@ import (
 // superseded, the dead letter goes; else it stays, with one attempt more, and nothing else is done. Where
 // the dead letter is of a whole event that gives several changes now, its first one decides, and others that fail
 // become dead letters of their own. It has no effect when the dead letter is not there any more.
+//
+// Where each partition is decided by itself, a change of an entity of another one is handed on: the dead letter goes, and the change
+// stands there as an event of that moment, for where it would have stood nobody knows.
 type Replay struct {
 	Partition int32  `json:"partition"`
 	Offset    int64  `json:"offset"`
@@ -26,23 +29,24 @@ type Replay struct {
 	Source    string `json:"source,omitempty"`
 	Trace     string `json:"trace,omitempty"`
 	Default   bool   `json:"default,omitempty"`
+	MappedAt  int64  `json:"mapped_at,omitempty"` // ms; see [Record]
 	Value     []byte `json:"value"`
 }
 
 // ReplayOf is the command for a dead letter.
 func ReplayOf(l *freshet.DeadLetter) *Replay {
 	return &Replay{Partition: l.Position.Partition, Offset: l.Position.Offset, Ordinal: l.Ordinal, Whole: l.Whole,
-		Attempts: l.Attempts, At: l.At, Source: l.Source, Trace: l.Trace, Default: l.Default, Value: l.Value}
+		Attempts: l.Attempts, At: l.At, Source: l.Source, Trace: l.Trace, Default: l.Default, MappedAt: l.MappedAt, Value: l.Value}
 }
 
 func (*Replay) kind() string { return "replay" }
 
 func (*Replay) say(*plan) {}
 
-// record is the record that the dead letter was made of.
-func (c *Replay) record() Record {
-	return Record{Position: freshet.Position{Topic: freshet.TopicRaw, Partition: c.Partition, Offset: c.Offset},
-		AcceptedAt: c.At, Source: c.Source, Trace: c.Trace, Default: c.Default, Value: c.Value}
+// record is the record of a topic that the dead letter was made of.
+func (c *Replay) record(topic string) Record {
+	return Record{Position: freshet.Position{Topic: topic, Partition: c.Partition, Offset: c.Offset},
+		AcceptedAt: c.At, Source: c.Source, Trace: c.Trace, Default: c.Default, MappedAt: c.MappedAt, Value: c.Value}
 }
 
 func (c *Replay) do(s *Sequencer, p *plan, m *mapped, at spot, known *made) error {
@@ -52,6 +56,7 @@ func (c *Replay) do(s *Sequencer, p *plan, m *mapped, at spot, known *made) erro
 		return err
 	}
 	p.take(fate{place, refused, m.record.Position.Offset})
+	p.outcomes.Replayed++
 	event := m.replayed
 	if event.err != nil {
 		if s.recorded != nil && codeOf(event.err) == freshet.CodeUnknownSchema {
@@ -65,6 +70,10 @@ func (c *Replay) do(s *Sequencer, p *plan, m *mapped, at spot, known *made) erro
 			continue
 		}
 		d := &event.drafts[k]
+		if s.isElsewhere(d) {
+			p.handOn(s.mapper, m, event, k)
+			continue
+		}
 		err := s.decide(p, event, d, spot{at.record, k}, known)
 		if err == nil {
 			continue
@@ -156,7 +165,6 @@ func (p *plan) take(f fate) {
 			break
 		}
 	}
-	p.outcomes.Replayed++
 }
 
 // settleReplay keeps a dead letter whose replay has failed. An audit must learn of it what it was refused for.
@@ -214,14 +222,27 @@ func (s *logState) Dead(offset int64, ordinal int) (there bool, refused Refusal,
 	return err == nil, refusalOf(&l), err
 }
 
-// Replay writes commands for dead letters into the log and returns the offset of the last. They
-// have their effect when that is decided.
-func (p *Processor) Replay(ctx context.Context, letters []freshet.DeadLetter) (last int64, err error) {
-	list := make([]Command, len(letters))
+// CanReplay reports whether the event of a dead letter can be decided again.
+func CanReplay(l *freshet.DeadLetter) bool { return l.Stage != StageDecode }
+
+// AppendReplays puts commands into a log that have the events of its dead letters decided again, and returns the offset of the last. They
+// have their effect when that is decided. Those that [CanReplay] excludes are left out; -1 says that there are no others.
+func AppendReplays(ctx context.Context, log Appender, letters []freshet.DeadLetter) (last int64, err error) {
+	var list []Command
 	for i := range letters {
-		list[i] = ReplayOf(&letters[i])
+		if CanReplay(&letters[i]) {
+			list = append(list, ReplayOf(&letters[i]))
+		}
 	}
-	return appendCommands(ctx, p.log, list)
+	if len(list) == 0 {
+		return -1, nil
+	}
+	return appendCommands(ctx, log, list)
+}
+
+// Replay is [AppendReplays] for the processor's own log.
+func (p *Processor) Replay(ctx context.Context, letters []freshet.DeadLetter) (last int64, err error) {
+	return AppendReplays(ctx, p.log, letters)
 }
 
 // Drop removes dead letters for good, all of them that are there still, and returns how many. It is durable then.

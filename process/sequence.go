@@ -96,6 +96,7 @@ type plan struct {
 	told     bool            // a command has altered the facts
 	expired  []expiry        // that commands were about
 	fates    map[letter]fate // of dead letters that went
+	others   []handed        // what replays have given for other partitions
 	drops    []freshet.Shard // that commands have emptied
 	outcomes Outcomes
 }
@@ -114,8 +115,8 @@ type Collections interface {
 	Lookup(name string) (control.Collection, bool, error)
 	SettleOrder(name string, order control.Order) error
 	CreateLike(name, like string, since int64) (control.Collection, error)
-	// EpochOf is the epoch of a record of events.raw.
-	EpochOf(offset int64) uint32
+	// EpochOf is the epoch of a record to decide.
+	EpochOf(partition int32, offset int64) uint32
 }
 
 // sequence decides every draft of a batch in order. Those that would have an effect with content
@@ -193,7 +194,8 @@ func (s *Sequencer) draft(p *plan, m *mapped, d *mappedDraft, at spot, known *ma
 	if err != nil {
 		return err
 	}
-	version := freshet.Version{Order: d.Order, Epoch: s.collections.EpochOf(m.record.Position.Offset), Offset: m.record.Position.Offset}
+	place := m.record.Position
+	version := freshet.Version{Order: d.Order, Epoch: s.collections.EpochOf(place.Partition, place.Offset), Offset: place.Offset}
 	before := *e
 	p.forget(e)
 	defer func() {
@@ -391,7 +393,7 @@ func (p *plan) count(e *pending, d *mappedDraft) {
 func (p *plan) bury(m *mapped, ordinal int, d *mappedDraft, stage string, err error) {
 	l := freshet.DeadLetter{Position: m.record.Position, Ordinal: ordinal, Stage: stage, Class: freshet.CodeInternal,
 		Message: err.Error(), Attempts: 1, At: m.record.AcceptedAt, Source: m.record.Source,
-		Trace: m.record.Trace, Default: m.record.Default, Whole: d == nil, Value: m.record.Value}
+		Trace: m.record.Trace, Default: m.record.Default, MappedAt: m.record.MappedAt, Whole: d == nil, Value: m.record.Value}
 	var e *freshet.Error
 	if errors.As(err, &e) {
 		l.Class = e.Code

@@ -24,7 +24,9 @@ type SequencerOptions struct {
 	Window    Window
 	// AutoCreate makes collections that a mapping names and that don't exist.
 	AutoCreate bool
-	State      State
+	// Owns reports whether an entity is decided in the log at hand; nil: all are.
+	Owns  func(freshet.Key) bool
+	State State
 }
 
 // Sequencer decides batches of records: a function of the stored state and the records. One
@@ -37,17 +39,19 @@ type Sequencer struct {
 	revision    uint32
 	window      Window
 	autoCreate  bool
+	owns        func(freshet.Key) bool
 	state       State
 	// recorded says, in an audit, which drafts were refused by their embedder, or by the state that
 	// they patch, when they were decided: no embedder is asked again whether it refuses. nil when
 	// deciding for the first time.
 	recorded *recorded
+	known    *knownTable // that notes which collections records are judged with; nil where the catalog says it
 }
 
 // NewSequencer returns a sequencer.
 func NewSequencer(o SequencerOptions) *Sequencer {
 	return &Sequencer{mapper: o.Mapper, collections: o.Collections, embedders: o.Embedders,
-		splitter: o.Splitter, revision: o.Revision, window: o.Window, autoCreate: o.AutoCreate, state: o.State}
+		splitter: o.Splitter, revision: o.Revision, window: o.Window, autoCreate: o.AutoCreate, owns: o.Owns, state: o.State}
 }
 
 // Decided is a decided batch: what is to be committed.
@@ -59,6 +63,7 @@ type Decided struct {
 	Drops    []freshet.Shard // that were emptied, before Changes; with an empty namespace all of a collection
 	Outcomes Outcomes
 	fates    []fate   // of dead letters that go
+	others   []handed // changes that other partitions have to decide
 	done     []expiry // expiries that the table need not have any more
 }
 
@@ -110,13 +115,13 @@ func (s *Sequencer) mapOne(m *mapped) {
 	if m.record.Command != "" {
 		m.command, m.broken = decodeCommand(m.record)
 		if r, ok := m.command.(*Replay); ok {
-			m.replayed = &mapped{record: r.record(), judged: m.record.Position.Offset, again: true}
+			m.replayed = &mapped{record: r.record(m.record.Position.Topic), judged: m.record.Position.Offset, again: true}
 			s.mapOne(m.replayed)
 		}
 		return
 	}
 	if m.record.Refused != nil {
-		m.err = staged("map", m.record.Refused)
+		m.err = m.record.Refused
 		return
 	}
 	if s.recorded != nil && !m.again && s.recorded.unread(m.record.Position.Offset) {
@@ -184,7 +189,7 @@ func (s *Sequencer) Decide(ctx context.Context, records []Record, t *Timing) (*D
 		if err != nil {
 			return nil, err
 		}
-		return &Decided{Changes: decisions, Seen: p.seen, Dead: p.dead, Facts: p.newFacts(), Drops: p.drops, Outcomes: p.outcomes, done: p.done(), fates: slices.Collect(maps.Values(p.fates))}, nil
+		return &Decided{Changes: decisions, Seen: p.seen, Dead: p.dead, Facts: p.newFacts(), Drops: p.drops, Outcomes: p.outcomes, done: p.done(), fates: slices.Collect(maps.Values(p.fates)), others: p.others}, nil
 	}
 }
 

@@ -23,6 +23,8 @@ type tombstones struct{ table broker.Table }
 const (
 	byOffset = 0
 	byTime   = 1
+
+	tombstoneHead = 2 + 8 // bytes before the key of the entity
 )
 
 func tombstoneKey(class byte, age int64) []byte {
@@ -48,7 +50,6 @@ var errEnough = errors.New("enough")
 
 // between returns entries that one purge has not passed and another has, oldest first, those behind an entry and at most so many.
 func (t tombstones) between(log broker.Log, from, to Purge, after []byte, most int) (list []listed, err error) {
-	const head = 2 + 8
 	for _, r := range [][2][]byte{{tombstoneKey(byOffset, from.Floor), tombstoneKey(byOffset, to.Floor)},
 		{tombstoneKey(byTime, from.Before), tombstoneKey(byTime, to.Before)}} {
 		from := max(string(r[0]), string(after)+"\x00")
@@ -60,7 +61,7 @@ func (t tombstones) between(log broker.Log, from, to Purge, after []byte, most i
 				return errEnough
 			}
 			entry := append([]byte(nil), k...)
-			list = append(list, listed{entry[head:], entry})
+			list = append(list, listed{entry[tombstoneHead:], entry})
 			return nil
 		})
 		if err != nil && !errors.Is(err, errEnough) {

@@ -20,10 +20,13 @@ var errUnknown = errors.New("unknown collection")
 // collection returns the collection of a draft if it exists for the record at offset.
 func (s *Sequencer) collection(name string, offset int64) (control.Collection, error) {
 	col, ok := s.collections.Get(name)
-	if ok && offset >= col.Since {
-		return col, nil
+	if !ok || offset < col.Since || s.recorded != nil && !s.recorded.existed(name, offset) {
+		return col, errUnknown
 	}
-	return col, errUnknown
+	if s.known != nil {
+		s.known.notice(name, offset)
+	}
+	return col, nil
 }
 
 // admit checks a draft again that named an unknown collection, which may exist by now, or be
@@ -53,11 +56,14 @@ func (s *Sequencer) validate(d *mappedDraft, offset int64) error {
 	if err != nil {
 		return err
 	}
+	if err := col.Writable(); err != nil {
+		return err
+	}
 	if d.Op == freshet.OpDelete {
 		return nil
 	}
 	if d.Points != nil {
-		return checkPoints(d, col)
+		return checkPoints(d, "state.", col)
 	}
 	if d.Vector == nil {
 		if col.Model == "" && d.Op == freshet.OpUpsert { // what is patched has one
@@ -69,12 +75,12 @@ func (s *Sequencer) validate(d *mappedDraft, offset int64) error {
 	return checkVector(d.Vector, col)
 }
 
-// checkPoints reports, as a *freshet.Error, why a collection can't take the points of a draft. A point that names no model is the
+// checkPoints reports, as a *freshet.Error, why a collection can't take the points of a draft; before stands before the names of fields. A point that names no model is the
 // producer's own, as a ready vector is.
-func checkPoints(d *mappedDraft, col control.Collection) error {
+func checkPoints(d *mappedDraft, before string, col control.Collection) error {
 	for i := range d.Points {
 		p := &d.Points[i]
-		field := fmt.Sprintf("state.points[%d]", i)
+		field := fmt.Sprintf("%spoints[%d]", before, i)
 		if p.Model != "" && p.Model != col.Model {
 			has := "takes ready vectors: leave the model out if these are of the kind that its others are"
 			if col.Model != "" {
@@ -92,6 +98,11 @@ func checkPoints(d *mappedDraft, col control.Collection) error {
 		}
 	}
 	return nil
+}
+
+// CheckExternal reports, as a *freshet.Error, why a collection can't take a state that others have written.
+func CheckExternal(c *freshet.Change, col control.Collection) error {
+	return checkPoints(&mappedDraft{Draft: Draft{Text: c.Text, Points: c.Points}}, "", col)
 }
 
 // checkVector reports, as a *freshet.Error, why a collection can't take a vector.

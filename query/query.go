@@ -14,6 +14,7 @@ import (
 	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/filter"
 	"github.com/freshet-io/freshet/freshness"
+	"github.com/freshet-io/freshet/query/fanout"
 )
 
 // Limits of a search.
@@ -24,7 +25,8 @@ const (
 	DefaultTimeout = 5 * time.Second
 	MaxTimeout     = 5 * time.Minute
 	// maxWarnings is how many dead letters an answer names one by one.
-	maxWarnings = 10
+	maxWarnings  = 10
+	moreWarnings = "more of the awaited events are dead letters; see `freshet dlq list`"
 )
 
 // Request is a search. Exactly one of Text, Vector and Entity says what for.
@@ -41,6 +43,8 @@ type Request struct {
 	After   freshet.Token
 	Timeout time.Duration // 0 means DefaultTimeout
 	Bare    bool          // identity and score of the hits only
+	Texts   bool          // hits need their text; they may have it anyway
+	Partial bool          // where nobody answers for some partitions, an answer without them
 }
 
 // Response is the answer to a search.
@@ -48,11 +52,12 @@ type Response struct {
 	Hits     []freshet.Hit
 	Applied  freshet.Token // everything up to here counts in the answer
 	Warnings []string
+	Missing  []int32 // partitions that nobody answered for, where that was allowed
 }
 
 // Planner answers searches. It is safe for concurrent use.
 type Planner struct {
-	Store     freshet.Store
+	Store     freshet.Store // nil in a process without indexes
 	Catalog   *control.Catalog
 	Embedders map[string]freshet.Embedder
 	Tracker   *freshness.Tracker
@@ -60,6 +65,9 @@ type Planner struct {
 	DeadLetters func(s freshet.Span, limit int) ([]freshet.DeadLetter, error)
 	// Now tells what has expired.
 	Now func() time.Time
+	// Others answer for the partitions that the store does not have, and this process for its own through Part; nil where the
+	// store has all.
+	Others *fanout.Fanout
 }
 
 // Search answers a request. What the caller got wrong is a *freshet.Error.
@@ -69,11 +77,14 @@ func (p *Planner) Search(ctx context.Context, r Request) (*Response, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.timeout())
 	defer cancel()
+	if p.Others != nil {
+		return p.spread(ctx, r)
+	}
 	warnings, err := p.await(ctx, r.After)
 	if err != nil {
 		return nil, err
 	}
-	col, err := p.collection(r.Shard.Collection) // which an awaited event may have made
+	col, err := p.collection(r.Shard.Collection, r.After) // which an awaited event may have made
 	if err != nil {
 		return nil, err
 	}
@@ -100,25 +111,31 @@ func (p *Planner) Get(ctx context.Context, key freshet.Key, after freshet.Token,
 	r := Request{Timeout: timeout}
 	ctx, cancel := context.WithTimeout(ctx, r.timeout())
 	defer cancel()
-	warnings, err := p.await(ctx, after)
+	warnings, err := p.await(ctx, p.elsewhere(after, key))
 	if err != nil {
 		return freshet.Change{}, nil, err
 	}
-	if _, err := p.collection(key.Collection); err != nil {
+	if _, err := p.collection(key.Collection, after); err != nil {
 		return freshet.Change{}, nil, err
 	}
-	c, ok, err := p.Store.Get(ctx, key)
+	c, ok, more, err := p.latest(ctx, key, after)
 	if err != nil {
 		return c, nil, err
 	}
 	if !ok || c.Deleted() || c.Due(p.Now().UnixMilli()) {
 		return c, nil, notFound(key)
 	}
-	return c, warnings, nil
+	return c, capped(append(warnings, more...)), nil
 }
 
-func (p *Planner) collection(name string) (control.Collection, error) {
+// collection looks for a collection; where events were awaited they may have made it, in another process.
+func (p *Planner) collection(name string, awaited freshet.Token) (col control.Collection, err error) {
 	col, ok := p.Catalog.Get(name)
+	if !ok && len(awaited.Spans) > 0 {
+		if col, ok, err = p.Catalog.Lookup(name); err != nil {
+			return col, err
+		}
+	}
 	if !ok {
 		return col, &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection",
 			Message: fmt.Sprintf("%q does not exist; GET /v1/collections lists those that do", name)}
@@ -168,6 +185,13 @@ func (r *Request) check() error {
 
 // await blocks until the token is decided, and names the dead letters among its events.
 func (p *Planner) await(ctx context.Context, token freshet.Token) ([]string, error) {
+	if p.Others != nil {
+		return p.awaitOthers(ctx, token)
+	}
+	return p.awaitHere(ctx, token)
+}
+
+func (p *Planner) awaitHere(ctx context.Context, token freshet.Token) ([]string, error) {
 	if err := p.Tracker.Wait(ctx, token); err != nil {
 		return nil, err
 	}
@@ -179,7 +203,7 @@ func (p *Planner) await(ctx context.Context, token freshet.Token) ([]string, err
 		}
 		for _, l := range letters {
 			if len(warnings) == maxWarnings {
-				return append(warnings, "more of the awaited events are dead letters; see `freshet dlq list`"), nil
+				return append(warnings, moreWarnings), nil
 			}
 			warnings = append(warnings, fmt.Sprintf("the event at %s/%d@%d is a dead letter (%s): %s",
 				l.Position.Topic, l.Position.Partition, l.Position.Offset, l.Class, l.Message))
@@ -237,7 +261,7 @@ func (p *Planner) Embed(ctx context.Context, col control.Collection, text string
 // entityVector is the direction of an entity: its point, or the mean of its points.
 func (p *Planner) entityVector(ctx context.Context, r Request, col control.Collection) ([]float32, error) {
 	key := freshet.Key{Collection: r.Shard.Collection, Namespace: r.Shard.Namespace, Entity: *r.Entity}
-	c, ok, err := p.Store.Get(ctx, key)
+	c, ok, _, err := p.latest(ctx, key, r.After)
 	if err != nil {
 		return nil, err
 	}

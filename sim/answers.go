@@ -10,6 +10,7 @@ import (
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/embed"
+	"github.com/freshet-io/freshet/gateway"
 	"github.com/freshet-io/freshet/query"
 	"github.com/freshet-io/freshet/wire"
 )
@@ -97,7 +98,7 @@ func (e *entity) comparePoints(ctx context.Context, c *freshet.Change, model fre
 
 // checkDead: there is a dead letter for each event that can't be applied, and no other.
 func (l *life) checkDead(st *state) error {
-	letters, err := l.node.DeadLetters(0, false, all)
+	letters, err := l.node.DeadLetters(gateway.LettersQuery{Limit: all})
 	if err != nil {
 		return err
 	}

@@ -92,6 +92,11 @@ func (l *life) checkLog(ctx context.Context) (known bool, err error) {
 	if end < int64(len(m.placed)) {
 		return false, fmt.Errorf("events.raw ends at %d, acknowledged or once read was all before %d", end, len(m.placed))
 	}
+	for offset := range first {
+		if offset >= int64(len(m.placed)) || m.placed[offset] == nil {
+			return false, fmt.Errorf("events.raw begins at %d, and what stood at %d was never there to read", first, offset)
+		}
+	}
 	if m.applied >= end {
 		return false, fmt.Errorf("events.raw ends at %d, an answer counted what is at %d", end, m.applied)
 	}

@@ -51,7 +51,7 @@ func (o *operator) dropLetters(ctx context.Context, q gateway.LettersRequest) er
 	if through < 0 {
 		return nil
 	}
-	there, err := o.node.DeadLetters(through, true, all)
+	there, err := o.node.DeadLetters(gateway.LettersQuery{From: &through, Back: true, Limit: all})
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (l *life) settleDropped() error {
 	if len(m.letters.perhaps) == 0 {
 		return nil
 	}
-	there, err := l.node.DeadLetters(0, false, all)
+	there, err := l.node.DeadLetters(gateway.LettersQuery{Limit: all})
 	if err != nil {
 		return err
 	}

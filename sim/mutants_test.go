@@ -34,7 +34,7 @@ var mutants = []struct{ name, file, old, new string }{
 	{"the audit base skips the last event of a batch", "process/base.go",
 		"	d, err := b.seq.Decide(ctx, batch, &t)\n", "	d, err := b.seq.Decide(ctx, batch[:max(1, len(batch)-1)], &t)\n"},
 	{"a deletion is forgotten before all snapshots have it", "node/retention.go",
-		"		if offset < r.n.store.Covered(name) {\n", "		if r.n.store.Covered(name) > 0 {\n"},
+		"		if offset < n.store.Covered(name) {\n", "		if n.store.Covered(name) > 0 {\n"},
 	{"a patch replaces", "process/patch.go",
 		"merged, err := codec.MergePatch(target, patch)", "merged, err := patch, error(nil)"},
 	{"a drop leaves the event ids", "process/drop.go",

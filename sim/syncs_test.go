@@ -60,10 +60,14 @@ var harmless = map[place]string{
 		"it is synced because all control records are",
 }
 
+// rarely is how many seeds may pass until a missing sync shows: that of the snapshots' folder at a start is missed by some 300 of them,
+// more or less with the load of the machine.
+const rarely = 5 * seeds
+
 // seedsUntilBroken runs seeds with syncs taken out until one fails.
 func seedsUntilBroken(skip func(disk.Site) bool) (ran int, broken error) {
 	var mu sync.Mutex
-	each(0, seeds, func(seed uint64) bool {
+	each(0, rarely, func(seed uint64) bool {
 		_, err := sim.Run(seed, sim.Options{Skip: skip})
 		mu.Lock()
 		defer mu.Unlock()

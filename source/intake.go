@@ -280,6 +280,9 @@ func (b *Batch) partition(raw []byte) (int32, error) {
 			return 0, err
 		}
 	}
+	if err := col.Writable(); err != nil {
+		return 0, err
+	}
 	if ev.Op == freshet.OpPatch && col.Order == control.OrderSource {
 		return 0, &freshet.Error{Code: freshet.CodeOrderMismatch, Field: "op",
 			Message: fmt.Sprintf("is \"patch\"; collection %q is ordered by its source, and a patch can't have an order: send the whole payload as \"upsert\"", col.Name)}
@@ -309,8 +312,12 @@ func (b *Batch) Append(ctx context.Context) (freshet.Token, error) {
 
 // AddDelete adds the event that deletes an entity. eventID and order may be absent.
 func (b *Batch) AddDelete(key freshet.Key, eventID string, order int64, headers ...journal.Header) error {
-	if _, ok := b.in.opts.Catalog.Get(key.Collection); !ok {
+	col, ok := b.in.opts.Catalog.Get(key.Collection)
+	if !ok {
 		return &freshet.Error{Code: freshet.CodeUnknownCollection, Field: "collection", Message: fmt.Sprintf("%q does not exist", key.Collection)}
+	}
+	if err := col.Writable(); err != nil {
+		return err
 	}
 	raw, err := json.Marshal(struct {
 		EventID    string `json:"event_id,omitempty"`

@@ -26,7 +26,9 @@ const (
 type Batch struct {
 	Drops   []freshet.Shard // emptied before Changes are applied; with an empty namespace all of a collection
 	Changes []freshet.Change
-	Marks   []Mark // what is reached once the changes are applied
+	// Forgotten are deletions that vector.sync has no more, by key and version; whoever is told that the batch is applied may let go of them.
+	Forgotten []freshet.Change
+	Marks     []Mark // what is reached once the changes are applied
 }
 
 // Mark says how far one owner has come.
@@ -88,7 +90,7 @@ func (w *Worker) Run(ctx context.Context) error {
 // gather joins what waits behind b to one batch, up to one that drops something: that is next then, and more is true.
 // Changes and marks of b may have room behind them that belongs to who delivered them, so they are copied when something is joined.
 func (w *Worker) gather(b Batch) (joined, next Batch, more bool) {
-	b.Changes, b.Marks = slices.Clip(b.Changes), slices.Clip(b.Marks)
+	b.Changes, b.Forgotten, b.Marks = slices.Clip(b.Changes), slices.Clip(b.Forgotten), slices.Clip(b.Marks)
 	for len(b.Changes) < maxApply {
 		select {
 		case next := <-w.queue:
@@ -96,6 +98,7 @@ func (w *Worker) gather(b Batch) (joined, next Batch, more bool) {
 				return b, next, true
 			}
 			b.Changes = append(b.Changes, next.Changes...)
+			b.Forgotten = append(b.Forgotten, next.Forgotten...)
 			b.Marks = append(b.Marks, next.Marks...)
 		default:
 			return b, Batch{}, false

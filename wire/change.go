@@ -228,11 +228,7 @@ func (d *Decoder) points() []freshet.Point {
 			d.bad = true
 			return nil
 		}
-		raw := d.Take(4 * dim)
-		p.Vector = make([]float32, dim)
-		for i := range p.Vector {
-			p.Vector[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
-		}
+		p.Vector = floats(d.Take(4 * dim))
 		points = append(points, p)
 	}
 	return points

@@ -29,6 +29,7 @@ type dead struct {
 	Source     string       `json:"source,omitempty"`
 	Trace      string       `json:"trace,omitempty"`
 	Default    bool         `json:"default,omitempty"`
+	MappedAt   int64        `json:"mapped_at,omitempty"`
 	Whole      bool         `json:"whole,omitempty"`
 	KeyID      uint32       `json:"key_id,omitempty"` // of encryption; 0 = not encrypted
 	Value      []byte       `json:"value"`
@@ -39,7 +40,7 @@ func AppendDeadLetter(b []byte, l *freshet.DeadLetter) []byte {
 	v, err := json.Marshal(dead{Format: deadFormat, Topic: l.Position.Topic, Partition: l.Position.Partition,
 		Offset: l.Position.Offset, Ordinal: l.Ordinal, Stage: l.Stage, Class: l.Class, Message: l.Message,
 		Attempts: l.Attempts, At: l.At, Collection: l.Key.Collection, Namespace: l.Key.Namespace,
-		Entity: l.Key.Entity, EventID: l.EventID, Source: l.Source, Trace: l.Trace, Default: l.Default, Whole: l.Whole, Value: l.Value})
+		Entity: l.Key.Entity, EventID: l.EventID, Source: l.Source, Trace: l.Trace, Default: l.Default, MappedAt: l.MappedAt, Whole: l.Whole, Value: l.Value})
 	if err != nil {
 		panic(err) // every field is a plain string, number or byte slice
 	}
@@ -62,7 +63,7 @@ func DecodeDeadLetter(b []byte) (freshet.DeadLetter, error) {
 		Position: freshet.Position{Topic: v.Topic, Partition: v.Partition, Offset: v.Offset}, Ordinal: v.Ordinal,
 		Stage: v.Stage, Class: v.Class, Message: v.Message, Attempts: v.Attempts, At: v.At,
 		Key:     freshet.Key{Collection: v.Collection, Namespace: v.Namespace, Entity: v.Entity},
-		EventID: v.EventID, Source: v.Source, Trace: v.Trace, Default: v.Default, Whole: v.Whole, Value: v.Value}, nil
+		EventID: v.EventID, Source: v.Source, Trace: v.Trace, Default: v.Default, MappedAt: v.MappedAt, Whole: v.Whole, Value: v.Value}, nil
 }
 
 // DeadLetterKey is the key of a dead letter: keys sort by offset, then ordinal.

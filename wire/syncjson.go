@@ -216,12 +216,17 @@ func badValue(field, format string, args ...any) error {
 	return &freshet.Error{Code: freshet.CodeInvalidField, Field: field, Message: fmt.Sprintf(format, args...)}
 }
 
+// Binary reports whether a value of vector.sync is of the form of AppendChange, of whatever number: no JSON begins like that.
+func Binary(b []byte) bool {
+	return len(b) > 0 && b[0] < ' ' && b[0] != '\n' && b[0] != '\r' && b[0] != '\t'
+}
+
 // DecodeSync reads a value of vector.sync in any form: that of AppendChange, which begins with its format number, or JSON. An empty one, and
 // JSON's null, is a deletion. Foreign reports that somebody else has written it: then the change has no version, no digests, no slot's model, and
 // the caller gives it what it lacks. The key is that of the record. Of JSON the error is a *freshet.Error that names the field. Metadata
 // may alias b.
 func DecodeSync(key freshet.Key, b []byte, parts Parts) (c freshet.Change, foreign bool, err error) {
-	if len(b) > 0 && b[0] < ' ' && b[0] != '\n' && b[0] != '\r' && b[0] != '\t' {
+	if Binary(b) {
 		c, err = DecodeChange(key, b, parts)
 		return c, false, err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/disk"
@@ -26,6 +27,9 @@ func OpenCopy(dir, kind string, of freshet.LogID, opts Options) (s *State, err e
 	}()
 	dfs := s.opts.FS
 	if s.lock, err = lockFolder(dfs, dir); err != nil {
+		return s, err
+	}
+	if err = forgetCopy(dfs, dir, kind, opts.Former); err != nil {
 		return s, err
 	}
 	if s.id, err = identifyCopy(dfs, dir, kind, of, opts.Partitions); err != nil {
@@ -56,6 +60,30 @@ func identifyCopy(dfs disk.FS, dir, kind string, of freshet.LogID, partitions in
 			"name another folder, or empty this one: all that it holds comes from the log", dir, f.Of, f.Copy, f.Partitions, wire.LogIDString(of), kind, partitions)
 	}
 	return wire.ParseLogID(f.Log)
+}
+
+// forgetCopy empties a folder that holds the copy of what a log was before it was laid out anew. FORMAT goes last: what is left after
+// a crash is forgotten by the next start.
+func forgetCopy(dfs disk.FS, dir, kind string, former []freshet.LogID) error {
+	f, err := readFormat(dfs, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil || f.Copy != kind || !slices.ContainsFunc(former, func(id freshet.LogID) bool { return wire.LogIDString(id) == f.Of }) {
+		return err
+	}
+	names, err := dfs.List(dir)
+	if err != nil {
+		return fmt.Errorf("forget the copy of what the log was: %w", err)
+	}
+	for _, name := range names {
+		if name != "LOCK" && name != "FORMAT" {
+			if err := dfs.RemoveAll(dfs.PathJoin(dir, name)); err != nil {
+				return fmt.Errorf("forget the copy of what the log was: %w", err)
+			}
+		}
+	}
+	return dfs.Remove(dfs.PathJoin(dir, "FORMAT"))
 }
 
 // CloseCopy ends what OpenCopy began. It is idempotent.

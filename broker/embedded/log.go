@@ -31,6 +31,8 @@ type Options struct {
 	Now func() time.Time
 	// Journal is the folder of events.raw below the data folder. Default "journal"; see [NewJournal].
 	Journal string
+	// Former are identities that the log of a copy had before: a copy of one of those is begun anew.
+	Former []freshet.LogID
 	// Patience is how long a start or a stop waits for room on a full disk. Default 10 s.
 	Patience time.Duration
 }
@@ -180,11 +182,23 @@ func (l *Log) Append(ctx context.Context, records ...journal.Record) (last int64
 // ReadRaw reads events.raw from an offset; see [journal.Reader].
 func (l *Log) ReadRaw(from int64) broker.Reader { return l.journal.ReadFrom(from) }
 
+// ReadRawAs implements [broker.Log].
+func (l *Log) ReadRawAs(_ broker.Member, from int64) broker.Reader { return l.ReadRaw(from) }
+
 // Begin implements [broker.Log].
 func (l *Log) Begin() broker.Txn { return l.State.Begin() }
 
 // View implements [broker.Log].
-func (l *Log) View() broker.View { return l.State.View() }
+func (l *Log) View() broker.View { return logView{l.State.View(), l} }
+
+// logView is the state of a log at one instant.
+type logView struct {
+	*View
+	log *Log
+}
+
+// ReadRaw implements [broker.View].
+func (v logView) ReadRaw(from int64) broker.Reader { return v.log.ReadRaw(from) }
 
 // RawEnd is the offset behind the last durable record of events.raw.
 func (l *Log) RawEnd() int64 { return l.journal.End() }

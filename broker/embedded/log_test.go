@@ -230,3 +230,36 @@ func TestCopy(t *testing.T) {
 		t.Errorf("a log opened as a copy: %v", err)
 	}
 }
+
+// What one transaction purges of several shards counts for the topic as a whole up to the highest.
+func TestPurgeOfSeveralShards(t *testing.T) {
+	l := open(t, t.TempDir(), embedded.Options{})
+	shards := []freshet.Shard{{Collection: "a", Namespace: "n"}, {Collection: "b", Namespace: "n"}}
+	tx := l.Begin()
+	for _, s := range shards {
+		if err := tx.Put(freshet.TopicSync, []byte(s.Collection), []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	tx = l.Begin()
+	for _, s := range []freshet.Shard{shards[1], shards[0], shards[1]} {
+		r, _, err := l.Latest(freshet.TopicSync, []byte(s.Collection), nil)
+		if err := errors.Join(err, tx.Purge(freshet.TopicSync, s, []embedded.Record{r})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Purge(freshet.TopicSync, shards[0], []embedded.Record{{Key: []byte("a")}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	for scope, want := range map[string]int64{"": 2, embedded.PurgeScope(shards[0]): 1, embedded.PurgeScope(shards[1]): 2} {
+		if p, err := l.Purged(freshet.TopicSync, scope); err != nil || p.Through != want {
+			t.Errorf("scope %q is purged through %d, want %d, %v", scope, p.Through, want, err)
+		}
+	}
+}

@@ -142,7 +142,11 @@ func (t *Txn) Purge(topic string, shard freshet.Shard, records []Record) error {
 		if err != nil {
 			return err
 		}
-		v := binary.BigEndian.AppendUint64(nil, uint64(max(old.Through, through)))
+		if t.purged == nil {
+			t.purged = map[string]int64{}
+		}
+		t.purged[s] = max(t.purged[s], old.Through, through)
+		v := binary.BigEndian.AppendUint64(nil, uint64(t.purged[s]))
 		v = binary.BigEndian.AppendUint64(v, uint64(t.l.next[number].Load()))
 		if err := t.batch.Set(purgedKey(number, s), v, nil); err != nil {
 			return err

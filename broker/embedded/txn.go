@@ -28,6 +28,7 @@ type Txn struct {
 	fenced  bool // member is checked at commit
 	scratch []byte
 	next    int64
+	purged  map[string]int64 // by scope: how far the transaction itself has purged it
 }
 
 // Begin starts a transaction.

@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +23,7 @@ var ErrUnknownOutcome = errors.New("the outcome is unknown")
 // while a request is under way share the next one.
 type Appender struct {
 	opts    Options
+	shift   func(topic string, partition int32) int64
 	topic   string
 	kgo     *kgo.Client
 	flush   bool         // nothing goes out before all of an append is there
@@ -47,7 +47,7 @@ func (c *Client) newAppender(topic string, more ...kgo.Opt) (*Appender, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Appender{opts: c.opts, topic: topic, kgo: producer}, nil
+	return &Appender{opts: c.opts, shift: c.shift, topic: topic, kgo: producer}, nil
 }
 
 // Close ends the connection. Appends that are under way end with ErrUnknownOutcome.
@@ -87,7 +87,7 @@ func (a *Appender) Append(ctx context.Context, records []Record) ([]freshet.Posi
 		// The context is not that of the caller: a record that was given up may not leave a gap in the producer's sequence.
 		a.kgo.Produce(context.Background(), r, func(r *kgo.Record, err error) {
 			a.waiting.Add(-size)
-			call.finish(i, r, err)
+			call.finish(i, freshet.Position{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset + a.shift(r.Topic, r.Partition)}, err)
 		})
 	}
 	// The producer gives a record up by itself only if it knows that it is not in the log.
@@ -137,12 +137,8 @@ func (a *Appender) copied(records []Record) []*kgo.Record {
 	all := make([]kgo.Record, len(records))
 	out := make([]*kgo.Record, len(records))
 	for i := range records {
-		from, to := &records[i], &all[i]
-		to.Partition, to.Key, to.Value = from.Partition, bytes.Clone(from.Key), bytes.Clone(from.Value)
-		for _, h := range from.Headers {
-			to.Headers = append(to.Headers, kgo.RecordHeader{Key: h.Name, Value: bytes.Clone(h.Value)})
-		}
-		out[i] = to
+		write(&all[i], &records[i])
+		out[i] = &all[i]
 	}
 	return out
 }
@@ -157,10 +153,10 @@ type appending struct {
 	done chan struct{} // closed when nothing is left
 }
 
-func (c *appending) finish(i int, r *kgo.Record, err error) {
+func (c *appending) finish(i int, at freshet.Position, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.positions[i] = freshet.Position{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
+	c.positions[i] = at
 	if err != nil {
 		c.positions[i].Offset = -1
 		if c.err == nil || refused(c.err) && !refused(err) {
@@ -201,6 +197,28 @@ func (a *Appender) outcome(err error) error {
 func (a *Appender) unknown(why error) error {
 	return fmt.Errorf("append to %s: %w: %w: %w", a.topic, ErrUnknownOutcome, &freshet.Error{Code: freshet.CodeUnavailable,
 		Message: "Kafka does not say whether the events are in the log; send them again, with the same event ids they have no second effect"}, why)
+}
+
+// PartitionAppender appends to one partition.
+type PartitionAppender struct {
+	appender  *Appender
+	partition int32
+}
+
+// In returns the appender to one partition.
+func (a *Appender) In(partition int32) PartitionAppender { return PartitionAppender{a, partition} }
+
+// Append is [Appender.Append] for records of which value and headers count. It returns the offset of the last.
+func (a PartitionAppender) Append(ctx context.Context, records ...Record) (last int64, err error) {
+	list := make([]Record, len(records))
+	for i, r := range records {
+		list[i] = Record{Partition: a.partition, Value: r.Value, Headers: r.Headers}
+	}
+	positions, err := a.appender.Append(ctx, list)
+	if err != nil {
+		return 0, err
+	}
+	return positions[len(positions)-1].Offset, nil
 }
 
 // partitioner leaves a record in the partition that it names, and finds one for AnyPartition as Java's producer does: by the

@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/freshet-io/freshet"
 )
 
 // Client is a connection to a cluster, for what belongs to no single reader or writer: topics and
@@ -22,6 +24,12 @@ type Client struct {
 	opts  Options // with all defaults
 	kgo   *kgo.Client
 	admin *kadm.Client
+	// What the log says of itself; Identity sets it, before anything reads or writes.
+	shifts []int64         // see shift
+	split  bool            // vector.sync may have records that were taken to other partitions since
+	former []freshet.LogID // identities that the log had before
+	// written is beside every record of vector.sync that this client writes.
+	written []kgo.RecordHeader
 }
 
 // Open connects to a cluster. It tries until one of the brokers answers, for opts.ConnectTimeout at most; what trying again does not
@@ -31,6 +39,7 @@ func Open(ctx context.Context, opts Options) (*Client, error) {
 		return nil, fmt.Errorf("kafka: %w", err)
 	}
 	c := &Client{opts: opts.withDefaults()}
+	c.written = []kgo.RecordHeader{{Key: headerWriter, Value: []byte(c.opts.Group)}}
 	var err error
 	if c.kgo, err = c.connect(kgo.MetadataMinAge(metadataCached)); err != nil {
 		return nil, err
@@ -94,6 +103,12 @@ func permanent(err error) bool {
 		errors.Is(err, errAuthentication) || strings.Contains(err.Error(), "x509:") || strings.Contains(err.Error(), "tls: ")
 }
 
+// Unwritten reports whether an error is that of a producer whose records brokers have refused for their numbers: nothing of its
+// transaction counts, and another producer may begin again.
+func Unwritten(err error) bool {
+	return errors.Is(err, kerr.OutOfOrderSequenceNumber) || errors.Is(err, kerr.UnknownProducerID)
+}
+
 // sleep waits; false means that the context has ended.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
@@ -121,6 +136,9 @@ func (c *Client) connect(more ...kgo.Opt) (*kgo.Client, error) {
 		kgo.DisableClientMetrics(),
 		// A failover is noticed by refused requests; it is over as soon as the metadata name another leader.
 		kgo.DialTimeout(5 * time.Second),
+		// Behind a proxy or a balancer a broker that is down takes connections and closes them, as one does that wants TLS. Whether it wants
+		// that shows when the first connection is opened: see reach.
+		kgo.AlwaysRetryEOF(),
 		kgo.RetryBackoffFn(backoff),
 		kgo.MetadataMinAge(100 * time.Millisecond),
 		kgo.MetadataMaxAge(time.Minute),
@@ -131,6 +149,7 @@ func (c *Client) connect(more ...kgo.Opt) (*kgo.Client, error) {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.Rack(o.Rack),
+		kgo.RecheckPreferredReplicaInterval(recheckRack),
 		kgo.RecordPartitioner(partitioner{kgo.StickyKeyPartitioner(nil)}),
 	}, secure...)
 	client, err := kgo.NewClient(append(opts, more...)...)
@@ -139,6 +158,10 @@ func (c *Client) connect(more ...kgo.Opt) (*kgo.Client, error) {
 	}
 	return client, nil
 }
+
+// recheckRack is how long a reader keeps to the replica in its rack before it asks the leader again, which knows whether the replica lives: franz-go would
+// wait for a dead one for so long.
+const recheckRack = 5 * time.Second
 
 // transactional makes a producer with the transactional id of a part of the log: of those with the same id the last one counts, and
 // what the one before had begun is finished or undone before it writes.
@@ -186,7 +209,7 @@ func (c *Client) offsets(ctx context.Context, topic string, list func(context.Co
 	}
 	offsets := map[int32]int64{}
 	for p, l := range listed[topic] {
-		offsets[p] = l.Offset
+		offsets[p] = l.Offset + c.shift(topic, p)
 	}
 	return offsets, nil
 }

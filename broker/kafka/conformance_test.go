@@ -20,28 +20,31 @@ import (
 	"github.com/freshet-io/freshet/wire"
 )
 
-// owner is a process that owns the one partition of a log, with a copy on a disk of its own.
+// owner is a process that owns a partition of a log, with a copy on a disk of its own.
 type owner struct {
 	t        *testing.T
 	client   *kafka.Client
 	fs       *vfs.MemFS
 	state    *embedded.State
 	commands *kafka.Appender
+	copy     *kafka.Copy
+	commits  *kafka.Committer
 	*kafka.Partition
 	ended sync.Once
 }
 
-func own(t *testing.T, o kafka.Options, fs *vfs.MemFS) *owner {
+func own(t *testing.T, o kafka.Options, fs *vfs.MemFS) *owner { return ownPartition(t, o, fs, 0) }
+
+func ownPartition(t *testing.T, o kafka.Options, fs *vfs.MemFS, partition int32) *owner {
 	t.Helper()
 	w := &owner{t: t, client: open(t, o), fs: fs}
+	w.state = openCopy(t, fs)
 	var err error
-	w.state, err = embedded.OpenCopy("copy", "kafka", freshet.LogID{1}, embedded.Options{FS: disk.New(fs, nil), CacheBytes: 1 << 20, Partitions: 1})
-	if err == nil {
-		w.commands, err = w.client.NewAppender(w.client.Options().Topics.Keyed)
-	}
-	if err == nil {
+	if w.commands, err = w.client.NewAppender(w.client.Options().Topics.Keyed); err == nil {
 		deliver := func(context.Context, int32, kafka.Taken) error { return nil }
-		w.Partition, err = w.client.Own(deadline(t), kafka.NewCopy(w.state, w.client.Options().Topics, deliver), 0, w.commands)
+		w.copy = kafka.NewCopy(w.state, w.client.Options().Topics, deliver)
+		w.commits = w.client.NewCommitter(w.copy, w.commands)
+		w.Partition, err = w.commits.Own(deadline(t), partition)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -50,9 +53,20 @@ func own(t *testing.T, o kafka.Options, fs *vfs.MemFS) *owner {
 	return w
 }
 
+// openCopy opens the state of a copy on a disk.
+func openCopy(t *testing.T, fs vfs.FS) *embedded.State {
+	t.Helper()
+	state, err := embedded.OpenCopy("copy", "kafka", freshet.LogID{1}, embedded.Options{FS: disk.New(fs, nil), CacheBytes: 1 << 20, Partitions: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state
+}
+
 func (w *owner) close() {
 	w.ended.Do(func() {
 		w.Partition.Close()
+		w.commits.Close()
 		w.commands.Close()
 		w.client.Close()
 		if err := w.state.CloseCopy(); err != nil {
@@ -71,6 +85,9 @@ func TestConformance(t *testing.T) {
 			o.Partitions, o.Group, o.Topics.Prefix = 1, o.Group+strconv.Itoa(n), o.Topics.Prefix+strconv.Itoa(n)
 			if _, err := open(t, o).Ensure(deadline(t)); err != nil {
 				t.Fatal(err)
+			}
+			if n%2 == 0 {
+				o.SyncFormat = kafka.SyncJSON
 			}
 			rng := rand.New(rand.NewPCG(uint64(n), 0))
 			mem := vfs.NewCrashableMem()

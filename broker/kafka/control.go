@@ -44,15 +44,26 @@ type Taker = func([]broker.Record) error
 func (c *Client) OpenControl(ctx context.Context, copy *Copy) (*Control, error) {
 	ctl := &Control{client: c, copy: copy}
 	ctl.life, ctl.close = context.WithCancel(context.Background())
-	err := ctl.catchUp(ctx, func([]broker.Record) error { return nil })
-	if err == nil {
-		ctl.id, err = copy.identity()
-	}
+	err := ctl.untilIdentified(ctx)
 	if err != nil {
 		ctl.Close()
 		return nil, ctl.failed("read", err)
 	}
 	return ctl, nil
+}
+
+// untilIdentified reads what was committed. The commit of the identity, a moment ago perhaps, may not be told to readers yet.
+func (c *Control) untilIdentified(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.client.opts.DeliveryTimeout)
+	defer cancel()
+	for failures := 1; ; failures++ {
+		if err := c.catchUp(ctx, func([]broker.Record) error { return nil }); err != nil {
+			return err
+		}
+		if c.id, err = c.copy.identity(); !errors.Is(err, errNoIdentity) || !sleep(ctx, backoff(failures)) {
+			return err
+		}
+	}
 }
 
 func (c *Control) failed(what string, err error) error {
@@ -130,10 +141,8 @@ func (c *Control) take(f Fetched, take Taker) error {
 	if err != nil || f.Next <= at {
 		return lasting(err)
 	}
-	records, err := latestControl(f, at)
-	if err == nil {
-		err = c.checkIdentity(records)
-	}
+	records := latestControl(f, at)
+	err = c.checkIdentity(records)
 	if err == nil && len(records) > 0 {
 		err = take(records)
 	}
@@ -142,7 +151,11 @@ func (c *Control) take(f Fetched, take Taker) error {
 	}
 	_, err = c.copy.commit(func(tx *embedded.Txn) error {
 		for _, r := range records {
-			if err := tx.Put(freshet.TopicControl, r.Key, r.Value); err != nil {
+			put := tx.Put
+			if r.Value == nil {
+				put = func(topic string, key, _ []byte) error { return tx.Remove(topic, key) }
+			}
+			if err := put(freshet.TopicControl, r.Key, r.Value); err != nil {
 				return err
 			}
 		}
@@ -151,21 +164,18 @@ func (c *Control) take(f Fetched, take Taker) error {
 	return lasting(err)
 }
 
-// latestControl are the control records at or above an offset, of each key the last.
-func latestControl(f Fetched, at int64) (records []broker.Record, err error) {
+// latestControl are the control records at or above an offset, of each key the last. One without a value removes its key.
+func latestControl(f Fetched, at int64) (records []broker.Record) {
 	seen := map[string]bool{}
 	for _, r := range slices.Backward(f.Records) {
 		if r.Offset < at || isClaim(r.Key) || seen[string(r.Key)] {
 			continue
 		}
-		if r.Value == nil {
-			return nil, fmt.Errorf("%s@%d: record %q is deleted: this version of freshet deletes none; use the one that did", f.Topic, r.Offset, r.Key)
-		}
 		seen[string(r.Key)] = true
 		records = append(records, broker.Record{Offset: r.Offset, Key: r.Key, Value: r.Value})
 	}
 	slices.Reverse(records)
-	return records, nil
+	return records
 }
 
 // checkIdentity refuses the record of another log.
@@ -176,6 +186,8 @@ func (c *Control) checkIdentity(records []broker.Record) error {
 		}
 		if i, err := parseIdentity(r.Value); err != nil {
 			return err
+		} else if i.Next != nil {
+			return fmt.Errorf("%s lays it out anew: end this process, and start it again when that is done", i.Next.By)
 		} else if i.id != c.id && c.id != (freshet.LogID{}) {
 			return fmt.Errorf("it is of log %s now, it was of log %s: end this process and start it again", i.ID, wire.LogIDString(c.id))
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -125,7 +126,7 @@ func TestIdentity(t *testing.T) {
 			d, err := admin.ListTopics(deadline(t), names.Raw)
 			return err == nil && !d.Has(names.Raw)
 		})
-		noIdentity(t, o, names.Raw+": its id is ", "deleted and made again", "topics.prefix")
+		noIdentity(t, o, names.Raw+": its id is ", "deleted and made again", "epoch raise")
 
 		o.Partitions = 6
 		all := []string{names.Raw, names.Keyed, names.Sync, names.Dead, names.State}
@@ -141,7 +142,7 @@ func TestIdentity(t *testing.T) {
 			}
 			return err == nil
 		})
-		noIdentity(t, o, names.Keyed+": partitions is 6, wanted 4", names.State+": partitions is 6", "topics.prefix")
+		noIdentity(t, o, names.Keyed+": partitions is 6, wanted 4", names.State+": partitions is 6", "epoch raise")
 	})
 }
 
@@ -206,6 +207,31 @@ func await(t *testing.T, good func() bool) {
 	}
 }
 
+// What a node says of itself, and that it leaves, the others get to know, by their copies too.
+func TestNodesKnowEachOther(t *testing.T) {
+	clusters(t, func(t *testing.T, o kafka.Options) {
+		disk := vfs.NewMem()
+		a, b := join(t, o, vfs.NewMem()), join(t, o, disk)
+		b.run()
+		for _, id := range []string{"1", "2"} {
+			if err := a.Announce(control.Node{ID: id, Address: "http://" + id}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		await(t, func() bool { return len(b.Nodes()) == 2 })
+		if err := a.Leave("1"); err != nil {
+			t.Fatal(err)
+		}
+		await(t, func() bool { return len(b.Nodes()) == 1 })
+		b.stop()
+		for name, fs := range map[string]vfs.FS{"with its copy": disk, "anew": vfs.NewMem()} {
+			if n := join(t, o, fs); len(n.Nodes()) != 1 || n.Nodes()[0].Address != "http://2" {
+				t.Errorf("a node that starts %s knows %+v", name, n.Nodes())
+			}
+		}
+	})
+}
+
 // Nodes that write at the same time agree on everything, and each knows soon what the others have written.
 func TestNodesShareACatalog(t *testing.T) {
 	clusters(t, func(t *testing.T, o kafka.Options) {
@@ -266,7 +292,7 @@ func TestNodesShareACatalog(t *testing.T) {
 			for j := range nodes {
 				n.waitFor(fmt.Sprint("own", j), func(c control.Collection) bool { return c.Since == 0 })
 			}
-			if len(n.All()) != 1+len(nodes)+5 || len(n.Epochs()) != 1 || n.Epochs()[0] != nodes[0].Epochs()[0] {
+			if len(n.All()) != 1+len(nodes)+5 || len(n.Epochs()) != 1 || !reflect.DeepEqual(n.Epochs()[0], nodes[0].Epochs()[0]) {
 				t.Errorf("node %d has %d collections and the epochs %v", i, len(n.All()), n.Epochs())
 			}
 		}

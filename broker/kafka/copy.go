@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/broker"
@@ -19,7 +20,25 @@ import (
 const (
 	copyGroup    = "copy"    // how far it has each partition of the compacted topics
 	processGroup = "process" // how far each partition of events.keyed is decided
+	baseGroup    = "audit"   // how far it is folded into the audit base: an entry of that table
 )
+
+// basePositionKey is the entry of the audit base with the position of its group, 8 bytes big-endian.
+const basePositionKey = "p"
+
+func appendPosition(next int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(next)) }
+
+// basePosition reads the entry of the audit base that holds its position.
+func basePosition(get func(t broker.Table, key []byte) ([]byte, bool, error)) (int64, error) {
+	v, ok, err := get(broker.TableBase, []byte(basePositionKey))
+	if err != nil || !ok {
+		return 0, err
+	}
+	if len(v) != 8 {
+		return 0, errors.New("the position of the audit base is damaged")
+	}
+	return int64(binary.BigEndian.Uint64(v)), nil
+}
 
 // Copy is what a node has of the compacted topics, in its state: vector.sync under its own keys, dead letters and state tables
 // under keys with their partition. Records of other nodes come by [Copy.Take], those of its own by the transactions of its
@@ -28,12 +47,18 @@ type Copy struct {
 	state   *embedded.State
 	topics  Topics
 	deliver func(context.Context, int32, Taken) error
+	// Who writes what; see Externals.
+	collections Collections
+	group       string
+	ignoreMixed bool
+	split       atomic.Bool // records in a partition that is not their entity's have been taken to another
 
 	mu sync.Mutex // one transaction at a time: the order of vector.sync in the state is that of commits
 	// open are the transactions whose changes the store does not have yet, in order of their ends in vector.sync.
 	open    []unapplied
 	member  broker.Member  // of copyGroup
 	decider broker.Member  // of processGroup
+	catcher broker.Member  // of caughtGroup
 	owned   map[int32]bool // partitions whose transactions come from here
 }
 
@@ -45,7 +70,7 @@ type unapplied struct {
 // NewCopy returns the copy in a state; there is one of each state. topics are those of [Client.Options]. deliver hands on what
 // came of the records of a partition of vector.sync, in their order.
 func NewCopy(state *embedded.State, topics Topics, deliver func(ctx context.Context, partition int32, t Taken) error) *Copy {
-	return &Copy{state: state, topics: topics, deliver: deliver, member: state.Join(copyGroup), decider: state.Join(processGroup), owned: map[int32]bool{}}
+	return &Copy{state: state, topics: topics, deliver: deliver, collections: nobody{}, member: state.Join(copyGroup), decider: state.Join(processGroup), catcher: state.Join(caughtGroup), owned: map[int32]bool{}}
 }
 
 // Position is how far the copy has a partition of a compacted topic: the next offset that it needs.
@@ -95,8 +120,10 @@ func (c *Copy) commit(f func(*embedded.Txn) error) (next int64, err error) {
 // Taken is what came of records that were taken into the copy.
 type Taken struct {
 	Changes []freshet.Change
-	Decided int64 // every record of the partition of events.keyed below it is decided with them; 0 when that is not told
-	Next    int64 // where they end in vector.sync of the state; 0 without changes
+	// Forgotten are deletions that the topic has no more, by key and version: a store need not keep them, once it has Changes.
+	Forgotten []freshet.Change
+	Decided   int64 // every record of the partition of events.keyed below it is decided with them; 0 when that is not told
+	Next      int64 // where they end in vector.sync of the state; 0 without changes
 }
 
 // own says that the transactions of a partition come from here, or no longer.
@@ -112,35 +139,34 @@ func (c *Copy) own(partition int32, owned bool) {
 
 // Take takes in what was read of a compacted topic, and hands on what came of it. What the copy has already it passes over,
 // and all of a partition whose owner is here.
-func (c *Copy) Take(ctx context.Context, f Fetched) error { return c.take(ctx, f, false) }
+func (c *Copy) Take(ctx context.Context, f Fetched) error {
+	return c.take(ctx, f, nil)
+}
 
-// take is Take; its owner restores a partition with it.
-func (c *Copy) take(ctx context.Context, f Fetched, owner bool) error {
+// take is Take; an owner restores its partition with it, and is told what is stale.
+func (c *Copy) take(ctx context.Context, f Fetched, owner *Partition) error {
 	var taken Taken
 	next, err := c.commit(func(tx *embedded.Txn) error {
-		if c.owned[f.Partition] && !owner {
+		if c.owned[f.Partition] && owner == nil {
 			return nil
 		}
 		at, err := c.Position(f.Topic, f.Partition)
-		if err != nil || f.Next <= at {
+		if err != nil || f.Next <= at && owner == nil {
 			return err
 		}
-		t := taker{copy: c, tx: tx, partition: f.Partition, replaced: map[string]int{}}
+		t := taker{copy: c, tx: tx, partition: f.Partition, owner: owner, replaced: map[string]int{}, deposed: map[string]int64{}}
 		for i := range f.Records {
 			r := &f.Records[i]
-			if r.Offset < at {
-				continue
-			}
-			if err := t.take(f.Topic, r, &taken); err != nil {
+			if err := t.see(f.Topic, r, at, &taken); err != nil {
 				return fmt.Errorf("%s/%d@%d: %w", f.Topic, f.Partition, r.Offset, err)
 			}
 		}
 		if err := t.flush(&taken); err != nil {
 			return err
 		}
-		return tx.Move(c.member, f.Topic, f.Partition, f.Next)
+		return tx.Move(c.member, f.Topic, f.Partition, max(at, f.Next))
 	})
-	if taken.Next = next; err != nil || taken.Next == 0 && taken.Decided == 0 {
+	if taken.Next = next; err != nil || taken.Next == 0 && taken.Decided == 0 && len(taken.Changes)+len(taken.Forgotten) == 0 {
 		return err
 	}
 	return c.deliver(ctx, f.Partition, taken)
@@ -153,6 +179,27 @@ type taker struct {
 	partition int32
 	replaced  map[string]int // place in changes
 	changes   []change
+	owner     *Partition       // that is being restored; nil of others
+	deposed   map[string]int64 // where the claims of sessions were taken away, as far as it was looked up; -1 = they were not
+}
+
+// see takes a record unless the copy has it, or its writer had lost the partition.
+func (t *taker) see(topic string, r *Record, at int64, taken *Taken) error {
+	stale, err := t.stale(topic, r)
+	switch {
+	case err != nil:
+		return err
+	case stale:
+		if t.owner != nil {
+			t.owner.note(topic, r.Key)
+		}
+		return nil
+	case topic == t.copy.topics.Sync && isBatch(r.Key):
+		return t.takeBatch(r)
+	case r.Offset < at:
+		return nil
+	}
+	return t.take(topic, r, taken)
 }
 
 // change is the new record of a key of vector.sync; without a value it goes.
@@ -162,22 +209,19 @@ type change struct {
 }
 
 func (t *taker) take(topic string, r *Record, taken *Taken) error {
+	if isClaim(r.Key) {
+		return t.takeClaim(topic, r)
+	}
 	switch topic {
 	case t.copy.topics.Sync:
 		return t.takeSync(r, taken)
 	case t.copy.topics.Dead:
-		if isClaim(r.Key) {
-			return nil
-		}
 		key := append(prefix(t.partition), r.Key...)
 		if r.Value == nil {
 			return t.tx.Remove(freshet.TopicDead, key)
 		}
 		return t.tx.Put(freshet.TopicDead, key, r.Value)
 	case t.copy.topics.State:
-		if isClaim(r.Key) {
-			return nil
-		}
 		table, key, err := t.copy.tableKey(r.Key, t.partition)
 		if err != nil {
 			return err
@@ -191,16 +235,28 @@ func (t *taker) take(topic string, r *Record, taken *Taken) error {
 }
 
 func (t *taker) takeSync(r *Record, taken *Taken) error {
-	switch {
-	case isClaim(r.Key):
-		return nil
-	case string(r.Key) == markerKey:
+	if string(r.Key) == markerKey {
 		m, err := parseMarker(r.Value)
 		if err != nil {
 			return err
 		}
 		taken.Decided = m.Decided
 		return t.copy.move(t.tx, t.partition, m.Decided)
+	}
+	key, err := wire.ParseKey(r.Key)
+	if err != nil {
+		if ownRecord(r) {
+			return err
+		}
+		return nil // who reads what others write says so
+	}
+	if by, err := t.copy.whose(key.Collection, r); by != byFreshet || err != nil {
+		return err
+	}
+	if t.copy.split.Load() {
+		if wire.Partition(key, t.copy.state.Partitions()) != t.partition {
+			return nil // what stands in the entity's own partition counts, in whatever order they are read
+		}
 	}
 	if at, ok := t.replaced[string(r.Key)]; ok {
 		t.changes[at].value = r.Value
@@ -213,6 +269,7 @@ func (t *taker) takeSync(r *Record, taken *Taken) error {
 
 // flush puts what was taken of vector.sync.
 func (t *taker) flush(taken *Taken) error {
+	purged := map[freshet.Shard][]broker.Record{}
 	for _, c := range t.changes {
 		key, err := wire.ParseKey([]byte(c.key))
 		if err != nil {
@@ -222,29 +279,38 @@ func (t *taker) flush(taken *Taken) error {
 		if err != nil {
 			return err
 		}
+		var head freshet.Change
+		damaged := false
 		if ok {
-			head, err := wire.DecodeChange(key, old.Value, wire.Head)
-			if err != nil {
-				return err
+			if head, err = wire.DecodeChange(key, old.Value, wire.Head); err != nil {
+				damaged, head = true, freshet.Change{}
 			}
 			if err := expiry(&head, t.tx.DeleteTable); err != nil {
 				return err
 			}
 		}
 		if c.value == nil {
+			if ok && head.Deleted() && !damaged {
+				taken.Forgotten = append(taken.Forgotten, freshet.Change{Key: key, Version: head.Version, Op: freshet.OpDelete})
+				purged[key.Shard()] = append(purged[key.Shard()], old)
+				continue
+			}
 			if err := t.tx.Remove(freshet.TopicSync, []byte(c.key)); err != nil {
 				return err
 			}
+			if ok && !damaged { // the deletion is forgotten already; the store has not seen it
+				taken.Changes = append(taken.Changes, freshet.Change{Key: key, Version: head.Version, Op: freshet.OpDelete, Again: true})
+			}
 			continue
 		}
-		decoded, err := wire.DecodeChange(key, c.value, wire.Points)
+		decoded, value, err := readSync(key, c.value)
 		if err != nil {
 			return err
 		}
 		if !ok {
 			old.Offset = broker.NoRecord
 		}
-		if err := t.tx.Replace(freshet.TopicSync, []byte(c.key), c.value, old.Offset); err != nil {
+		if err := t.tx.Replace(freshet.TopicSync, []byte(c.key), value, old.Offset); err != nil {
 			return err
 		}
 		set := func(table broker.Table, k []byte) error {
@@ -253,7 +319,20 @@ func (t *taker) flush(taken *Taken) error {
 		if err := expiry(&decoded, set); err != nil {
 			return err
 		}
+		decoded.Anew = !ok // a deletion that the store has is forgotten
+		if back := ok && head.Version.After(decoded.Version); back {
+			// Between the two it was deleted, and that was forgotten, before this copy has read it.
+			if decoded.Anew = true; !head.Deleted() {
+				taken.Changes = append(taken.Changes, freshet.Change{Key: key, Version: head.Version, Op: freshet.OpDelete, Again: true})
+			}
+		}
+		decoded.Again = damaged || ok && head.Version == decoded.Version // so a repair writes it
 		taken.Changes = append(taken.Changes, decoded)
+	}
+	for shard, records := range purged {
+		if err := t.tx.Purge(freshet.TopicSync, shard, records); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -275,6 +354,9 @@ func (c *Copy) move(tx *embedded.Txn, partition int32, decided int64) error {
 // prefix is what keys of dead letters and state tables of a partition begin with in a state.
 func prefix(partition int32) []byte { return binary.BigEndian.AppendUint32(nil, uint32(partition)) }
 
+// Prefix is what keys of dead letters and state tables of a partition begin with in the state of a copy.
+func Prefix(partition int32) []byte { return prefix(partition) }
+
 // tableKey is the table and the key in the state that a record of freshet.state is of.
 func (c *Copy) tableKey(key []byte, partition int32) (broker.Table, []byte, error) {
 	if len(key) < 1 || key[0] != byte(broker.TableProcess) && key[0] != byte(broker.TableBase) {
@@ -283,14 +365,28 @@ func (c *Copy) tableKey(key []byte, partition int32) (broker.Table, []byte, erro
 	return broker.Table(key[0]), append(prefix(partition), key[1:]...), nil
 }
 
+// has reports whether the copy has a key of a partition of a topic by its default name.
+func (c *Copy) has(topic string, partition int32, key []byte) (ok bool, err error) {
+	switch topic {
+	case freshet.TopicSync:
+		_, ok, err = c.state.Latest(topic, key, nil)
+	case freshet.TopicDead:
+		_, ok, err = c.state.Latest(topic, append(prefix(partition), key...), nil)
+	default:
+		var table broker.Table
+		var k []byte
+		if table, k, err = c.tableKey(key, partition); err == nil {
+			_, ok, err = c.state.GetTable(table, k)
+		}
+	}
+	return ok, err
+}
+
 // Keys of vector.sync that are of no entity: those begin with a text, or with 0x00 and the length of a name.
 const (
 	markerKey = "\x00\x00decided"
 	claimKey  = "\x00\x00claim"
 )
-
-// isClaim reports whether a record only shows its writer that it has read what stood before.
-func isClaim(key []byte) bool { return string(key) == claimKey }
 
 // marker is the record of vector.sync that says how far its partition of events.keyed is decided by the records before it.
 type marker struct {

@@ -13,24 +13,63 @@ import (
 // keyedReader reads a partition of events.keyed for its owner, without repeated forwards.
 type keyedReader struct {
 	p      *Partition
-	reader *Reader
+	reader partitionReader
 	err    error
 	next   int64
+	behind int64              // the last record that was read
 	last   map[origin]forward // of each partition of events.raw
 	noting bool               // what it reads is decided
+	folded bool               // what it reads is folded into the audit base
 }
 
-// ReadRaw implements [broker.Log]. The first reader is that of what is decided. Another one finds repeated forwards if it begins at
-// 0, as an audit does: it has to have read what was forwarded before.
-func (p *Partition) ReadRaw(from int64) broker.Reader {
+// partitionReader is a [Reader] of one partition, or a [Subscription].
+type partitionReader interface {
+	Read(context.Context) ([]Fetched, error)
+	Close()
+}
+
+// ReadRaw implements [broker.Log]. It finds repeated forwards if it begins at 0, for it reads what was forwarded before, or where the audit
+// base ends, which knows that.
+func (p *Partition) ReadRaw(from int64) broker.Reader { return p.readAs("", from, p.ScanTable) }
+
+// ReadRawAs implements [broker.Log].
+func (p *Partition) ReadRawAs(m broker.Member, from int64) broker.Reader {
+	return p.readAs(m.Group, from, p.ScanTable)
+}
+
+// readAs reads for a group; base is where what the audit base knows is read.
+func (p *Partition) readAs(group string, from int64, base scanTable) broker.Reader {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := &keyedReader{p: p, next: from, last: map[origin]forward{}}
-	if !p.reading {
-		p.reading, r.noting, r.last = true, true, p.decided
+	r := &keyedReader{p: p, next: from, behind: from, last: map[origin]forward{}, noting: group == processGroup, folded: group == baseGroup}
+	switch {
+	case r.noting:
+		r.last = p.decided
+	case from > 0:
+		r.err = readForwards(base, broker.TableBase, r.last)
 	}
-	r.reader, r.err = p.client.NewReader(freshet.Position{Topic: p.RawTopic(), Partition: p.number, Offset: from})
+	if r.folded {
+		p.folding = nil
+	}
+	if r.err != nil {
+		return r
+	}
+	at := freshet.Position{Topic: p.RawTopic(), Partition: p.number, Offset: from}
+	if r.noting {
+		r.open(func() (partitionReader, error) { return p.reader.Subscribe(at) })
+	} else {
+		r.open(func() (partitionReader, error) { return p.client.NewReader(at) })
+	}
 	return r
+}
+
+func (r *keyedReader) open(open func() (partitionReader, error)) {
+	reader, err := open()
+	if err != nil {
+		r.err = err
+		return
+	}
+	r.reader = reader
 }
 
 // Next implements [broker.Reader]. The bytes of a fetch are bounded by Options.FetchBytes.
@@ -47,7 +86,6 @@ func (r *keyedReader) Next(ctx context.Context, buf []journal.Record, _ int) ([]
 			return buf, err
 		}
 		for _, f := range fetched {
-			r.p.end.Store(f.End)
 			r.next = f.Next
 			for i := range f.Records {
 				again, err := r.repeats(&f.Records[i])
@@ -55,8 +93,14 @@ func (r *keyedReader) Next(ctx context.Context, buf []journal.Record, _ int) ([]
 					return buf, err
 				}
 				if !again {
-					buf = append(buf, f.Records[i])
+					buf, r.behind = append(buf, f.Records[i]), f.Records[i].Offset+1
 				}
+			}
+			// Where nothing more is to be read, what stands behind the last record (marks of transactions, repeated forwards) does not count.
+			if end := f.End; r.noting && f.Next < end {
+				r.p.end.Store(end)
+			} else if r.noting {
+				r.p.end.Store(r.behind)
 			}
 		}
 	}
@@ -88,10 +132,13 @@ func (r *keyedReader) repeats(rec *Record) (bool, error) {
 			return true, nil
 		}
 		r.last[source] = f
-		if r.noting {
-			r.p.mu.Lock()
-			defer r.p.mu.Unlock()
+		r.p.mu.Lock()
+		defer r.p.mu.Unlock()
+		switch {
+		case r.noting:
 			r.p.read = append(r.p.read, readForward{rec.Offset, source, f})
+		case r.folded:
+			r.p.folding = append(r.p.folding, readForward{rec.Offset, source, f})
 		}
 		return false, nil
 	}

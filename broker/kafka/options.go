@@ -33,6 +33,13 @@ type Options struct {
 	RawBytes int64
 	// SyncDeleteRetention is how long a deletion is kept in the compacted topics for readers that are behind. Default 7 days.
 	SyncDeleteRetention time.Duration
+	// Delivery is how owners commit: DeliveryTransactional, the default, or DeliveryIdempotent.
+	Delivery string
+	// SyncFormat is the form in which values of vector.sync are written: SyncBinary, the default, or SyncJSON for consumers that know
+	// nothing of freshet. Both are read, whatever is set.
+	SyncFormat string
+	// MixedWriters says what is done about records of vector.sync whose collection another one writes: MixedRefuse, the default, or MixedIgnore.
+	MixedWriters string
 	// MaxRecordBytes is the largest record, and the largest batch of them. Default 16 MiB.
 	MaxRecordBytes int
 
@@ -50,7 +57,8 @@ type Options struct {
 	DeliveryTimeout time.Duration
 	// AppendBytes is what may wait in an Appender; more is refused. Default 64 MiB.
 	AppendBytes int64
-	// FetchBytes is what a Reader asks of a broker at once, compressed as the records are; it holds one answer of each. Default 8 MiB.
+	// FetchBytes is what a Reader asks of a broker at once, compressed as the records are; it holds one answer of each. A SharedReader leaves a
+	// partition out when as much of it waits, in memory, for who reads it. Default 8 MiB.
 	FetchBytes int
 
 	Logger *slog.Logger // default slog.Default()
@@ -58,13 +66,15 @@ type Options struct {
 
 // Topics are the names of the topics, each after Prefix.
 type Topics struct {
-	Prefix  string
-	Raw     string // default events.raw
-	Keyed   string // default events.keyed
-	Sync    string // default vector.sync
-	Dead    string // default vector.sync.dlq
-	State   string // default freshet.state
-	Control string // default freshet.control
+	Prefix   string
+	Raw      string // default events.raw
+	Keyed    string // default events.keyed
+	Sync     string // default vector.sync
+	Dead     string // default vector.sync.dlq
+	State    string // default freshet.state
+	Control  string // default freshet.control
+	Requests string // default embeddings.requests
+	Results  string // default embeddings.results
 }
 
 // Forever is a RawRetention without end.
@@ -94,12 +104,14 @@ const (
 func (t Topics) Resolved() Topics {
 	name := func(given, def string) string { return t.Prefix + cmp.Or(given, def) }
 	return Topics{
-		Raw:     name(t.Raw, freshet.TopicRaw),
-		Keyed:   name(t.Keyed, freshet.TopicKeyed),
-		Sync:    name(t.Sync, freshet.TopicSync),
-		Dead:    name(t.Dead, freshet.TopicDead),
-		State:   name(t.State, freshet.TopicState),
-		Control: name(t.Control, freshet.TopicControl),
+		Raw:      name(t.Raw, freshet.TopicRaw),
+		Keyed:    name(t.Keyed, freshet.TopicKeyed),
+		Sync:     name(t.Sync, freshet.TopicSync),
+		Dead:     name(t.Dead, freshet.TopicDead),
+		State:    name(t.State, freshet.TopicState),
+		Control:  name(t.Control, freshet.TopicControl),
+		Requests: name(t.Requests, freshet.TopicRequests),
+		Results:  name(t.Results, freshet.TopicResults),
 	}
 }
 
@@ -109,7 +121,8 @@ func (t Topics) copied() []string { return []string{t.Sync, t.State, t.Dead} }
 // named are the names with the fields that they come from.
 func (t Topics) named() []struct{ field, name string } {
 	return []struct{ field, name string }{{"topics.raw", t.Raw}, {"topics.keyed", t.Keyed}, {"topics.sync", t.Sync},
-		{"topics.dead", t.Dead}, {"topics.state", t.State}, {"topics.control", t.Control}}
+		{"topics.dead", t.Dead}, {"topics.state", t.State}, {"topics.control", t.Control},
+		{"topics.requests", t.Requests}, {"topics.results", t.Results}}
 }
 
 // withDefaults fills in what does not depend on the cluster: Replication and MinInSync may stay 0.
@@ -121,6 +134,8 @@ func (o Options) withDefaults() Options {
 	o.Partitions = cmp.Or(o.Partitions, DefaultPartitions)
 	def(&o.RawRetention, DefaultRawRetention)
 	def(&o.SyncDeleteRetention, DefaultSyncDeleteRetention)
+	o.Delivery = cmp.Or(o.Delivery, DeliveryTransactional)
+	o.SyncFormat, o.MixedWriters = cmp.Or(o.SyncFormat, SyncBinary), cmp.Or(o.MixedWriters, MixedRefuse)
 	o.MaxRecordBytes = cmp.Or(o.MaxRecordBytes, DefaultMaxRecordBytes)
 	def(&o.SessionTimeout, DefaultSessionTimeout)
 	def(&o.ConnectTimeout, 30*time.Second)
@@ -155,6 +170,15 @@ const nameRemedy = "use 1 to 249 letters, digits, dots, underscores and hyphens"
 func (o Options) Validate() error {
 	if err := o.validateNames(); err != nil {
 		return err
+	}
+	if d := o.Delivery; d != "" && d != DeliveryTransactional && d != DeliveryIdempotent {
+		return fmt.Errorf("delivery: %q is not known; use %s or %s", d, DeliveryTransactional, DeliveryIdempotent)
+	}
+	if f := o.SyncFormat; f != "" && f != SyncBinary && f != SyncJSON {
+		return fmt.Errorf("sync_format: %q is not known; use %q or %q", f, SyncBinary, SyncJSON)
+	}
+	if m := o.MixedWriters; m != "" && m != MixedRefuse && m != MixedIgnore {
+		return fmt.Errorf("mixed_writers: %q is not known; use %q or %q", m, MixedRefuse, MixedIgnore)
 	}
 	if o.MinInSync > 0 && o.Replication > 0 && o.MinInSync > o.Replication {
 		return fmt.Errorf("min_insync: %d is more than replication %d, so nothing could be written; give at most that", o.MinInSync, o.Replication)

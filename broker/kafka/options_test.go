@@ -11,7 +11,8 @@ import (
 func TestNamesOfTopics(t *testing.T) {
 	got := kafka.Topics{Prefix: "shop.", Sync: "vectors"}.Resolved()
 	want := kafka.Topics{Raw: "shop.events.raw", Keyed: "shop.events.keyed", Sync: "shop.vectors", Dead: "shop.vector.sync.dlq",
-		State: "shop.freshet.state", Control: "shop.freshet.control"}
+		State: "shop.freshet.state", Control: "shop.freshet.control",
+		Requests: "shop.embeddings.requests", Results: "shop.embeddings.results"}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -46,6 +47,7 @@ func TestValidate(t *testing.T) {
 		{func(o *kafka.Options) { o.Partitions = 1 << 16 }, []string{"partitions", "65536"}},
 		{func(o *kafka.Options) { o.MinInSync = 4 }, []string{"min_insync", "4", "replication 3"}},
 		{func(o *kafka.Options) { o.RawBytes = -5 }, []string{"raw_bytes", "-5"}},
+		{func(o *kafka.Options) { o.SyncFormat = "xml" }, []string{"sync_format", "xml", "json"}},
 		{func(o *kafka.Options) { o.MaxRecordBytes = 5 }, []string{"max_record_bytes", "5", "1048576"}},
 		{func(o *kafka.Options) { o.RawRetention = -time.Second }, []string{"raw_retention", "-1s", "leave it out"}},
 		{func(o *kafka.Options) { o.SyncDeleteRetention = kafka.Forever }, []string{"sync_delete_retention"}},

@@ -43,7 +43,7 @@ func (w *owner) count(stop <-chan struct{}) (err error) {
 		tx := w.Begin()
 		err := errors.Join(tx.Put(freshet.TopicSync, []byte(fmt.Sprint("e", next%7)), wire.AppendChange(nil, &c)),
 			tx.SetTable(broker.TableProcess, []byte("n"), []byte(c.Text)),
-			tx.Put(freshet.TopicDead, []byte("letter"), []byte(c.Text)),
+			tx.Put(freshet.TopicDead, []byte("letter"), wire.AppendDeadLetter(nil, &freshet.DeadLetter{Message: c.Text})),
 			tx.Move(broker.Member{Group: "process"}, freshet.TopicRaw, 0, next+1))
 		if err != nil {
 			return err
@@ -66,11 +66,14 @@ func (w *owner) check() error {
 	if err != nil || string(n) != want {
 		return fmt.Errorf("the position is %d, the table says %q, %v", next, n, err)
 	}
-	l, _, err := w.Latest(freshet.TopicDead, []byte("letter"), nil)
-	if err != nil || string(l.Value) != want {
-		return fmt.Errorf("the position is %d, the dead letter says %q, %v", next, l.Value, err)
+	r, _, err := w.Latest(freshet.TopicDead, []byte("letter"), nil)
+	if err != nil {
+		return err
 	}
-	r, _, err := w.Latest(freshet.TopicSync, []byte(fmt.Sprint("e", (next-1)%7)), nil)
+	if l, err := wire.DecodeDeadLetter(r.Value); err != nil || l.Message != want {
+		return fmt.Errorf("the position is %d, the dead letter says %q, %v", next, l.Message, err)
+	}
+	r, _, err = w.Latest(freshet.TopicSync, []byte(fmt.Sprint("e", (next-1)%7)), nil)
 	if err != nil {
 		return err
 	}

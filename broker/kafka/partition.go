@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
 	"sync"
 	"sync/atomic"
-
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/broker"
@@ -24,19 +21,26 @@ import (
 // An error of a commit ends the ownership, for its outcome may be unknown: [broker.ErrFenced]. Whoever goes on takes the
 // partition anew, and finds out.
 type Partition struct {
-	client   *Client
-	copy     *Copy
-	number   int32
-	producer *kgo.Client
-	commands *Appender // to events.keyed
-	first    int64     // of events.keyed, when it was taken
-	end      atomic.Int64
-	lost     atomic.Bool
+	client    *Client
+	copy      *Copy
+	session   *session
+	number    int32
+	reader    *SharedReader // of what is decided
+	commands  *Appender     // to events.keyed
+	keyed     TopicID
+	first     int64 // of events.keyed, when it was taken
+	end       atomic.Int64
+	lost      atomic.Bool
+	writing   sync.Mutex // held while records go to the log and then to the copy
+	watching  watching
+	following following
+	last      unfinished // the last batch of the one before; of Own
 
 	mu      sync.Mutex         // guards what follows
 	read    []readForward      // forwards that were read and are not decided, in order
+	folding []readForward      // those that were read for the audit base and are not in it
 	decided map[origin]forward // the last forward of each partition of events.raw that was decided when it was taken
-	reading bool               // the reader whose records are decided is there
+	pins    map[*int64]struct{}
 }
 
 var _ broker.Log = (*Partition)(nil)
@@ -49,28 +53,32 @@ type readForward struct {
 
 // Own makes this process the owner of a partition: who owned it is fenced, what it had begun is finished or undone, and the
 // copy has everything that was committed when Own returns.
-func (c *Client) Own(ctx context.Context, copy *Copy, partition int32, commands *Appender) (p *Partition, err error) {
-	p = &Partition{client: c, copy: copy, number: partition, commands: commands, decided: map[origin]forward{}}
+func (c *Committer) Own(ctx context.Context, partition int32) (p *Partition, err error) {
+	p = &Partition{client: c.client, copy: c.copy, number: partition, reader: c.reader, commands: c.commands, decided: map[origin]forward{}, pins: map[*int64]struct{}{}}
+	p.following.own = map[string]int64{}
 	defer func() {
 		if err != nil {
 			p.Close()
 			p, err = nil, fmt.Errorf("take partition %d: %w", partition, err)
 		}
 	}()
-	p.producer, err = c.transactional(strconv.Itoa(int(partition)))
-	if err != nil {
+	if p.session, err = c.current(ctx); err != nil {
 		return p, err
 	}
-	copy.own(partition, true) // before anything is written that others could read for it
+	p.copy.split.Store(p.client.split)
+	p.copy.own(partition, true) // before anything is written that others could read for it
 	if err := p.restore(ctx); err != nil {
 		return p, err
 	}
-	starts, err := c.Starts(ctx, c.opts.Topics.Keyed)
+	if p.keyed, err = p.client.TopicID(ctx, p.client.opts.Topics.Keyed); err != nil {
+		return p, err
+	}
+	starts, err := p.client.Starts(ctx, p.client.opts.Topics.Keyed)
 	if err != nil {
 		return p, err
 	}
 	p.first = starts[partition]
-	ends, err := c.Ends(ctx, c.opts.Topics.Keyed)
+	ends, err := p.client.Ends(ctx, p.client.opts.Topics.Keyed)
 	if err != nil {
 		return p, err
 	}
@@ -81,11 +89,10 @@ func (c *Client) Own(ctx context.Context, copy *Copy, partition int32, commands 
 // Number is the number of the partition.
 func (p *Partition) Number() int32 { return p.number }
 
-// Close gives the partition up.
+// Close gives the partition up. Nothing may be under way.
 func (p *Partition) Close() {
-	p.lost.Store(true)
-	if p.producer != nil {
-		p.producer.Close()
+	if !p.lost.Swap(true) {
+		p.release()
 	}
 	p.copy.own(p.number, false)
 }
@@ -104,23 +111,36 @@ func (p *Partition) RawFirst() int64 {
 // RawEnd implements [broker.Log], as of the last read.
 func (p *Partition) RawEnd() int64 { return p.end.Load() }
 
-// PinRaw implements [broker.Log]: retention is the brokers' business.
-func (p *Partition) PinRaw() (release func()) { return func() {} }
+// PinRaw implements [broker.Log]. Which records are kept is the brokers' business; the pin is for what is kept beside them.
+func (p *Partition) PinRaw() (release func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	from, err := p.Position(baseGroup, "", 0)
+	if err != nil {
+		from = 0
+	}
+	p.pins[&from] = struct{}{}
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.pins, &from)
+	}
+}
 
 // RawPinned implements [broker.Log].
-func (p *Partition) RawPinned() int64 { return math.MaxInt64 }
+func (p *Partition) RawPinned() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	lowest := int64(math.MaxInt64)
+	for pin := range p.pins {
+		lowest = min(lowest, *pin)
+	}
+	return lowest
+}
 
 // Append implements [broker.Log].
 func (p *Partition) Append(ctx context.Context, records ...journal.Record) (last int64, err error) {
-	list := make([]Record, len(records))
-	for i, r := range records {
-		list[i] = Record{Partition: p.number, Value: r.Value, Headers: r.Headers}
-	}
-	positions, err := p.commands.Append(ctx, list)
-	if err != nil {
-		return 0, err
-	}
-	return positions[len(positions)-1].Offset, nil
+	return p.commands.In(p.number).Append(ctx, records...)
 }
 
 // Join implements [broker.Log]. The one member is the owner of the partition.
@@ -128,10 +148,13 @@ func (p *Partition) Join(group string) broker.Member { return broker.Member{Grou
 
 // Position implements [broker.Log].
 func (p *Partition) Position(group, _ string, _ int32) (int64, error) {
-	if group != processGroup {
-		return 0, fmt.Errorf("group %q has no position in Kafka", group)
+	switch group {
+	case processGroup:
+		return p.copy.Decided(p.number)
+	case baseGroup:
+		return basePosition(p.GetTable)
 	}
-	return p.copy.Decided(p.number)
+	return 0, fmt.Errorf("group %q has no position in Kafka", group)
 }
 
 // Latest implements [broker.Log].
@@ -175,8 +198,14 @@ func (p *Partition) scan(topic string, lower, upper []byte, yield func(broker.Re
 	return fmt.Errorf("topic %s is not one of a partition", topic)
 }
 
-func (p *Partition) owns(key freshet.Key) bool {
+// Owns reports whether the events of an entity are decided in the partition.
+func (p *Partition) Owns(key freshet.Key) bool {
 	return wire.Partition(key, p.client.opts.Partitions) == p.number
+}
+
+// owns reports whether a state of an entity was decided here. What others write is in any partition, and nobody decides it.
+func (p *Partition) owns(key freshet.Key) bool {
+	return !p.copy.isExternal(key.Collection) && p.Owns(key)
 }
 
 // bounds are those of keys with the prefix of the partition; nil bounds are open within it.
@@ -238,11 +267,17 @@ func (p *Partition) TableBounds(t broker.Table, lower, upper []byte) (first, las
 func forwardKey(source origin) []byte { return source.append([]byte{'r'}) }
 
 func (p *Partition) loadForwards() error {
-	return p.ScanTable(broker.TableProcess, []byte{'r'}, []byte{'r' + 1}, func(k, v []byte) error {
+	return readForwards(p.ScanTable, broker.TableProcess, p.decided)
+}
+
+// readForwards reads the last forwards that a table tells of.
+func readForwards(from scanTable, table broker.Table, to map[origin]forward) error {
+	lower, upper := Forwards()
+	return from(table, lower, upper, func(k, v []byte) error {
 		if len(k) != 1+originBytes || len(v) != forwardBytes {
 			return fmt.Errorf("the last forward %x is damaged", k)
 		}
-		p.decided[parseOrigin(k[1:])] = parseForward(v)
+		to[parseOrigin(k[1:])] = parseForward(v)
 		return nil
 	})
 }

@@ -1,6 +1,8 @@
 package kafka
 
 import (
+	"bytes"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/freshet-io/freshet/broker/journal"
@@ -26,6 +28,14 @@ func memory(r *Record) int64 {
 		n += len(h.Name) + len(h.Value)
 	}
 	return int64(n)
+}
+
+// write makes a record for franz-go of another, whose bytes it copies.
+func write(to *kgo.Record, from *Record) {
+	to.Partition, to.Key, to.Value = from.Partition, bytes.Clone(from.Key), bytes.Clone(from.Value)
+	for _, h := range from.Headers {
+		to.Headers = append(to.Headers, kgo.RecordHeader{Key: h.Name, Value: bytes.Clone(h.Value)})
+	}
 }
 
 // read is a record as franz-go gives it. Its bytes are those of the batch that it came in.

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
-
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -42,7 +42,11 @@ type setting struct {
 	fixed bool
 }
 
-const minInSync = "min.insync.replicas"
+// Settings that are named in problems.
+const (
+	minInSync         = "min.insync.replicas"
+	settingPartitions = "partitions"
+)
 
 // layout is what a topic has to be.
 type layout struct {
@@ -52,8 +56,11 @@ type layout struct {
 	settings   []setting
 }
 
-// layouts are the topics of options with all defaults.
-func (o Options) layouts() []layout {
+// embedRetention is how long contents to embed and their vectors are kept: whoever waits for one that is gone asks again.
+const embedRetention = time.Hour
+
+// layouts are the topics of options with all defaults: those of the log, and those for embedding in processes of its own.
+func (o Options) layouts() (log, embedding []layout) {
 	common := []setting{
 		{name: minInSync, want: strconv.Itoa(o.MinInSync), rule: atLeast},
 		{name: "max.message.bytes", want: strconv.Itoa(o.MaxRecordBytes), rule: atLeast},
@@ -74,7 +81,8 @@ func (o Options) layouts() []layout {
 		setting{name: "message.timestamp.type", want: "LogAppendTime"})
 	compacted := append(slices.Clone(common), setting{name: "cleanup.policy", want: "compact", rule: allOf},
 		setting{name: "delete.retention.ms", want: strconv.FormatInt(o.SyncDeleteRetention.Milliseconds(), 10), rule: atLeast})
-	var all []layout
+	passing := append(slices.Clone(common), setting{name: "cleanup.policy", want: "delete", rule: allOf},
+		setting{name: "retention.ms", want: strconv.FormatInt(embedRetention.Milliseconds(), 10), rule: atLeast})
 	for _, n := range o.Topics.named() {
 		l := layout{field: n.field, name: n.name, partitions: o.Partitions, settings: compacted}
 		switch n.name {
@@ -82,10 +90,14 @@ func (o Options) layouts() []layout {
 			l.settings = kept
 		case o.Topics.Control:
 			l.partitions = 1
+		case o.Topics.Requests, o.Topics.Results:
+			l.settings = passing
+			embedding = append(embedding, l)
+			continue
 		}
-		all = append(all, l)
+		log = append(log, l)
 	}
-	return all
+	return log, embedding
 }
 
 // Problem is a setting of a topic that would lose data later.
@@ -112,42 +124,97 @@ func (e *LayoutError) Error() string {
 // was asked for (more replicas, longer retention) is accepted. Several processes may call it at the same time. Whether
 // a topic is the one that it was is for the caller to compare, by its ID.
 func (c *Client) Ensure(ctx context.Context) (map[string]Topic, error) {
+	log, _ := c.opts.layouts()
+	topics, bad, err := c.survey(ctx, log)
+	if err == nil && len(bad) > 0 {
+		err = &LayoutError{bad}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return topics, nil
+}
+
+// EnsureEmbedding does that for the topics "requests" and "results". They hold nothing that can't be asked for again, so whether they are those
+// that they were does not matter, and to a log that has got more partitions they are fitted.
+func (c *Client) EnsureEmbedding(ctx context.Context) error {
+	_, embedding := c.opts.layouts()
+	topics, bad, err := c.survey(ctx, embedding)
+	if err != nil {
+		return err
+	}
+	for _, t := range topics {
+		if t.Partitions >= c.opts.Partitions {
+			continue
+		}
+		grown, err := c.admin.UpdatePartitions(ctx, c.opts.Partitions, t.Name)
+		if err = errors.Join(err, grown.Error()); err != nil && !errors.Is(err, kerr.InvalidPartitions) { // another process was faster
+			return fmt.Errorf("kafka: give topic %s %d partitions: %w; the user needs the right Alter on it", t.Name, c.opts.Partitions, err)
+		}
+	}
+	bad = slices.DeleteFunc(bad, func(p Problem) bool { return p.Setting == settingPartitions })
+	if len(bad) > 0 {
+		return &LayoutError{bad}
+	}
+	return nil
+}
+
+// survey makes the topics that are missing, and says what all are like and what is wrong with them.
+func (c *Client) survey(ctx context.Context, want []layout) (topics map[string]Topic, bad []Problem, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.opts.ConnectTimeout)
 	defer cancel()
-	want := c.opts.layouts()
 	names := make([]string, len(want))
 	for i, l := range want {
 		names[i] = l.name
 	}
 	have, err := c.admin.ListTopics(ctx, names...)
 	if err != nil {
-		return nil, fmt.Errorf("kafka: list topics: %w", err)
+		return nil, nil, fmt.Errorf("kafka: list topics: %w", err)
 	}
 	if err := c.create(ctx, want, have); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if have, err = c.settled(ctx, want); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	configs, err := c.admin.DescribeTopicConfigs(ctx, names...)
-	if err != nil {
-		return nil, fmt.Errorf("kafka: read the settings of topics: %w; the user needs the right DescribeConfigs on them", err)
-	}
-	var bad LayoutError
-	topics := map[string]Topic{}
+	topics = map[string]Topic{}
 	for _, l := range want {
 		detail := have[l.name]
 		topics[strings.TrimPrefix(l.field, "topics.")] = Topic{Name: l.name, ID: TopicID(detail.ID), Partitions: len(detail.Partitions)}
-		found, err := configs.On(l.name, nil)
-		if err = errors.Join(err, found.Err); err != nil {
+	}
+	bad, err = c.problems(ctx, want, have)
+	return topics, bad, err
+}
+
+// problems compares the topics that there are with what they have to be.
+func (c *Client) problems(ctx context.Context, want []layout, have kadm.TopicDetails) (bad []Problem, err error) {
+	for _, l := range want {
+		found, err := c.settings(ctx, l.name)
+		if err != nil {
 			return nil, fmt.Errorf("kafka: read the settings of %s: %w; the user needs the right DescribeConfigs on it", l.name, err)
 		}
-		bad.Problems = append(bad.Problems, c.check(l, detail, found)...)
+		bad = append(bad, c.check(l, have[l.name], found)...)
 	}
-	if len(bad.Problems) > 0 {
-		return nil, &bad
+	return bad, nil
+}
+
+// unheard is how long a broker may not have heard of a topic that another one has listed. It may also have been deleted since.
+const unheard = 10 * time.Second
+
+// settings reads those of a topic that there is. Any broker may be asked, and one that has just started, or is slow, may not have heard of it yet.
+func (c *Client) settings(ctx context.Context, topic string) (kadm.ResourceConfig, error) {
+	ctx, cancel := context.WithTimeout(ctx, unheard)
+	defer cancel()
+	for failures := 1; ; failures++ {
+		configs, err := c.admin.DescribeTopicConfigs(ctx, topic)
+		if err != nil {
+			return kadm.ResourceConfig{}, err
+		}
+		found, err := configs.On(topic, nil)
+		if err = errors.Join(err, found.Err); !errors.Is(err, kerr.UnknownTopicOrPartition) || !sleep(ctx, backoff(failures)) {
+			return found, err
+		}
 	}
-	return topics, nil
 }
 
 // create makes what is missing.
@@ -220,11 +287,14 @@ func (c *Client) check(l layout, d kadm.TopicDetail, found kadm.ResourceConfig) 
 		bad = append(bad, Problem{Topic: l.name, Setting: setting, Found: found, Wanted: wanted, Remedy: remedy})
 	}
 	if n := len(d.Partitions); n != l.partitions {
-		remedy := fmt.Sprintf("set partitions to %d if the topics are all alike; else delete this one, if nothing in it is needed, and it is made anew", n)
-		if l.partitions == 1 {
+		remedy := fmt.Sprintf("set partitions to %d if the topics are all alike; or give the log %d: stop all processes, and then `freshet epoch raise --config FILE`", n, l.partitions)
+		if l.partitions < n {
+			remedy = fmt.Sprintf("set partitions to %d; if the log had fewer before, stop all processes, and then `freshet epoch raise --config FILE`", n)
+		}
+		if l.field == "topics.control" {
 			remedy = "delete it, if nothing in it is needed, and it is made anew; else give topics.control another name"
 		}
-		add("partitions", strconv.Itoa(n), strconv.Itoa(l.partitions), remedy)
+		add(settingPartitions, strconv.Itoa(n), strconv.Itoa(l.partitions), remedy)
 	}
 	replicas := fewestReplicas(d)
 	if replicas < c.opts.Replication {

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/freshet-io/freshet/broker/kafka"
 )
@@ -278,4 +281,26 @@ func remove(t *testing.T, addrs []string, topic string) {
 		t.Fatal(err)
 	}
 	time.Sleep(20 * time.Millisecond)
+}
+
+// A broker that has not heard of a topic yet, which was made a moment ago through another one, is asked again.
+func TestEnsureAsksAgain(t *testing.T) {
+	cluster := fake(t, 3)
+	var refused atomic.Int64
+	cluster.ControlKey(int16(kmsg.DescribeConfigs), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		if refused.Add(1) > 4 {
+			return nil, nil, false
+		}
+		cluster.KeepControl()
+		resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
+		for _, r := range req.(*kmsg.DescribeConfigsRequest).Resources {
+			one := kmsg.NewDescribeConfigsResponseResource()
+			one.ErrorCode, one.ResourceType, one.ResourceName = kerr.UnknownTopicOrPartition.Code, r.ResourceType, r.ResourceName
+			resp.Resources = append(resp.Resources, one)
+		}
+		return resp, nil, true
+	})
+	if _, err := open(t, options(cluster.ListenAddrs())).Ensure(deadline(t)); err != nil || refused.Load() < 4 {
+		t.Errorf("refused %d times: %v", refused.Load(), err)
+	}
 }

@@ -1,6 +1,8 @@
 package kafka
 
 import (
+	"bytes"
+
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/broker/embedded"
@@ -17,11 +19,18 @@ func (p *Partition) View() broker.View { return view{p, p.copy.state.View()} }
 
 // Position implements [broker.View].
 func (v view) Position(group, _ string, _ int32) (int64, error) {
-	if group != processGroup {
-		return 0, nil
+	if group == baseGroup {
+		return basePosition(func(t broker.Table, key []byte) (value []byte, ok bool, err error) {
+			key = v.p.tableKey(t, key)
+			err = v.view.ScanTable(t, key, append(key, 0), func(_, x []byte) error { value, ok = bytes.Clone(x), true; return nil })
+			return value, ok, err
+		})
 	}
 	return v.view.Position(processGroup, freshet.TopicKeyed, v.p.number)
 }
+
+// ReadRaw implements [broker.View].
+func (v view) ReadRaw(from int64) broker.Reader { return v.p.readAs("", from, v.ScanTable) }
 
 // Latest implements [broker.View].
 func (v view) Latest(topic string, key []byte) (broker.Record, bool, error) {

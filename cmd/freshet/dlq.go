@@ -32,11 +32,11 @@ func newDLQ() *cobra.Command {
 func newDLQList() *cobra.Command {
 	var server string
 	var from int64
-	var limit int
+	var limit, partition int
 	var asJSON, latest bool
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List dead letters in order of the log, or the latest first",
+		Short: "List dead letters in order of the log, in Kafka of time, or the latest first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var raw struct {
@@ -48,6 +48,9 @@ func newDLQList() *cobra.Command {
 			}
 			if cmd.Flags().Changed("from") {
 				path += fmt.Sprintf("&from=%d", from)
+			}
+			if cmd.Flags().Changed("partition") {
+				path += fmt.Sprintf("&partition=%d", partition)
 			}
 			if err := newClient(server).do(cmd.Context(), http.MethodGet, path, "", nil, &raw); err != nil {
 				return err
@@ -71,7 +74,8 @@ func newDLQList() *cobra.Command {
 		},
 	}
 	serverFlag(cmd, &server)
-	cmd.Flags().Int64Var(&from, "from", 0, "first `OFFSET` of events.raw, or with --latest the last")
+	cmd.Flags().Int64Var(&from, "from", 0, "first `OFFSET` of events.raw, in Kafka of events.keyed, or with --latest the last")
+	cmd.Flags().IntVar(&partition, "partition", 0, "only of records of this `PARTITION`")
 	cmd.Flags().BoolVar(&latest, "latest", false, "the latest first")
 	cmd.Flags().IntVar(&limit, "limit", 100, "how many at most")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, a line each")
@@ -83,42 +87,52 @@ func newDLQShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show OFFSET",
 		Short: "Show the dead letters of one record, with the event",
-		Long:  "Shows the dead letters of one record of events.raw. OFFSET is a number, or a position as `freshet dlq list` prints it.",
-		Args:  cobra.ExactArgs(1),
+		Long: "Shows the dead letters of one record. OFFSET is a position as `freshet dlq list` prints it, or only its number; in Kafka\n" +
+			"each partition may have that one.",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			offset, err := strconv.ParseInt(args[0][strings.LastIndexByte(args[0], '@')+1:], 10, 64)
+			query, err := placeOf(args[0])
 			if err != nil {
-				return fmt.Errorf("offset %q: give a number, or a position like events.raw/3@1234", args[0])
+				return err
 			}
 			var raw struct {
 				DeadLetters []json.RawMessage `json:"dead_letters"`
 			}
-			path := fmt.Sprintf("/v1/admin/dlq?from=%d&limit=1000", offset)
-			if err := newClient(server).do(cmd.Context(), http.MethodGet, path, "", nil, &raw); err != nil {
+			if err := newClient(server).do(cmd.Context(), http.MethodGet, "/v1/admin/dlq?limit=1000&"+query, "", nil, &raw); err != nil {
 				return err
 			}
-			found := false
 			out := json.NewEncoder(cmd.OutOrStdout())
 			out.SetIndent("", "  ")
 			for _, m := range raw.DeadLetters {
-				var l listed
-				if err := json.Unmarshal(m, &l); err != nil {
-					return err
-				}
-				if l.Offset != offset {
-					break // they come in order of offset
-				}
-				found = true
 				if err := out.Encode(m); err != nil {
 					return err
 				}
 			}
-			if !found {
-				return fmt.Errorf("offset %d is no dead letter", offset)
+			if len(raw.DeadLetters) == 0 {
+				return fmt.Errorf("%s is no dead letter", args[0])
 			}
 			return nil
 		},
 	}
 	serverFlag(cmd, &server)
 	return cmd
+}
+
+// placeOf is the part of a request that names a record, of a number or a position like events.raw/3@1234.
+func placeOf(arg string) (query string, err error) {
+	place, number, whole := strings.Cut(arg, "@")
+	if !whole {
+		place, number = "", arg
+	}
+	offset, err := strconv.ParseInt(number, 10, 64)
+	query = fmt.Sprintf("offset=%d", offset)
+	if err == nil && whole {
+		var partition int64
+		partition, err = strconv.ParseInt(place[strings.LastIndexByte(place, '/')+1:], 10, 32)
+		query += fmt.Sprintf("&partition=%d", partition)
+	}
+	if err != nil {
+		return "", fmt.Errorf("offset %q: give a number, or a position like events.raw/3@1234", arg)
+	}
+	return query, nil
 }

@@ -46,6 +46,6 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.AddCommand(newRun(), newIngest(), newExport(), newImport(), newAudit(), newDLQ(), newChanges(), newBench(), newDemo(), newIndex(), newConfig(), newService(), newBackup(), newRestore(),
-		newVerify(), newCompact(), newDoctor(), newDrop(), newEpoch())
+		newVerify(), newCompact(), newDoctor(), newDrop(), newEpoch(), newMove())
 	return root
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -43,15 +44,20 @@ func (f *nodeFlags) load() (config.Config, error) {
 func newRun() *cobra.Command {
 	var flags nodeFlags
 	var listen string
+	var roles []string
 	cmd := &cobra.Command{
 		Use:   "run",
-		Short: "Run the server: every role in one process",
+		Short: "Run the server: every role in one process, or some on Kafka",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			read := func() (config.Config, error) {
 				cfg, err := flags.load()
 				if listen != "" {
 					cfg.Listen = listen
+				}
+				if err == nil && len(roles) > 0 {
+					cfg.Roles = roles
+					err = cfg.Validate()
 				}
 				return cfg, err
 			}
@@ -67,11 +73,16 @@ func newRun() *cobra.Command {
 			signal.Notify(hangups, syscall.SIGHUP)
 			defer signal.Stop(hangups)
 			return serve(cmd.Context(), o, slog.LevelInfo, hangups, func(addr string) {
-				fmt.Fprintf(os.Stderr, "freshet %s serves http://%s, data in %s\n", version, addr, cfg.Data)
+				what := "data in " + cfg.Data
+				if cfg.OnlyEmbeds() {
+					what = "as an embed worker"
+				}
+				fmt.Fprintf(os.Stderr, "freshet %s serves http://%s, %s\n", version, addr, what)
 			})
 		},
 	}
 	flags.add(cmd)
+	cmd.Flags().StringSliceVar(&roles, "role", nil, "`ROLES` of this process: some of "+strings.Join(config.Roles, ",")+", where the log is in Kafka (default all)")
 	cmd.Flags().StringVar(&listen, "listen", "", "`HOST:PORT` to serve on (default 127.0.0.1:8080)")
 	return cmd
 }
@@ -87,7 +98,7 @@ func serve(ctx context.Context, o node.Options, level slog.Level, hangups <-chan
 	defer listener.Close()
 	// The vector index links on threads of low priority; see ann.Options.LowPriority.
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + max(1, runtime.NumCPU()/2))
-	o.Page, o.Version = console.Page, version
+	o.Page, o.Version, o.Address = console.Page, version, listener.Addr().String()
 	o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	n, err := openNode(ctx, o)
 	if err != nil {
@@ -129,6 +140,9 @@ type served interface {
 
 // openNode opens the node that the configuration asks for: with the log in the data folder, or in Kafka.
 func openNode(ctx context.Context, o node.Options) (served, error) {
+	if o.Config.OnlyEmbeds() {
+		return node.OpenEmbedder(ctx, o)
+	}
 	if o.Config.Broker.Kafka != nil {
 		return node.OpenCluster(ctx, o)
 	}

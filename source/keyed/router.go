@@ -19,7 +19,8 @@ import (
 // RouterOptions are the settings of a Router.
 type RouterOptions struct {
 	Client *kafka.Client
-	Mapper process.Mapper // that events.keyed is decided with
+	Reader *kafka.SharedReader // that events.raw is read with
+	Mapper process.Mapper      // that events.keyed is decided with
 	// Form says what values and keys of events.raw are. Registry says that they may be in the wire format of a schema registry.
 	Form     codec.Form
 	Registry bool
@@ -122,7 +123,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func (r *Router) topic() string { return r.opts.Client.Options().Topics.Raw }
 
 // Group keeps the positions of routers.
-func (r *Router) group() string { return r.opts.Client.Options().Group + "-router" }
+func (r *Router) Group() string { return r.opts.Client.Options().Group + "-router" }
 
 // session is the work of a router up to an error.
 type session struct {
@@ -157,7 +158,7 @@ func (r *Router) session(ctx context.Context) (err error) {
 
 // begin is the offset to go on from: the committed one, else the first.
 func (s *session) begin(ctx context.Context) (int64, error) {
-	next, ok, err := s.opts.Client.Checkpoint(ctx, s.group(), s.topic(), s.id, s.partition)
+	next, ok, err := s.opts.Client.Checkpoint(ctx, s.Group(), s.topic(), s.id, s.partition)
 	if err != nil {
 		return 0, err
 	}
@@ -181,7 +182,7 @@ func (s *session) begin(ctx context.Context) (int64, error) {
 
 // read forwards what comes from an offset on.
 func (s *session) read(ctx context.Context, from int64) error {
-	reader, err := s.opts.Client.NewReader(freshet.Position{Topic: s.topic(), Partition: s.partition, Offset: from})
+	reader, err := s.opts.Reader.Subscribe(freshet.Position{Topic: s.topic(), Partition: s.partition, Offset: from})
 	if err != nil {
 		return err
 	}
@@ -262,7 +263,7 @@ func (s *session) commit(ctx context.Context) {
 		if done == committed && time.Since(at) < keepEvery {
 			continue
 		}
-		err := s.opts.Client.Commit(context.WithoutCancel(ctx), s.group(), s.topic(), s.id, s.partition, done)
+		err := s.opts.Client.Commit(context.WithoutCancel(ctx), s.Group(), s.topic(), s.id, s.partition, done)
 		if err != nil {
 			s.opts.Logger.Warn("the position is committed later", "error", err)
 			continue

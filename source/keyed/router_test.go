@@ -34,6 +34,7 @@ import (
 type life struct {
 	*keyed.Router
 	client *kafka.Client
+	reader *kafka.SharedReader
 	cancel context.CancelFunc
 	ended  chan error
 }
@@ -41,7 +42,8 @@ type life struct {
 func start(t *testing.T, c *kafka.Client, partition int32, o keyed.RouterOptions) *life {
 	t.Helper()
 	l := &life{client: open(t, c.Options()), ended: make(chan error, 1)}
-	o.Client = l.client
+	l.reader = l.client.NewSharedReader()
+	o.Client, o.Reader = l.client, l.reader
 	if o.Mapper == nil {
 		o.Mapper, o.Form = process.Default{}, codec.FormEvents
 	}
@@ -60,12 +62,14 @@ func start(t *testing.T, c *kafka.Client, partition int32, o keyed.RouterOptions
 func (l *life) kill() {
 	l.client.Close()
 	l.cancel()
+	l.reader.Close()
 }
 
 func (l *life) stop() {
 	l.cancel()
 	<-l.ended
 	l.ended <- nil
+	l.reader.Close()
 }
 
 // route has partitions of events.raw routed to their ends, by routers that are killed all the time, some of them late: their
@@ -144,7 +148,9 @@ func decided(t *testing.T, c *kafka.Client, partition int32) (records []journal.
 	}
 	defer state.CloseCopy()
 	nothing := func(context.Context, int32, kafka.Taken) error { return nil }
-	p, err := c.Own(deadline(t), kafka.NewCopy(state, c.Options().Topics, nothing), partition, appender(t, c, c.Options().Topics.Keyed))
+	commits := c.NewCommitter(kafka.NewCopy(state, c.Options().Topics, nothing), appender(t, c, c.Options().Topics.Keyed))
+	t.Cleanup(commits.Close)
+	p, err := commits.Own(deadline(t), partition)
 	if err != nil {
 		t.Fatal(err)
 	}

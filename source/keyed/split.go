@@ -48,20 +48,11 @@ func (r *Router) split(ctx context.Context, rec *kafka.Record) (pieces []process
 		in.Value, in.Source = nil, ""
 	}
 	if problem != nil {
-		pieces = []process.Piece{{Partition: r.partition, Headers: []journal.Header{process.RefusedHeader(problem)}}}
+		pieces = []process.Piece{{Partition: r.partition, Headers: []journal.Header{process.RefusedHeader(process.StageDecode, problem)}}}
 	} else if pieces, err = r.take(ctx, process.Record{AcceptedAt: rec.Time, Source: in.Source, Trace: in.Trace, Default: in.Default, Value: in.Value}); err != nil {
 		return nil, nil, err
 	}
-	var common []journal.Header
-	if in.Source != "" {
-		common = append(common, journal.Header{Name: freshet.HeaderSource, Value: []byte(in.Source)})
-	}
-	if in.Trace != "" {
-		common = append(common, journal.Header{Name: freshet.HeaderTrace, Value: []byte(in.Trace)})
-	}
-	if in.Default {
-		common = append(common, journal.Header{Name: freshet.HeaderDefaultEvent, Value: []byte{1}})
-	}
+	common := process.EventHeaders(in.Source, in.Trace, in.Default)
 	for i := range pieces {
 		for _, h := range pieces[i].Headers {
 			if h.Name == freshet.HeaderRefused {

@@ -167,9 +167,8 @@ type snapshotID struct {
 
 // writePositions writes the positions of the newest snapshots of all shards.
 func (s *Store) writePositions() error {
-	id := s.log.ID()
 	b := append([]byte(positionsMagic), positionsFormat, 0, 0, 0)
-	b = append(b, id[:]...)
+	b = append(b, s.id[:]...)
 	for _, sh := range s.all() {
 		if n := len(sh.files.sound); n > 0 {
 			h := hashOf(sh.name)

@@ -31,6 +31,7 @@ type bench struct {
 	fs      vfs.FS
 	skip    func(disk.Site) bool
 	index   IndexOptions
+	part    *Part
 	log     *broker.Log
 	catalog *control.Catalog
 	store   *Store
@@ -70,7 +71,7 @@ func (b *bench) openLog() {
 func (b *bench) open() {
 	b.Helper()
 	var err error
-	b.store, err = Open(b.Context(), Options{Log: b.log.State, Catalog: b.catalog, Index: b.index, Logger: slog.New(slog.DiscardHandler)})
+	b.store, err = Open(b.Context(), Options{Log: b.log.State, Catalog: b.catalog, Index: b.index, Part: b.part, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}

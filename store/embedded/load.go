@@ -43,6 +43,10 @@ func (s *Store) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.part.none() {
+		s.covered.Store(end)
+		return nil
+	}
 	began := time.Now()
 	found, err := s.loadSnapshots(ctx, end)
 	if err != nil {
@@ -347,6 +351,9 @@ func (l *loader) apply(chunk []loadRecord) error {
 		key, err := wire.ParseKey(r.key)
 		if err != nil {
 			return err
+		}
+		if !l.s.part.holds(key) {
+			continue
 		}
 		if r.fetch {
 			latest, ok, err := l.s.log.Latest(freshet.TopicSync, r.key, nil)

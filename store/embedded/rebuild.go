@@ -183,7 +183,7 @@ func (s *Store) copyTo(ctx context.Context, sh *shard, r *Rebuild) error {
 	}
 	err := s.log.Scan(freshet.TopicSync, lower, upper, func(rec broker.Record) error {
 		key, err := wire.ParseKey(rec.Key)
-		if err != nil {
+		if err != nil || !s.part.holds(key) {
 			return err
 		}
 		c, err := wire.DecodeChange(key, rec.Value, wire.Points)

@@ -241,7 +241,7 @@ func (w *snapshotWriter) Write(p []byte) (int, error) {
 }
 
 func (w *snapshotWriter) write(s *Store, sh *shard, position int64) error {
-	if err := w.begin(s.log.ID(), sh, position); err != nil {
+	if err := w.begin(s.id, sh, position); err != nil {
 		return err
 	}
 	return w.finish(sh)

@@ -63,11 +63,14 @@ func (s *Store) readSnapshot(h shardHash, number uint64, end int64) (*shard, int
 }
 
 // historyEnd is how far what bears the identity of a log may go in vector.sync, which ends at end: of an earlier epoch, up to
-// where that was cut off.
+// where that was cut off. The catalog knows epochs of a log in the data folder; the identity of a copy, or of a part, it does not know.
 func (s *Store) historyEnd(log freshet.LogID, end int64) (int64, error) {
-	_, changes, ok := s.catalog.Knows(log)
-	if !ok {
-		return 0, errors.New("it is of another log")
+	if log == s.id {
+		return end, nil
+	}
+	changes, ok := s.catalog.Knows(log)
+	if !ok || s.part != nil {
+		return 0, errors.New("it is of another log, or of other partitions")
 	}
 	return min(end, changes), nil
 }

@@ -30,6 +30,8 @@ type Options struct {
 	// Collections are the settings of the indexes of some collections, where they differ.
 	Collections map[string]control.Index
 	Logger      *slog.Logger
+	// Part says which entities of Log the store is to hold; nil means all.
+	Part *Part
 	// Now tells what has expired; default time.Now.
 	Now func() time.Time
 }
@@ -39,6 +41,8 @@ type Options struct {
 type Store struct {
 	log     *broker.State
 	catalog *control.Catalog
+	part    *part         // nil: all that the log has
+	id      freshet.LogID // of the log and the part of it: what snapshots bear
 	logger  *slog.Logger
 	dir     string
 	now     func() time.Time
@@ -65,9 +69,12 @@ const indexFolder = "index"
 // Open brings the indexes up to what vector.sync holds: snapshots first, then the records
 // that they don't have. It returns when all of it can be searched.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{log: o.Log, catalog: o.Catalog, logger: o.Logger,
+	s := &Store{log: o.Log, catalog: o.Catalog, logger: o.Logger, id: o.Log.ID(),
 		dir: o.Log.FS().PathJoin(o.Log.Dir(), indexFolder), unusable: map[shardHash][]uint64{}, shards: map[freshet.Shard]*shard{}}
 	s.configured.Store(&configured{o.Index, o.Collections})
+	if o.Part != nil {
+		s.part, s.id = newPart(*o.Part), o.Part.identity(s.id)
+	}
 	if s.now = o.Now; s.now == nil {
 		s.now = time.Now
 	}
@@ -140,11 +147,15 @@ func (s *Store) all() []*shard {
 	return list
 }
 
-// Apply implements freshet.Store.
+// Apply implements freshet.Store. A change of an entity that is not of the store's part is passed over, as one that the store has.
 func (s *Store) Apply(ctx context.Context, changes []freshet.Change) ([]freshet.Applied, error) {
 	results := make([]freshet.Applied, len(changes))
 	byShard := map[freshet.Shard][]int{}
 	for i := range changes {
+		if !s.part.holds(changes[i].Key) {
+			results[i] = freshet.AppliedSuperseded
+			continue
+		}
 		name := changes[i].Key.Shard()
 		byShard[name] = append(byShard[name], i)
 	}
@@ -222,6 +233,42 @@ func (s *Store) Sizes() []Size {
 		sh.mu.RUnlock()
 	}
 	return out
+}
+
+// SizesOf returns the sizes of all shards, of the entities that in accepts. It takes time in proportion to all of them.
+func (s *Store) SizesOf(ctx context.Context, in func(freshet.Key) bool) ([]Size, error) {
+	var out []Size
+	for _, sh := range s.all() {
+		size := Size{Shard: sh.name}
+		for from := 0; from >= 0; {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			from = sh.count(from, in, &size)
+		}
+		out = append(out, size)
+	}
+	return out, nil
+}
+
+// countAtOnce is how many documents are counted before changes may go on.
+const countAtOnce = 4096
+
+// count adds the entities of some documents that in accepts, and returns the next document, −1 at the end.
+func (s *shard) count(from int, in func(freshet.Key) bool, size *Size) (next int) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	end := min(from+countAtOnce, s.docs.len())
+	for doc := from; doc < end; doc++ {
+		if n := int(s.docs.info[doc].points); n > 0 && in(freshet.Key{Collection: s.name.Collection, Namespace: s.name.Namespace, Entity: string(s.docs.id(uint32(doc)))}) {
+			size.Entities++
+			size.Points += n
+		}
+	}
+	if end == s.docs.len() {
+		return -1
+	}
+	return end
 }
 
 // Flush waits until every vector is linked into its graph.

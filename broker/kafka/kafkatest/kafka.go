@@ -39,6 +39,8 @@ type Options struct {
 	Protocol string
 	// Lanes is how many more listeners for clients there are, each of which can be cut off.
 	Lanes int
+	// Fast has the JVM compile as in production: a node is up later and faster then, for measurements.
+	Fast bool
 	// Settings are added to every node's server.properties, and go before this package's.
 	Settings map[string]string
 
@@ -167,6 +169,9 @@ func (o Options) settings() map[string]string {
 	return s
 }
 
+// Rack is where a node is: each in a rack of its own. It matters with a replica.selector.class in Options.Settings.
+func Rack(id int) string { return "rack-" + strconv.Itoa(id) }
+
 func (o Options) protocol() string {
 	if o.Protocol == "" {
 		return "PLAINTEXT"
@@ -207,7 +212,7 @@ func (k *Kafka) Start(ids ...int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	for _, id := range ids {
-		if err := k.nodes[id].start(k.in, k.options.heap(), k.options.jvm); err != nil {
+		if err := k.nodes[id].start(k.in, k.options); err != nil {
 			return fmt.Errorf("starting node %d: %w", id, err)
 		}
 	}

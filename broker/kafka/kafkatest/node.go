@@ -73,6 +73,7 @@ func (n *node) writeProperties() error {
 	p := map[string]string{
 		"process.roles":                  "broker,controller",
 		"node.id":                        fmt.Sprint(n.id),
+		"broker.rack":                    Rack(n.id),
 		"controller.quorum.voters":       n.voters,
 		"listeners":                      listeners + ",CONTROLLER://" + n.controller,
 		"advertised.listeners":           advertised,
@@ -91,7 +92,7 @@ func (n *node) writeProperties() error {
 }
 
 // start starts the process. It does not wait until it serves.
-func (n *node) start(in installation, heap string, jvm []string) error {
+func (n *node) start(in installation, o Options) error {
 	if n.running() {
 		return fmt.Errorf("node %d runs already", n.id)
 	}
@@ -101,12 +102,15 @@ func (n *node) start(in installation, heap string, jvm []string) error {
 	}
 	defer log.Close()
 	args := []string{
-		"-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx" + heap, "-XX:-UsePerfData",
+		"-XX:+UseSerialGC", "-Xmx" + o.heap(), "-XX:-UsePerfData",
 		"-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
 		"-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config=warn", // 300 lines of settings
 	}
-	if len(jvm) > 0 {
-		args = append(args, jvm...)
+	if !o.Fast {
+		args = append(args, "-XX:TieredStopAtLevel=1")
+	}
+	if len(o.jvm) > 0 {
+		args = append(args, o.jvm...)
 	} else {
 		// An archive that another Java made is not used, and not worth a word.
 		args = append(args, "-XX:SharedArchiveFile="+in.archive(), "-Xlog:cds=off", "-Xlog:cds+dynamic=off")

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Start starts a cluster for one test, a single node by default, and closes it at the test's end.
@@ -113,7 +115,30 @@ func (k *Kafka) Topic(t testing.TB, partitions int, settings map[string]string) 
 	if err != nil {
 		t.Fatalf("creating topic %s: %v", name, err)
 	}
+	for id := range k.nodes {
+		for !k.knows(ctx, id, name, partitions) {
+			if ctx.Err() != nil {
+				t.Fatalf("node %d does not know topic %s within a minute", id, name)
+			}
+			time.Sleep(probePause)
+		}
+	}
 	return name
+}
+
+// knows reports whether a node knows the leaders of a topic's partitions: it hears of a new one later than who has asked for it.
+func (k *Kafka) knows(ctx context.Context, id int, topic string, partitions int) bool {
+	req := kmsg.NewPtrMetadataRequest()
+	one := kmsg.NewMetadataRequestTopic()
+	one.Topic = &topic
+	req.Topics = append(req.Topics, one)
+	answer, err := k.admin.Broker(id).RetriableRequest(ctx, req)
+	if err != nil {
+		return false
+	}
+	topics := answer.(*kmsg.MetadataResponse).Topics
+	return len(topics) == 1 && len(topics[0].Partitions) == partitions && !slices.ContainsFunc(topics[0].Partitions,
+		func(p kmsg.MetadataResponseTopicPartition) bool { return p.ErrorCode != 0 || p.Leader < 0 })
 }
 
 // Client connects to the listener for clients, and is closed at the test's end.
