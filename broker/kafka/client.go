@@ -165,15 +165,15 @@ const recheckRack = 5 * time.Second
 
 // transactional makes a producer with the transactional id of a part of the log: of those with the same id the last one counts, and
 // what the one before had begun is finished or undone before it writes.
-func (c *Client) transactional(part string) (*kgo.Client, error) {
-	return c.connect(
-		kgo.TransactionalID(c.opts.Group+"-"+part),
+func (c *Client) transactional(part string, more ...kgo.Opt) (*kgo.Client, error) {
+	return c.connect(append([]kgo.Opt{
+		kgo.TransactionalID(c.opts.Group + "-" + part),
 		kgo.TransactionTimeout(c.opts.DeliveryTimeout),
 		kgo.RecordDeliveryTimeout(c.opts.DeliveryTimeout),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(0),
 		kgo.MaxBufferedRecords(math.MaxInt32),
-	)
+	}, more...)...)
 }
 
 // transact commits records as one transaction of a transactional producer. After an error the outcome is unknown: whoever takes the id
@@ -185,8 +185,33 @@ func transact(ctx context.Context, producer *kgo.Client, records []*kgo.Record) 
 	if err := producer.ProduceSync(ctx, records...).FirstErr(); err != nil {
 		return err
 	}
+	if err := known(ctx, producer, records); err != nil {
+		return err
+	}
 	return producer.EndTransaction(ctx, kgo.TryCommit)
 }
+
+// known waits until a producer knows the partitions that it has written to. franz-go sends what waited for the first metadata of a topic a moment
+// before it keeps them, and an EndTransaction in that moment finds no partition in the transaction: it undoes what is to be committed, and says
+// that all is well.
+func known(ctx context.Context, producer *kgo.Client, records []*kgo.Record) error {
+	for _, r := range records {
+		for {
+			// Of a partition that has no leader now the epoch is known; of one that is not known yet neither is.
+			if leader, epoch, _ := producer.PartitionLeader(r.Topic, r.Partition); leader >= 0 || epoch >= 0 {
+				break
+			}
+			select {
+			case <-time.After(knownPause):
+			case <-ctx.Done():
+				return fmt.Errorf("the partitions of %s are not known: %w", r.Topic, context.Cause(ctx))
+			}
+		}
+	}
+	return nil
+}
+
+const knownPause = 100 * time.Microsecond
 
 // maxReadBytes is above all that a broker answers: it may exceed what was asked for by a batch.
 const maxReadBytes = 256 << 20

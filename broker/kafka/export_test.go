@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -27,6 +28,16 @@ func CommitAndDie(tx broker.Txn, keep func(*kgo.Record) bool) error {
 	}
 	t.p.session.end()
 	return nil
+}
+
+// Transact commits records with a new transactional producer.
+func (c *Client) Transact(ctx context.Context, records []*kgo.Record, more ...kgo.Opt) error {
+	producer, err := c.transactional("test", more...)
+	if err != nil {
+		return err
+	}
+	defer producer.Close()
+	return transact(ctx, producer, records)
 }
 
 // SendRest sends what follows the batch of a transaction, without the batch.
