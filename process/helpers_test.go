@@ -303,8 +303,8 @@ func (b *bench) settle() {
 	for b.proc.Stats.Position.Load() < b.log.RawEnd() {
 		select {
 		case <-b.through:
-		case <-time.After(30 * time.Second):
-			b.t.Fatalf("position %d of %d is reached after 30 s", b.proc.Stats.Position.Load(), b.log.RawEnd())
+		case <-time.After(2 * time.Minute):
+			b.t.Fatalf("position %d of %d is reached after 2 minutes", b.proc.Stats.Position.Load(), b.log.RawEnd())
 		}
 	}
 }
