@@ -140,11 +140,11 @@ func TestKafkaAuditBaseGoesOn(t *testing.T) {
 				p.send(`{"entity_id":"e1","collection":"vectors","op":"patch","payload":{"m":1}}`)
 			case 2:
 				if _, err := p.Drop(t.Context(), "vectors", ""); err != nil {
-					t.Fatal(err)
+					l.t.Fatal(err)
 				}
 			}
 			if round%2 == 0 {
-				l.eventually("some of them folded", func() bool { r, err := p.Audit(t.Context()); return err == nil && r.Records < 20 }, func() error { return nil })
+				l.eventually("some of them folded", func() bool { r, err := p.Audit(l.t.Context()); return err == nil && r.Records < 20 }, func() error { return nil })
 				p.Kill()
 				p = l.caughtUp(l.start())
 			}
@@ -164,7 +164,7 @@ func TestKafkaAuditBaseGoesOn(t *testing.T) {
 		l.damage(id, "e3")
 		p = l.caughtUp(l.start())
 		if r := l.differs(p, "e3"); len(r.Gaps) > 0 {
-			t.Errorf("gaps: %+v", r.Gaps)
+			l.t.Errorf("gaps: %+v", r.Gaps)
 		}
 		p.Kill()
 		l.fs = vfs.NewCrashableMem() // what the topics alone give
@@ -193,18 +193,18 @@ func TestKafkaEventsAreDeletedTooEarly(t *testing.T) {
 		p = l.caughtUp(l.start())
 		var r *freshet.AuditReport
 		var err error
-		l.eventually("audit", func() bool { r, err = p.Audit(t.Context()); return err == nil && r.Whole() }, func() error { return err })
+		l.eventually("audit", func() bool { r, err = p.Audit(l.t.Context()); return err == nil && r.Whole() }, func() error { return err })
 		if !r.Clean() || r.Records != 0 || len(r.Gaps) != 2 {
-			t.Fatalf("audit: %+v", r)
+			l.t.Fatalf("audit: %+v", r)
 		}
 		events := int64(0)
 		for i, g := range r.Gaps {
 			if events += g.To - g.From; g.Partition != int32(i) || g.From != 0 || g.Until < g.To || g.At == 0 {
-				t.Errorf("gap: %+v", g)
+				l.t.Errorf("gap: %+v", g)
 			}
 		}
 		if events != 24 {
-			t.Errorf("%d events are named, want 24: %+v", events, r.Gaps)
+			l.t.Errorf("%d events are named, want 24: %+v", events, r.Gaps)
 		}
 		for i := range 12 {
 			e := fmt.Sprint("e", i)
@@ -218,7 +218,7 @@ func TestKafkaEventsAreDeletedTooEarly(t *testing.T) {
 		l.damage(id, "e3")
 		p = l.caughtUp(l.start())
 		if r := l.differs(p, "e3"); len(r.Gaps) != 2 || r.Records != 24 {
-			t.Errorf("audit: %+v", r)
+			l.t.Errorf("audit: %+v", r)
 		}
 		p.Kill()
 	})
@@ -311,31 +311,31 @@ func TestKafkaDeletionsAreForgotten(t *testing.T) {
 			want[e] = [2]int{-1, 0}
 			after, err := wire.ParseToken(token)
 			if err != nil {
-				t.Fatal(err)
+				l.t.Fatal(err)
 			}
 			deleted[e] = wire.VersionString(freshet.Version{Epoch: 1, Offset: after.Spans[0].Last})
 		}
 		l.eventually("indexes without deletions", func() bool {
 			for _, x := range []*process{p, q} {
-				if _, err := x.Snapshot(t.Context()); err != nil {
-					t.Fatal(err)
+				if _, err := x.Snapshot(l.t.Context()); err != nil {
+					l.t.Fatal(err)
 				}
 			}
 			return p.tombstones()+q.tombstones() == 0
 		}, func() error { return fmt.Errorf("%d and %d deletions", p.tombstones(), q.tombstones()) })
 		for e, size := range l.lastValues() {
 			if gone := want[e][0] < 0; gone != (size == 0) {
-				t.Errorf("the last record of %s has %d bytes, deleted: %v", e, size, gone)
+				l.t.Errorf("the last record of %s has %d bytes, deleted: %v", e, size, gone)
 			}
 		}
 		for _, x := range []*process{p, q} {
 			x.has(want)
 			if status, answer := x.call("POST", "/v1/search", fmt.Sprintf(`{"collection":"vectors","vector":[1,0,0],"after":%q,"timeout_ms":30000}`, token)); status != http.StatusOK {
-				t.Errorf("with a token of before: %d %s", status, answer)
+				l.t.Errorf("with a token of before: %d %s", status, answer)
 			}
 		}
 		if status, answer := p.call("GET", "/v1/changes?collection=vectors&follow=false&after="+before, ""); status != http.StatusGone || !strings.Contains(string(answer), "too_old") {
-			t.Errorf("changes since before: %d %s", status, answer)
+			l.t.Errorf("changes since before: %d %s", status, answer)
 		}
 		for i := range 3 { // some come back
 			e := fmt.Sprint("e", i)
@@ -344,7 +344,7 @@ func TestKafkaDeletionsAreForgotten(t *testing.T) {
 			_, answer := p.call("GET", "/v1/entities/"+e+"?collection=vectors", "")
 			var got struct{ Version string }
 			if err := json.Unmarshal(answer, &got); err != nil || got.Version <= deleted[e] {
-				t.Errorf("%s has come back as %s, %v, deleted by %s", e, answer, err, deleted[e])
+				l.t.Errorf("%s has come back as %s, %v, deleted by %s", e, answer, err, deleted[e])
 			}
 		}
 		l.eventually("both up to date", func() bool {
@@ -354,7 +354,7 @@ func TestKafkaDeletionsAreForgotten(t *testing.T) {
 		q.has(want)
 		q.Kill()
 		p.has(want)
-		l.eventually("all partitions", func() bool { r, err := p.Audit(t.Context()); return err == nil && r.Whole() }, func() error { return nil })
+		l.eventually("all partitions", func() bool { r, err := p.Audit(l.t.Context()); return err == nil && r.Whole() }, func() error { return nil })
 		p.mustBeClean()
 		p.Kill()
 		p = l.caughtUp(l.start()) // with its copy and snapshots
@@ -364,9 +364,9 @@ func TestKafkaDeletionsAreForgotten(t *testing.T) {
 		p = l.caughtUp(l.start())
 		p.has(want)
 		if n := p.tombstones(); n != 0 {
-			t.Errorf("a new copy has %d deletions", n)
+			l.t.Errorf("a new copy has %d deletions", n)
 		}
-		l.eventually("all partitions", func() bool { r, err := p.Audit(t.Context()); return err == nil && r.Whole() }, func() error { return nil })
+		l.eventually("all partitions", func() bool { r, err := p.Audit(l.t.Context()); return err == nil && r.Whole() }, func() error { return nil })
 		p.mustBeClean()
 		p.Kill()
 	})
@@ -381,12 +381,12 @@ func TestKafkaCollectionIsDeclaredLater(t *testing.T) {
 			t.Helper()
 			c, err := kgo.NewClient(kgo.SeedBrokers(l.addrs...))
 			if err != nil {
-				t.Fatal(err)
+				l.t.Fatal(err)
 			}
 			defer c.Close()
 			value := fmt.Appendf(nil, `{"event_id":"%s/%d","entity_id":%q,"collection":"later","payload":{"n":%d},"vector":[%d,1,0]}`, entity, n, entity, n, n)
 			if err := c.ProduceSync(t.Context(), &kgo.Record{Topic: l.prefix + "events.raw", Key: []byte(entity), Value: value}).FirstErr(); err != nil {
-				t.Fatal(err)
+				l.t.Fatal(err)
 			}
 		}
 		for i := range 6 {
@@ -395,14 +395,14 @@ func TestKafkaCollectionIsDeclaredLater(t *testing.T) {
 		letters := func(p *process) (n int) {
 			all, err := p.DeadLetters(gateway.LettersQuery{Limit: 100})
 			if err != nil {
-				t.Fatal(err)
+				l.t.Fatal(err)
 			}
 			return len(all)
 		}
 		l.eventually("six dead letters", func() bool { return letters(p) == 6 }, func() error { return nil })
 		p.mustBeClean()
 		if err := p.Close(); err != nil {
-			t.Fatal(err)
+			l.t.Fatal(err)
 		}
 		l.config.Collections = maps.Clone(l.config.Collections)
 		l.config.Collections["later"] = l.config.Collections["vectors"]
@@ -422,10 +422,10 @@ func TestKafkaCollectionIsDeclaredLater(t *testing.T) {
 		p.Kill()
 		l.fs = vfs.NewCrashableMem()
 		p = l.caughtUp(l.start())
-		l.eventually("all partitions", func() bool { r, err := p.Audit(t.Context()); return err == nil && r.Whole() }, func() error { return nil })
+		l.eventually("all partitions", func() bool { r, err := p.Audit(l.t.Context()); return err == nil && r.Whole() }, func() error { return nil })
 		p.mustBeClean()
 		if !there(p) || letters(p) != 6 {
-			t.Errorf("%d dead letters, the later events: %v", letters(p), there(p))
+			l.t.Errorf("%d dead letters, the later events: %v", letters(p), there(p))
 		}
 		p.Kill()
 	})
