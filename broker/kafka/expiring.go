@@ -39,17 +39,21 @@ func (c *Client) Expiring(ctx context.Context, now time.Time) (all map[int32]Exp
 	if err != nil {
 		return nil, 0, err
 	}
+	ends, err := c.Ends(ctx, topic) // before all else: what comes meanwhile is not old
+	if err != nil {
+		return nil, 0, err
+	}
 	all = map[int32]Expiring{}
 	for p, first := range starts {
 		all[p] = Expiring{first, first, first, first}
 	}
 	if retention != Forever {
-		if err := c.expiringByAge(ctx, now, retention, all); err != nil {
+		if err := c.expiringByAge(ctx, now, retention, ends, all); err != nil {
 			return nil, 0, err
 		}
 	}
 	if bytes > 0 {
-		if err := c.expiringBySize(ctx, float64(bytes), all); err != nil {
+		if err := c.expiringBySize(ctx, float64(bytes), ends, all); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -80,8 +84,8 @@ func (c *Client) retention(ctx context.Context, topic string) (age time.Duration
 	return age, bytes, nil
 }
 
-// expiringByAge notes what goes for its age.
-func (c *Client) expiringByAge(ctx context.Context, now time.Time, retention time.Duration, all map[int32]Expiring) error {
+// expiringByAge notes what goes for its age: of a partition in which all was old at first, what was before its end then.
+func (c *Client) expiringByAge(ctx context.Context, now time.Time, retention time.Duration, ends map[int32]int64, all map[int32]Expiring) error {
 	for _, x := range []struct {
 		left float64
 		to   func(*Expiring) *int64
@@ -95,7 +99,7 @@ func (c *Client) expiringByAge(ctx context.Context, now time.Time, retention tim
 		}
 		for p, e := range all {
 			at := x.to(&e)
-			*at = max(*at, offsets[p])
+			*at = max(*at, min(offsets[p], ends[p]))
 			all[p] = e
 		}
 	}
@@ -104,16 +108,11 @@ func (c *Client) expiringByAge(ctx context.Context, now time.Time, retention tim
 
 // expiringBySize notes what goes as there is too much. That brokers delete whole segments only leaves more. Where they don't say how much there
 // is, all may go soon.
-func (c *Client) expiringBySize(ctx context.Context, most float64, all map[int32]Expiring) error {
-	topic := c.opts.Topics.Keyed
-	ends, err := c.Ends(ctx, topic)
-	if err != nil {
-		return err
-	}
+func (c *Client) expiringBySize(ctx context.Context, most float64, ends map[int32]int64, all map[int32]Expiring) error {
 	sizes := map[int32]float64{}
 	set := kadm.TopicsSet{}
 	for p := range all {
-		set.Add(topic, p)
+		set.Add(c.opts.Topics.Keyed, p)
 	}
 	if dirs, err := c.admin.DescribeAllLogDirs(ctx, set); err == nil {
 		dirs.Each(func(d kadm.DescribedLogDir) {

@@ -1,0 +1,46 @@
+package kafka_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/freshet-io/freshet/broker/kafka"
+)
+
+// What comes while it is asked what is old is not old, even where nothing else is there.
+func TestExpiringNothingNew(t *testing.T) {
+	cluster := fake(t, 1)
+	c := ready(t, options(cluster.ListenAddrs()))
+	keyed := c.Options().Topics.Keyed
+	producer, err := kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer producer.Close()
+	asked := false // what is as young as that
+	cluster.ControlKey(int16(kmsg.ListOffsets), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		switch at := r.(*kmsg.ListOffsetsRequest).Topics[0].Partitions[0].Timestamp; {
+		case at >= 0:
+			asked = true
+		case at == -1 && asked:
+			asked = false
+			cluster.SleepControl(func() {
+				if err := producer.ProduceSync(t.Context(), &kgo.Record{Topic: keyed, Partition: 0}).FirstErr(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		return nil, nil, false
+	})
+	all, _, err := c.Expiring(deadline(t), time.Now())
+	if err != nil || all[0] != (kafka.Expiring{}) {
+		t.Errorf("%+v, %v", all[0], err)
+	}
+	if ends, err := c.Ends(deadline(t), keyed); err != nil || ends[0] == 0 {
+		t.Errorf("nothing has come: %v, %v", ends, err)
+	}
+}
