@@ -45,6 +45,7 @@ type Config struct {
 
 	Roles     []string `yaml:"roles,omitempty"`     // some of Roles; default all. Others need a log in Kafka
 	Advertise string   `yaml:"advertise,omitempty"` // where other processes reach this one; default http:// and Listen
+	Process   Process  `yaml:"process,omitempty"`
 	Query     Query    `yaml:"query,omitempty"`
 
 	// AutoCreate makes a collection that an event names and that doesn't exist, as a copy of

@@ -243,7 +243,7 @@ func TestExample(t *testing.T) {
 	d := config.Defaults()
 	d.Collections["images"] = config.Collection{Dim: 512, Metric: "cosine", Index: config.Index{Kind: "ivf_flat"}}
 	d.Index.Precision = "float32"
-	d.Roles, d.Advertise, d.Query.Partitions = config.Roles, "http://10.0.0.5:8080", "all"
+	d.Roles, d.Advertise, d.Query.Partitions, d.Process.Copies = config.Roles, "http://10.0.0.5:8080", "all", config.CopiesAll
 	d.Broker, d.Codec, d.Mapping, d.SchemaRegistry, d.Sources = c.Broker, c.Codec, c.Mapping, c.SchemaRegistry, c.Sources
 	d.Splitter = chunk.Options{MaxBytes: chunk.DefaultMaxBytes, MaxChunks: chunk.DefaultMaxChunks}
 	d.Index.M, d.Index.Ef = 16, 64

@@ -45,6 +45,19 @@ func CheckRoles(field string, roles []string) error {
 	return nil
 }
 
+// Process is how a process with that role does it.
+type Process struct {
+	Copies string `yaml:"copies,omitempty"` // CopiesAll, the default, or CopiesOwned
+}
+
+// Of which partitions a process that decides some has a copy, besides those that its indexes hold.
+const (
+	CopiesAll   = "all"   // of every one: it goes on with any at once
+	CopiesOwned = "owned" // of those that it owns: it reads a partition before it goes on with it
+)
+
+var copies = []string{CopiesAll, CopiesOwned}
+
 // Query is what a process with that role holds.
 type Query struct {
 	Partitions Partitions `yaml:"partitions,omitempty"` // default all
@@ -102,6 +115,9 @@ func (c Config) validateRoles() error {
 			return fmt.Errorf("advertise: %q is no address of http or https without a path; write it like http://10.0.0.5:8080", c.Advertise)
 		}
 	}
+	if c.Process.Copies != "" && !slices.Contains(copies, c.Process.Copies) {
+		return fmt.Errorf("process.copies: %q is not known; use one of %s", c.Process.Copies, strings.Join(copies, ", "))
+	}
 	if c.OnlyEmbeds() && c.Embed.Workers != EmbedByTopic {
 		return fmt.Errorf("roles: %s alone has nothing to do where embed.workers is not %q; set that, in the configuration of all processes", RoleEmbed, EmbedByTopic)
 	}
@@ -117,6 +133,8 @@ func (c Config) validateRoles() error {
 		return fmt.Errorf("roles: are %s, which leaves out others: %s", strings.Join(c.Roles, ", "), remedy)
 	case len(held) < partitions:
 		return fmt.Errorf("query.partitions: is %q: %s", c.Query.Partitions, remedy)
+	case c.Process.Copies == CopiesOwned:
+		return fmt.Errorf("process.copies: is %q: %s", c.Process.Copies, remedy)
 	case c.Advertise != "":
 		return fmt.Errorf("advertise: is %q, and there is nobody to be told: %s", c.Advertise, remedy)
 	}

@@ -34,6 +34,8 @@ func TestRoles(t *testing.T) {
 	for yaml, says := range map[string]string{
 		"roles: [query]":                                                        "name a cluster under broker.kafka",
 		"query: {partitions: 0-3}":                                              "name a cluster under broker.kafka",
+		"process: {copies: owned}":                                              "name a cluster under broker.kafka",
+		onKafka + "process: {copies: some}":                                     "use one of all, owned",
 		"advertise: http://a:1":                                                 "name a cluster under broker.kafka",
 		onKafka + "roles: [embed]":                                              `embed.workers is not "topic"`,
 		onKafka + "roles: [serve]":                                              `roles: "serve" is not known`,

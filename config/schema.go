@@ -157,6 +157,8 @@ var descriptions = map[string]string{
 	"roles[]":   "source, process, query or embed.",
 	"advertise": "Where other processes reach this one, like http://10.0.0.5:8080; without it the address of listen, unless that stands for all interfaces.",
 
+	"process":          "How a process with the role process decides partitions.",
+	"process.copies":   "Of which partitions it has a copy, besides those that its indexes hold: all, to go on with any at once (the default), or owned, so that an event costs the same however many processes there are.",
 	"query":            "What a process with the role query holds.",
 	"query.partitions": `Which partitions, like "0-3,7"; default all.`,
 

@@ -13,6 +13,7 @@ type Node struct {
 	Address    string   `json:"address,omitempty"` // where it is reached, as http://HOST:PORT; "" if it has not said so
 	Roles      []string `json:"roles"`
 	Partitions string   `json:"partitions,omitempty"` // that its indexes hold, as wire.ParsePartitions reads them; "" for none
+	Copied     string   `json:"copied,omitempty"`     // likewise, of which it has a copy whoever owns them
 	StartedAt  int64    `json:"started_at"`           // ms
 }
 

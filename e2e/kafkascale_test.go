@@ -19,6 +19,13 @@ const (
 	idleFor         = 3 * time.Second
 )
 
+// layouts are what processes do, by name: what their configuration says of it. Where they don't hold the index another process does.
+var layouts = []struct{ name, yaml string }{
+	{"owned", "roles: [source, process]\nprocess: {copies: owned}\n"},
+	{"roles", "roles: [source, process]\n"},
+	{"everything", ""},
+}
+
 // scaled is what one layout of processes has used for some events, in processor seconds per million of them.
 type scaled struct {
 	process, query float64 // of the processes that decide, and of the one that has nothing but the index
@@ -28,7 +35,7 @@ type scaled struct {
 }
 
 // TestKafkaScale prints what a million events cost freshet in processor time, with one, two and four processes on four partitions: where each
-// does everything, and where they decide and another one holds the index. All events wait in events.keyed before one of them is decided, so that
+// does everything, and where they decide and another one holds the index, with copies of all partitions or of those that they own. All events wait in events.keyed before one of them is decided, so that
 // batches are as large with four processes as with one; what the routers have used is counted too.
 func TestKafkaScale(t *testing.T) {
 	figures(t)
@@ -43,13 +50,12 @@ func TestKafkaScale(t *testing.T) {
 	}
 	runs := map[string][]scaled{}
 	name := func(layout string, n int) string { return fmt.Sprintf("%s_%d", layout, n) }
-	layouts := []string{"roles", "everything"}
 	for range rounds {
 		for _, n := range []int{1, 2, 4} {
 			for _, layout := range layouts {
-				s := scaleOf(t, k, layout == "roles", n, facts)
-				runs[name(layout, n)] = append(runs[name(layout, n)], s)
-				t.Logf("%s, %d processes: %+v", layout, n, s)
+				s := scaleOf(t, k, layout.yaml, n, facts)
+				runs[name(layout.name, n)] = append(runs[name(layout.name, n)], s)
+				t.Logf("%s, %d processes: %+v", layout.name, n, s)
 			}
 		}
 	}
@@ -63,8 +69,8 @@ func TestKafkaScale(t *testing.T) {
 	}
 	for _, layout := range layouts {
 		for _, n := range []int{1, 2, 4} {
-			some := runs[name(layout, n)]
-			report[name(layout, n)] = map[string]any{
+			some := runs[name(layout.name, n)]
+			report[name(layout.name, n)] = map[string]any{
 				"process_cpu_s_per_million": of(some, func(s scaled) float64 { return s.process }),
 				"query_cpu_s_per_million":   of(some, func(s scaled) float64 { return s.query }),
 				"cpu_s_per_million":         of(some, func(s scaled) float64 { return s.process + s.query }),
@@ -77,9 +83,10 @@ func TestKafkaScale(t *testing.T) {
 	show(t, report)
 }
 
-// scaleOf has so many processes take events in; with roles another one holds the index.
-func scaleOf(t *testing.T, k *kafkatest.Kafka, roles bool, processes int, facts []fact) (s scaled) {
+// scaleOf has so many processes take events in; where they have roles another one holds the index.
+func scaleOf(t *testing.T, k *kafkatest.Kafka, layout string, processes int, facts []fact) (s scaled) {
 	t.Helper()
+	roles := layout != ""
 	yaml, prefix := vectorsOnKafka(t, k, scalePartitions, scaleDim, scaleEfc)
 	var servers []*server
 	var deciding, indexes []*api
@@ -89,11 +96,7 @@ func scaleOf(t *testing.T, k *kafkatest.Kafka, roles bool, processes int, facts 
 		return a
 	}
 	for range processes {
-		if roles {
-			deciding = append(deciding, start("roles: [source, process]\n"))
-		} else {
-			deciding = append(deciding, start(""))
-		}
+		deciding = append(deciding, start(layout))
 	}
 	if indexes = deciding; roles {
 		indexes = []*api{start("roles: [query]\n")}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,7 +25,7 @@ import (
 )
 
 // Cluster is one process of a freshet whose log is in Kafka. By its roles it takes events in, decides the partitions that the group gives it,
-// for which it has a copy of all of vector.sync, and answers searches: for the partitions that it holds from its own indexes, for others by
+// for which it has a copy of all of vector.sync or of theirs, and answers searches: for the partitions that it holds from its own indexes, for others by
 // asking who holds them.
 type Cluster struct {
 	core
@@ -50,7 +49,7 @@ type Cluster struct {
 	fanout      *fanout.Fanout     // nil: all partitions are held here
 
 	held     []int32 // partitions of the indexes
-	followed []int32 // of the copy
+	followed []int32 // of the copy, whoever owns them
 	address  string  // where others reach this process; "" where that is not known
 
 	goal    map[int32]int64 // of vector.sync, that the copy must have to be ready
@@ -115,12 +114,8 @@ func (c *Cluster) open(ctx context.Context) error {
 	if err := c.settleCatalog(mapper, 0); err != nil {
 		return err
 	}
-	swept, err := c.client.Sweep(ctx, c.copy, c.now())
-	if err != nil {
+	if err := c.sweepCopy(ctx, c.followed...); err != nil {
 		return err
-	}
-	if swept > 0 {
-		c.opts.Logger.Info("the copy was away for long, and has lost what the topics have no more", "keys", swept)
 	}
 	c.store, err = store.Open(ctx, store.Options{Log: c.state, Catalog: c.catalog, Logger: c.opts.Logger,
 		Index: index, Collections: collections, Part: c.part(), Now: c.opts.Now})
@@ -136,6 +131,15 @@ func (c *Cluster) open(ctx context.Context) error {
 	}
 	c.openWays()
 	return c.start(ctx)
+}
+
+// sweepCopy takes out of the copy of partitions what their topics have no more, if it was away for long.
+func (c *Cluster) sweepCopy(ctx context.Context, partitions ...int32) error {
+	swept, err := c.client.Sweep(ctx, c.copy, c.now(), partitions...)
+	if swept > 0 {
+		c.opts.Logger.Info("the copy was away for long, and has lost what the topics have no more", "keys", swept)
+	}
+	return err
 }
 
 // openStages makes what reads and writes the log.
@@ -192,8 +196,10 @@ func (c *Cluster) start(ctx context.Context) error {
 	}
 	c.run(run, "vsync", c.worker.Run)
 	c.run(run, "control", func(ctx context.Context) error { return c.records.Run(ctx, c.catalog.Take) })
-	if len(c.followed) > 0 {
+	if len(c.followed) > 0 || c.opts.Config.Has(config.RoleProcess) { // owners watch who else writes to their partitions
 		c.run(run, "replica", c.replica.Run)
+	}
+	if len(c.followed) > 0 {
 		c.run(run, "external", c.external.Run)
 	}
 	if len(c.held) > 0 {
@@ -271,12 +277,11 @@ func (c *Cluster) untilReady(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			followed := slices.Contains(c.followed, p)
 			others, err := c.external.Has(p, goal)
 			if err != nil {
 				return err
 			}
-			if (at >= goal || !followed) && others { // records of others may stand in any partition
+			if (at >= goal || !c.follows(p)) && others { // records of others may stand in any partition
 				break
 			}
 			select {

@@ -77,7 +77,7 @@ const (
 )
 
 // own takes a partition and decides it, again after every error, until ctx ends. While nobody here has it the replica
-// follows it.
+// follows it, if the copy is of it whoever has it.
 func (o *owners) own(ctx context.Context, w *owner, number int32) {
 	o.c.replica.Leave(number)
 	for pause := minOwnPause; ctx.Err() == nil; {
@@ -100,6 +100,9 @@ func (o *owners) own(ctx context.Context, w *owner, number int32) {
 		}
 		pause = min(2*pause, maxOwnPause)
 	}
+	if !o.c.follows(number) {
+		return
+	}
 	if err := o.c.replica.Follow(number); err != nil {
 		o.c.fail(err)
 	}
@@ -107,6 +110,11 @@ func (o *owners) own(ctx context.Context, w *owner, number int32) {
 
 // decide takes a partition and decides it until ctx ends or the ownership does.
 func (o *owners) decide(ctx context.Context, w *owner, number int32) error {
+	if !o.c.follows(number) {
+		if err := o.c.sweepCopy(ctx, number); err != nil {
+			return err
+		}
+	}
 	partition, err := o.c.commits.Own(ctx, number)
 	if err != nil {
 		return err

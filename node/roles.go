@@ -35,7 +35,7 @@ func (c *Cluster) setRoles() (err error) {
 	} else {
 		c.followed = nil
 	}
-	if cfg.Has(config.RoleProcess) { // of any partition, as soon as it is its turn
+	if cfg.Has(config.RoleProcess) && cfg.Process.Copies != config.CopiesOwned { // of any partition, as soon as it is its turn
 		c.followed = fullRange(cfg.Partitions)
 	}
 	c.address = strings.TrimSuffix(cfg.Advertise, "/")
@@ -48,6 +48,9 @@ func (c *Cluster) setRoles() (err error) {
 	}
 	return nil
 }
+
+// follows reports whether the copy is of a partition whoever owns it.
+func (c *Cluster) follows(partition int32) bool { return slices.Contains(c.followed, partition) }
 
 // whole reports whether the indexes hold all partitions: then every search is answered here.
 func (c *Cluster) whole() bool { return len(c.held) == c.opts.Config.Partitions }
@@ -66,7 +69,7 @@ func (c *Cluster) nodeID() string { return wire.LogIDString(c.state.ID()) }
 // announce tells the others where this process is and what it holds.
 func (c *Cluster) announce() error {
 	cfg := c.opts.Config
-	n := control.Node{ID: c.nodeID(), Address: c.address, Partitions: wire.PartitionsString(c.held), StartedAt: c.started.UnixMilli()}
+	n := control.Node{ID: c.nodeID(), Address: c.address, Partitions: wire.PartitionsString(c.held), Copied: wire.PartitionsString(c.followed), StartedAt: c.started.UnixMilli()}
 	for _, role := range config.Roles {
 		if cfg.Has(role) {
 			n.Roles = append(n.Roles, role)
@@ -158,7 +161,7 @@ func (c *Cluster) refusals() (r gateway.Refusals) {
 		everything := wire.PartitionsString(fullRange(cfg.Partitions))
 		r.Whole = func() error {
 			return c.misdirected("this process does not have a copy of all partitions", func(n control.Node) bool {
-				return n.Partitions == everything || slices.Contains(n.Roles, config.RoleProcess)
+				return n.Copied == everything
 			})
 		}
 	}

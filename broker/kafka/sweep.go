@@ -44,11 +44,11 @@ func (c *Client) NoteCaughtUp(ctx context.Context, copy *Copy, now time.Time) er
 	return nil
 }
 
-// Sweep takes out of the copy what compacted topics have no more, where the copy was away for so long that it may not be told: by mark
-// and sweep. It returns how many keys went. It is for before the copy is used.
-func (c *Client) Sweep(ctx context.Context, copy *Copy, now time.Time) (swept int, err error) {
+// Sweep takes out of the copy what compacted topics have no more of some partitions, where the copy was away for so long that it may not be told:
+// by mark and sweep. It returns how many keys went. It is for before the copy of these partitions is used.
+func (c *Client) Sweep(ctx context.Context, copy *Copy, now time.Time, partitions ...int32) (swept int, err error) {
 	for _, topic := range c.opts.Topics.copied() {
-		for p := range int32(c.opts.Partitions) {
+		for _, p := range partitions {
 			at, err := copy.Position(topic, p)
 			if err != nil {
 				return swept, err

@@ -139,10 +139,10 @@ func TestSweep(t *testing.T) {
 		if e, l, s := f.has(t, "goes"); !e || !l || !s {
 			t.Fatalf("the nulls are there still: %v %v %v", e, l, s)
 		}
-		if n, err := f.client.Sweep(deadline(t), f.copy, noted.Add(400*time.Millisecond)); n != 0 || err != nil {
+		if n, err := f.client.Sweep(deadline(t), f.copy, noted.Add(400*time.Millisecond), 0); n != 0 || err != nil {
 			t.Errorf("away for a moment, it has lost %d keys, %v", n, err)
 		}
-		if n, err := f.client.Sweep(deadline(t), f.copy, noted.Add(time.Minute)); n != 3 || err != nil {
+		if n, err := f.client.Sweep(deadline(t), f.copy, noted.Add(time.Minute), 0); n != 3 || err != nil {
 			t.Errorf("away for long, it has lost %d keys, %v", n, err)
 		}
 		if e, l, s := f.has(t, "goes"); e || l || s {
@@ -151,7 +151,7 @@ func TestSweep(t *testing.T) {
 		if e, l, s := f.has(t, "stays"); !e || !l || !s {
 			t.Errorf("what stays is %v %v %v", e, l, s)
 		}
-		if n, err := f.client.Sweep(deadline(t), f.copy, noted.Add(time.Minute)); n != 0 || err != nil {
+		if n, err := f.client.Sweep(deadline(t), f.copy, noted.Add(time.Minute), 0); n != 0 || err != nil {
 			t.Errorf("swept again, it has lost %d keys, %v", n, err)
 		}
 	})

@@ -1,0 +1,135 @@
+package node_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/disk"
+	"github.com/freshet-io/freshet/node"
+	"github.com/freshet-io/freshet/wire"
+)
+
+// with is the same log for a process with roles, and a data folder of its own; of its copies are those of the partitions that it owns.
+func (l *laid) with(roles ...string) *laid {
+	other := l.elsewhere()
+	other.config.Roles, other.config.Process.Copies, other.config.Advertise = roles, config.CopiesOwned, "http://127.0.0.1:1"
+	return other
+}
+
+// copied is how many events the copy of a process that is not there has of an entity.
+func (l *laid) copied(of freshet.LogID, entity string) uint64 {
+	l.t.Helper()
+	s, err := embedded.OpenCopy("data", "kafka", of, embedded.Options{FS: disk.New(l.fs, nil), CacheBytes: 1 << 20, Partitions: l.config.Partitions})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer func() {
+		if err := s.CloseCopy(); err != nil {
+			l.t.Error(err)
+		}
+	}()
+	key := freshet.Key{Collection: "vectors", Namespace: freshet.DefaultNamespace, Entity: entity}
+	r, ok, err := s.Latest(freshet.TopicSync, wire.AppendKey(nil, key), nil)
+	if err != nil || !ok {
+		return 0
+	}
+	c, err := wire.DecodeChange(key, r.Value, wire.Head)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return c.Events
+}
+
+// Processes that have copies of the partitions that they own alone take partitions from each other, also those that they have had before, and
+// those that they have had long ago; what they decide counts as if one had done it all.
+func TestKafkaCopiesOfOwnedPartitions(t *testing.T) {
+	onBothDeliveries(t, 4, func(l *laid) {
+		const entities = 24
+		finds := l.with(config.RoleQuery).start()
+		la, lb := l.with(config.RoleSource, config.RoleProcess), l.with(config.RoleSource, config.RoleProcess)
+		a := la.start()
+		round, want := 0, map[string][2]int{}
+		send := func(by *process) {
+			l.t.Helper()
+			token := ""
+			round++
+			for i := range entities {
+				e := fmt.Sprint("e", i)
+				event, n := vector(e, fmt.Sprint(e, "/", round), 100*round+i), 100*round+i
+				if i%3 == 2 && round%2 == 0 {
+					event, n = fmt.Sprintf(`{"event_id":"%s/%d","entity_id":%q,"collection":"vectors","op":"delete"}`, e, round, e), -1
+				}
+				want[e] = [2]int{n, round}
+				if i%3 == 2 && round > 4 {
+					want[e] = [2]int{n, 0} // the deletion is forgotten
+				}
+				status, answer := by.call("POST", "/v1/events", event)
+				var in struct{ Token string }
+				if err := json.Unmarshal(answer, &in); err != nil || status != http.StatusOK {
+					l.t.Fatalf("%d %s", status, answer)
+				}
+				token = in.Token
+				if status, answer := finds.call("POST", "/v1/search", fmt.Sprintf(`{"collection":"vectors","vector":[1,0,0],"after":%q,"timeout_ms":30000}`, token)); status != http.StatusOK {
+					l.t.Fatalf("waiting for it: %d %s", status, answer)
+				}
+			}
+			finds.has(want)
+		}
+		owns := func(p *process, n int) {
+			l.t.Helper()
+			var r *freshet.AuditReport
+			var err error
+			l.eventually(fmt.Sprint(n, " partitions"), func() bool { r, err = p.Audit(l.t.Context()); return err == nil && len(r.Covers) == n }, func() error { return err })
+			if len(r.Differences) > 0 || r.Whole() != (n == 4) {
+				l.t.Errorf("audit: %+v", r)
+			}
+		}
+		owns(a, 4)
+		send(a)
+		id := a.id()
+		b := lb.start()
+		owns(a, 2)
+		owns(b, 2)
+		send(b)
+		if status, answer := a.call("GET", "/v1/admin/dlq", ""); status != http.StatusMisdirectedRequest {
+			l.t.Errorf("dead letters of all partitions: %d %s", status, answer)
+		}
+		a.Kill()
+		behind, level := 0, 0
+		for e := range want {
+			switch la.copied(id, e) {
+			case 1:
+				behind++
+			case 2:
+				level++
+			}
+		}
+		if behind == 0 || level == 0 {
+			l.t.Errorf("the copy of the first process is level with %d entities and behind in %d", level, behind)
+		}
+		owns(b, 4)
+		send(b)
+		a = la.start()
+		owns(a, 2)
+		b.Kill()
+		owns(a, 4)
+		send(a)
+		o := lb.options()
+		o.Now = func() time.Time { return time.Now().Add(1000 * time.Hour) } // long after its deletions were kept
+		c, err := node.OpenCluster(l.t.Context(), o)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		l.t.Cleanup(c.Kill)
+		b = &process{c, l.t}
+		a.Kill()
+		owns(b, 4)
+		send(b)
+	})
+}
