@@ -2,6 +2,7 @@ package codec
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"strconv"
@@ -74,44 +75,62 @@ func (s *scanner) elements() int {
 var tens = [23]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
 
 // float reads the number at the scanner's place as the nearest float32, which is what strconv.ParseFloat gives, in one pass. It
-// says no, and stays, where that would take more than a multiplication or a division: for long numbers, very small and very large
-// ones, and for what is none.
+// says no, and stays, where that would take more than a multiplication or a division: for numbers of more than 19 digits, very small and very
+// large ones, and for what is none.
 func (s *scanner) float() (f float32, ok bool) {
-	s.space()
+	if s.i < len(s.b) && s.b[s.i] <= ' ' {
+		s.space()
+	}
 	b, i := s.b, s.i
 	negative := i < len(b) && b[i] == '-'
 	if negative {
 		i++
 	}
 	start := i
-	var digits uint64
-	for ; i < len(b) && b[i]-'0' < 10; i++ {
-		digits = digits*10 + uint64(b[i]-'0')
-	}
+	n, i := decimals(b, i, 0)
 	if i == start || b[start] == '0' && i > start+1 {
 		return 0, false
 	}
 	count, exponent := i-start, 0
 	if i < len(b) && b[i] == '.' {
 		point := i + 1
-		for i = point; i < len(b) && b[i]-'0' < 10; i++ {
-			digits = digits*10 + uint64(b[i]-'0')
-		}
-		if i == point {
+		if n, i = decimals(b, point, n); i == point {
 			return 0, false
 		}
 		count, exponent = count+i-point, point-i
 	}
-	if i < len(b) && (b[i] == 'e' || b[i] == 'E') {
+	if i < len(b) && b[i]|0x20 == 'e' {
+		e := i + 1
+		minus := e < len(b) && b[e] == '-'
+		if e < len(b) && (minus || b[e] == '+') {
+			e++
+		}
+		x, end := decimals(b, e, 0)
+		if end == e || end > e+3 {
+			return 0, false
+		}
+		if i = end; minus {
+			exponent -= int(x)
+		} else {
+			exponent += int(x)
+		}
+	}
+	// Up to 19 digits have not overflowed.
+	if count > 19 || exponent <= -len(tens) || exponent >= len(tens) {
 		return 0, false
 	}
-	// Up to 19 digits have not overflowed. Both operands are exact then, so the quotient is the nearest float64.
-	if count > 19 || digits > 1<<53 || -exponent >= len(tens) {
-		return 0, false
+	v := float64(n)
+	if exponent < 0 {
+		v /= tens[-exponent]
+	} else {
+		v *= tens[exponent]
 	}
-	v := float64(digits) / tens[-exponent]
-	// Rounded again it is the nearest float32, unless it lies halfway between two of them: the number itself may lie on either side.
-	if math.Float64bits(v)&(1<<29-1) == 1<<28 || v < 0x1p-126 && v != 0 || v > math.MaxFloat32 {
+	// Digits up to 2^53 are exact in 64 bits, as the power of ten is, and v is the nearest float64; more of them are rounded too, and v is less than
+	// two units away from the number. Rounded again it is the nearest float32, unless it lies halfway between two of them, or as near to that:
+	// the number itself may lie on either side.
+	const half, near = 1 << 28, 2
+	beside := int64(math.Float64bits(v)&(1<<29-1)) - half
+	if beside == 0 || n > 1<<53 && beside >= -near && beside <= near || v < 0x1p-126 && v != 0 || v > math.MaxFloat32 {
 		return 0, false
 	}
 	if negative {
@@ -119,6 +138,26 @@ func (s *scanner) float() (f float32, ok bool) {
 	}
 	s.i = i
 	return float32(v), true
+}
+
+// decimals reads the digits that begin at i behind those of n, and returns where they end.
+func decimals(b []byte, i int, n uint64) (uint64, int) {
+	for i+8 <= len(b) {
+		// Eight at once: 0x3 is the upper half of a digit, and the lower one plus 6 does not reach the upper one.
+		x := binary.LittleEndian.Uint64(b[i:])
+		if x&0xf0f0f0f0f0f0f0f0|(x+0x0606060606060606)&0xf0f0f0f0f0f0f0f0>>4 != 0x3333333333333333 {
+			break
+		}
+		x &= 0x0f0f0f0f0f0f0f0f
+		x = (x*10 + x>>8) & 0x00ff00ff00ff00ff
+		x = (x*100 + x>>16) & 0x0000ffff0000ffff
+		x = (x*10_000 + x>>32) & 0xffffffff
+		n, i = n*100_000_000+x, i+8
+	}
+	for ; i < len(b) && b[i]-'0' < 10; i++ {
+		n = n*10 + uint64(b[i]-'0')
+	}
+	return n, i
 }
 
 // ParseVector reads an array of finite numbers; field is its name in errors.

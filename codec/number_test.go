@@ -56,6 +56,12 @@ func TestParseVectorIsThatOfStrconv(t *testing.T) {
 			strconv.FormatFloat(r.NormFloat64(), 'f', r.IntN(20), 64),
 			// Halfway between two float32, and beside it.
 			strconv.FormatFloat((float64(small)+float64(math.Nextafter32(small, 2)))/2, 'f', 20+r.IntN(10), 64), strconv.FormatFloat((float64(small)+float64(math.Nextafter32(small, 2)))/2, 'f', 8+r.IntN(10), 64))
+		between := (float64(small) + float64(math.Nextafter32(small, 2))) / 2
+		for range r.IntN(4) {
+			between = math.Nextafter(between, float64(r.IntN(5)-2))
+		}
+		texts = append(texts, strconv.FormatFloat(between, 'f', 15+r.IntN(5), 64), strconv.FormatFloat(between, 'g', -1, 64), strconv.FormatFloat(between*1e-7, 'e', -1, 64),
+			strconv.FormatFloat(between*1e9, 'E', 14+r.IntN(5), 64), strconv.FormatFloat(r.ExpFloat64()*1e-5, 'e', r.IntN(17), 64))
 	}
 	got, err := codec.ParseVector([]byte("["+strings.Join(texts, " ,\n")+"]"), "vector")
 	if err != nil || len(got) != len(texts) {
@@ -90,16 +96,20 @@ func TestParseVectorIsThatOfStrconv(t *testing.T) {
 
 func BenchmarkParseVector(b *testing.B) {
 	r := rand.New(rand.NewPCG(5, 6))
-	v := make([]float32, 256)
+	v, long := make([]float32, 256), []byte("[0")
 	for i := range v {
 		v[i] = float32(r.NormFloat64() / 16)
+		long = codec.AppendFloat(append(long, ", "...), float64(v[i]), 64) // as Python writes it
 	}
-	raw := codec.AppendVector(nil, v)
-	b.SetBytes(int64(len(raw)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := codec.ParseVector(raw, "vector"); err != nil {
-			b.Fatal(err)
-		}
+	for name, raw := range map[string][]byte{"32 bits": codec.AppendVector(nil, v), "64 bits": append(long, ']')} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(raw)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := codec.ParseVector(raw, "vector"); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
