@@ -153,6 +153,32 @@ func TestLinesReportReadErrors(t *testing.T) {
 	}
 }
 
+// Whose an event is can be read without its vector, and is the same.
+func TestAddressed(t *testing.T) {
+	for raw, whose := range map[string]string{
+		`{"entity_id":"a","vector":[1,2],"namespace":"n"}`:                 "a",
+		`{"vector":[ 1, 2 ] , "entity_id":"a","collection":"c"}`:           "a",
+		`{"vector":[],"entity_id":"]"}`:                                    "]",
+		`{"vector":null,"entity_id":"a","payload":{"text":"[1"}}`:          "a",
+		`{"vector":[1,"]"],"entity_id":"a"}`:                               "a", // a wrong element, which is said later
+		`{"vector":[1,[2]],"entity_id":"a"}`:                               "a",
+		`{"vector":[1,,2],"entity_id":"a"}`:                                "a",
+		`{"vector":[1,2,"entity_id":"a"}`:                                  "",
+		`{"vector":[1,2`:                                                   "",
+		`{"vector":[1,2],"entity_id":"a"`:                                  "",
+		`{"vector":[1],"vector":[2],"entity_id":"a"}`:                      "",
+		`{"state":{"points":[{"vector":[1]}]},"entity_id":"a","vector":3}`: "",
+	} {
+		ev, err := codec.ParseEvent([]byte(raw), codec.Addressed)
+		if got := ev.Key.Entity; err == nil && got != whose || (err == nil) != (whose != "") {
+			t.Errorf("%s is of %q, %v; want %q", raw, got, err, whose)
+		}
+		if full, err := codec.ParseEvent([]byte(raw), codec.Full); err == nil && full.Key != ev.Key {
+			t.Errorf("%s is of %+v, and of %+v without its vector", raw, full.Key, ev.Key)
+		}
+	}
+}
+
 func BenchmarkParseEvent(b *testing.B) {
 	raw := []byte(`{"event_id":"01HZX3-000001","entity_id":"sku-0012345","timestamp":1700000000123,"payload":{"text":"a red cotton shirt with long sleeves and a small collar","price":19.9,"category":"shirts"}}`)
 	b.SetBytes(int64(len(raw)))

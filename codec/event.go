@@ -14,8 +14,9 @@ type Depth uint8
 
 // How far ParseEvent goes.
 const (
-	Shallow Depth = iota // well-formed, known fields, ids: what is checked before the answer
-	Full                 // the vector's numbers too
+	Addressed Depth = iota // as Shallow, but for what stands in the vector: enough to know whose it is
+	Shallow                // well-formed, known fields, ids: what is checked before the answer
+	Full                   // the vector's numbers too
 )
 
 // fields of an event in the default mapping, for the message about an unknown one.
@@ -210,7 +211,11 @@ func (p *eventParser) vector(ev *freshet.Event) error {
 		p.refuse(freshet.CodeInvalidField, "vector", "must be an array of numbers, is %s", Clip(v))
 		return err
 	}
-	if p.depth == Shallow {
+	if p.depth == Addressed && p.flat() {
+		ev.Vector = []float32{}
+		return nil
+	}
+	if p.depth < Full {
 		ev.Vector = []float32{}
 		return p.array(1, func() error {
 			_, err := p.skip(2)

@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"bytes"
 	"fmt"
 	"unicode/utf8"
 
@@ -163,6 +164,17 @@ func (s *scanner) array(depth int, element func() error) error {
 			return s.fail(freshet.CodeInvalidJSON, "expected ',' or ']' in an array, found %s", s.what())
 		}
 	}
+}
+
+// flat passes over an array up to its first bracket, whatever stands there, unless that is a string or an array of its own: then it says no, and stays.
+func (s *scanner) flat() bool {
+	rest := s.b[s.i+1:]
+	end := bytes.IndexByte(rest, ']')
+	if end < 0 || bytes.IndexByte(rest[:end], '"') >= 0 || bytes.IndexByte(rest[:end], '[') >= 0 {
+		return false
+	}
+	s.i += 1 + end + 1
+	return true
 }
 
 func (s *scanner) literal(word string) error {

@@ -29,7 +29,7 @@ type Piece struct {
 func Split(m Mapper, r Record, partitions int, whole int32) ([]Piece, error) {
 	if _, plain := m.(Default); plain || r.Default {
 		// One change of the entity that it names; what else may be wrong is found where it is decided.
-		if ev, err := codec.ParseEvent(r.Value, codec.Shallow); err == nil {
+		if ev, err := codec.ParseEvent(r.Value, codec.Addressed); err == nil {
 			return []Piece{{Partition: wire.Partition(ev.Key, partitions), Change: 1, Headers: pieceHeaders(m, r, 1, 1)}}, nil
 		}
 	}

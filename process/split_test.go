@@ -31,6 +31,7 @@ func TestSplitDecidesTheSame(t *testing.T) {
 		`{"each":[{"entity_id":"m","payload":{"text":"m"}},{"entity_id":"n"}]}`,
 		`{"panic":true}`, `{"plain":true}`, `{"plaindraft":true}`, `{"nan":true}`, `nonsense`, `[]`, `{"payload":{}}`,
 		`{"entity_id":"o","payload":5}`, `default {"entity_id":"p","payload":{"text":"p"}}`, `default {"each":[]}`,
+		`default {"entity_id":"q","vector":[1,,2]}`, `default {"vector":[1,,2],"entity_id":"q"}`, `default {"vector":[1,2,"entity_id":"q"}`,
 	}
 	results := map[bool]string{}
 	for _, split := range []bool{false, true} {
