@@ -320,10 +320,15 @@ func awaitIndexed(t *testing.T, intake *api, decided func() bool, indexes ...*ap
 // until is eventually, for what may take minutes. It asks seldom: asking costs the processes that are measured.
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Minute); !holds(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
+	for end := time.Now().Add(5 * time.Minute); ; {
+		asked := time.Now()
+		if holds() {
+			return
+		}
+		if asked.After(end) {
 			t.Fatalf("%s: not within 5 minutes", what)
 		}
+		time.Sleep(max(50*time.Millisecond, 20*time.Since(asked)))
 	}
 }
 
