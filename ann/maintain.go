@@ -95,7 +95,7 @@ func (m *maintainer) kick() {
 func (m *maintainer) startLocked() {
 	m.startTrainingLocked()
 	m.startMeasuringLocked()
-	if m.running >= m.ix.opt.Workers || m.stopped {
+	if m.running >= m.ix.workers() || m.stopped {
 		return
 	}
 	j := m.nextLocked()
@@ -109,6 +109,15 @@ func (m *maintainer) startLocked() {
 		return
 	}
 	go m.work(j)
+}
+
+// workers is how many goroutines may link at present. A processor that is left for others is of little use to them while many points wait: searches
+// scan those, and changes will soon have to wait too.
+func (ix *Index) workers() int {
+	if ix.slots.buffered.Load() < int64(ix.opt.BufferSize)/16 {
+		return ix.opt.Workers
+	}
+	return ix.opt.mostWorkers()
 }
 
 // loweredThreads counts the workers of all indexes that asked for a thread of their own: threads are a resource of the
@@ -174,7 +183,7 @@ func (m *maintainer) drain(j job) {
 			m.progress = nil
 		}
 		j = job{}
-		if !m.stopped {
+		if !m.stopped && m.running <= m.ix.workers() {
 			j = m.nextLocked()
 		}
 		if j.kind == jobNone {

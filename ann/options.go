@@ -140,7 +140,8 @@ type Options struct {
 	// means that the graph is built, or lists are trained, from the first point on.
 	FlatBelow int
 	// Workers is the largest number of background goroutines that link points into the graph; they run only while
-	// there is work. Default: half the processors, at least one.
+	// there is work. Default: half the processors, at least one. While a sixteenth of BufferSize waits there may be as many as there are
+	// processors.
 	Workers int
 	// LowPriority runs background work on threads of lower priority, where the system has that (Linux). A thread that
 	// waits for a processor holds one of Go's, so a program that wants this sets GOMAXPROCS to its processors plus
@@ -161,12 +162,18 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.Ef, DefaultEf)
 	setDefault(&o.FlatBelow, DefaultFlatBelow)
 	setDefault(&o.BufferSize, DefaultBufferSize)
-	setDefault(&o.Workers, max(1, runtime.GOMAXPROCS(0)/2))
+	setDefault(&o.Workers, max(1, processors()/2))
 	if o.Alpha == 0 {
 		o.Alpha = DefaultAlpha
 	}
 	return o
 }
+
+// mostWorkers is how many goroutines link at most.
+func (o Options) mostWorkers() int { return max(o.Workers, processors()) }
+
+// processors is how many there are for this program; Go may have been told of more.
+func processors() int { return min(runtime.GOMAXPROCS(0), runtime.NumCPU()) }
 
 func setDefault(field *int, value int) {
 	if *field == 0 {

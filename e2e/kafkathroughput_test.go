@@ -328,7 +328,7 @@ func until(t *testing.T, what string, holds func() bool) {
 		if asked.After(end) {
 			t.Fatalf("%s: not within 5 minutes", what)
 		}
-		time.Sleep(max(50*time.Millisecond, 20*time.Since(asked)))
+		time.Sleep(max(50*time.Millisecond, 10*time.Since(asked)))
 	}
 }
 
