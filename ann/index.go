@@ -78,7 +78,7 @@ func New(opt Options) (*Index, error) {
 	ix.committed.Store(1)
 	ix.ef.Store(int64(opt.Ef))
 	ix.maintainer.ix = ix
-	ix.maintainer.handoff = make(chan job, opt.mostWorkers())
+	ix.maintainer.handoff = make(chan job, opt.mostWorkers)
 	if opt.Kind == HNSW || opt.Kind == HNSWDisk {
 		ix.graph = newGraph(&ix.slots, &ix.space, opt)
 		ix.structure = hnsw{ix.graph, ix}

@@ -111,13 +111,16 @@ func (m *maintainer) startLocked() {
 	go m.work(j)
 }
 
+// crowd is how many points are many, whatever BufferSize is.
+const crowd = 256
+
 // workers is how many goroutines may link at present. A processor that is left for others is of little use to them while many points wait: searches
 // scan those, and changes will soon have to wait too.
 func (ix *Index) workers() int {
-	if ix.slots.buffered.Load() < int64(ix.opt.BufferSize)/16 {
+	if ix.slots.buffered.Load() < int64(max(crowd, ix.opt.BufferSize/16)) {
 		return ix.opt.Workers
 	}
-	return ix.opt.mostWorkers()
+	return ix.opt.mostWorkers
 }
 
 // loweredThreads counts the workers of all indexes that asked for a thread of their own: threads are a resource of the

@@ -140,8 +140,7 @@ type Options struct {
 	// means that the graph is built, or lists are trained, from the first point on.
 	FlatBelow int
 	// Workers is the largest number of background goroutines that link points into the graph; they run only while
-	// there is work. Default: half the processors, at least one. While a sixteenth of BufferSize waits there may be as many as there are
-	// processors.
+	// there is work. Default: half the processors, at least one, and all of them while a sixteenth of BufferSize waits, 256 at least.
 	Workers int
 	// LowPriority runs background work on threads of lower priority, where the system has that (Linux). A thread that
 	// waits for a processor holds one of Go's, so a program that wants this sets GOMAXPROCS to its processors plus
@@ -150,6 +149,8 @@ type Options struct {
 	// BufferSize is the number of points that may wait for their links; beyond it Apply waits. Default
 	// DefaultBufferSize.
 	BufferSize int
+
+	mostWorkers int // while many points wait
 }
 
 // withDefaults returns o with every zero field replaced by its default.
@@ -162,15 +163,15 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.Ef, DefaultEf)
 	setDefault(&o.FlatBelow, DefaultFlatBelow)
 	setDefault(&o.BufferSize, DefaultBufferSize)
-	setDefault(&o.Workers, max(1, processors()/2))
+	if o.Workers == 0 {
+		o.Workers, o.mostWorkers = max(1, processors()/2), processors()
+	}
+	setDefault(&o.mostWorkers, o.Workers)
 	if o.Alpha == 0 {
 		o.Alpha = DefaultAlpha
 	}
 	return o
 }
-
-// mostWorkers is how many goroutines link at most.
-func (o Options) mostWorkers() int { return max(o.Workers, processors()) }
 
 // processors is how many there are for this program; Go may have been told of more.
 func processors() int { return min(runtime.GOMAXPROCS(0), runtime.NumCPU()) }
