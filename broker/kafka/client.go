@@ -227,10 +227,20 @@ func (c *Client) Starts(ctx context.Context, topic string) (map[int32]int64, err
 	return c.offsets(ctx, topic, c.admin.ListStartOffsets)
 }
 
+// offsets asks for offsets of all partitions. One whose leader is new does not know its end for a moment: it is asked again, for ConnectTimeout.
 func (c *Client) offsets(ctx context.Context, topic string, list func(context.Context, ...string) (kadm.ListedOffsets, error)) (map[int32]int64, error) {
-	listed, err := list(ctx, topic)
-	if err := errors.Join(err, listed.Error()); err != nil {
-		return nil, fmt.Errorf("offsets of %s: %w", topic, err)
+	ctx, cancel := context.WithTimeout(ctx, c.opts.ConnectTimeout)
+	defer cancel()
+	var listed kadm.ListedOffsets
+	for failures := 1; ; failures++ {
+		var err error
+		listed, err = list(ctx, topic)
+		if err = errors.Join(err, listed.Error()); err == nil {
+			break
+		}
+		if !kerr.IsRetriable(err) || errors.Is(err, kerr.UnknownTopicOrPartition) || !sleep(ctx, backoff(failures)) {
+			return nil, fmt.Errorf("offsets of %s: %w", topic, err)
+		}
 	}
 	offsets := map[int32]int64{}
 	for p, l := range listed[topic] {
@@ -238,6 +248,9 @@ func (c *Client) offsets(ctx context.Context, topic string, list func(context.Co
 	}
 	return offsets, nil
 }
+
+// closedAtOnce begins what franz-go says of a connection that is closed when it is opened.
+const closedAtOnce = "read from broker received EOF"
 
 // logger passes on what franz-go says. What it informs of is for debugging here.
 type logger struct{ to *slog.Logger }
@@ -251,10 +264,11 @@ func (l logger) Level() kgo.LogLevel {
 
 func (l logger) Log(level kgo.LogLevel, msg string, args ...any) {
 	to := slog.LevelDebug
-	switch level {
-	case kgo.LogLevelError:
+	switch {
+	case level == kgo.LogLevelError:
 		to = slog.LevelError
-	case kgo.LogLevelWarn:
+	case strings.HasPrefix(msg, closedAtOnce): // a broker behind a proxy that is down, ten times a second; what wants TLS is found when reaching for it
+	case level == kgo.LogLevelWarn:
 		to = slog.LevelWarn
 	}
 	l.to.Log(context.Background(), to, "kafka: "+msg, args...)

@@ -2,8 +2,6 @@ package kafka
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"math"
 	"strconv"
 	"time"
@@ -62,24 +60,20 @@ func (c *Client) Expiring(ctx context.Context, now time.Time) (all map[int32]Exp
 
 // retention is for how long a topic keeps events, and how many bytes of each partition; 0 bytes: any number.
 func (c *Client) retention(ctx context.Context, topic string) (age time.Duration, bytes int64, err error) {
-	configs, err := c.admin.DescribeTopicConfigs(ctx, topic)
+	all, err := c.settings(ctx, topic)
 	if err != nil {
-		return 0, 0, fmt.Errorf("kafka: read the settings of %s: %w", topic, err)
+		return 0, 0, err
 	}
-	found, err := configs.On(topic, nil)
-	if err = errors.Join(err, found.Err); err != nil {
-		return 0, 0, fmt.Errorf("kafka: read the settings of %s: %w", topic, err)
+	number := func(name string) (n int64, set bool) {
+		n, err := strconv.ParseInt(all[topic][name], 10, 64)
+		return n, err == nil && n >= 0
 	}
 	age = Forever
-	for _, s := range found.Configs {
-		n, err := strconv.ParseInt(s.MaybeValue(), 10, 64)
-		switch {
-		case err != nil || n < 0:
-		case s.Key == "retention.ms" && n <= math.MaxInt64/int64(time.Millisecond):
-			age = time.Duration(n) * time.Millisecond
-		case s.Key == "retention.bytes":
-			bytes = n
-		}
+	if ms, set := number("retention.ms"); set && ms <= math.MaxInt64/int64(time.Millisecond) {
+		age = time.Duration(ms) * time.Millisecond
+	}
+	if n, set := number("retention.bytes"); set {
+		bytes = n
 	}
 	return age, bytes, nil
 }

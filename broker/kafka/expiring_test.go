@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -42,5 +43,35 @@ func TestExpiringNothingNew(t *testing.T) {
 	}
 	if ends, err := c.Ends(deadline(t), keyed); err != nil || ends[0] == 0 {
 		t.Errorf("nothing has come: %v, %v", ends, err)
+	}
+}
+
+// A leader that is new does not know the end of its partition for a moment, and is asked again.
+func TestEndsOfANewLeader(t *testing.T) {
+	cluster := fake(t, 1)
+	c := ready(t, options(cluster.ListenAddrs()))
+	values(t, appender(t, c), 1, "a")
+	failures := 3
+	cluster.ControlKey(int16(kmsg.ListOffsets), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if failures--; failures < 0 {
+			return nil, nil, false
+		}
+		answer := r.ResponseKind().(*kmsg.ListOffsetsResponse)
+		for _, asked := range r.(*kmsg.ListOffsetsRequest).Topics {
+			topic := kmsg.NewListOffsetsResponseTopic()
+			topic.Topic = asked.Topic
+			for _, p := range asked.Partitions {
+				partition := kmsg.NewListOffsetsResponseTopicPartition()
+				partition.Partition, partition.ErrorCode = p.Partition, kerr.OffsetNotAvailable.Code
+				topic.Partitions = append(topic.Partitions, partition)
+			}
+			answer.Topics = append(answer.Topics, topic)
+		}
+		return answer, nil, true
+	})
+	ends, err := c.Ends(deadline(t), c.Options().Topics.Raw)
+	if err != nil || ends[1] != 1 || failures >= 0 {
+		t.Errorf("%v, %v, %d answers to come", ends, err, failures)
 	}
 }

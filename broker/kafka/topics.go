@@ -188,12 +188,16 @@ func (c *Client) survey(ctx context.Context, want []layout) (topics map[string]T
 
 // problems compares the topics that there are with what they have to be.
 func (c *Client) problems(ctx context.Context, want []layout, have kadm.TopicDetails) (bad []Problem, err error) {
+	names := make([]string, len(want))
+	for i, l := range want {
+		names[i] = l.name
+	}
+	found, err := c.settings(ctx, names...)
+	if err != nil {
+		return nil, err
+	}
 	for _, l := range want {
-		found, err := c.settings(ctx, l.name)
-		if err != nil {
-			return nil, fmt.Errorf("kafka: read the settings of %s: %w; the user needs the right DescribeConfigs on it", l.name, err)
-		}
-		bad = append(bad, c.check(l, have[l.name], found)...)
+		bad = append(bad, c.check(l, have[l.name], found[l.name])...)
 	}
 	return bad, nil
 }
@@ -201,20 +205,36 @@ func (c *Client) problems(ctx context.Context, want []layout, have kadm.TopicDet
 // unheard is how long a broker may not have heard of a topic that another one has listed. It may also have been deleted since.
 const unheard = 10 * time.Second
 
-// settings reads those of a topic that there is. Any broker may be asked, and one that has just started, or is slow, may not have heard of it yet.
-func (c *Client) settings(ctx context.Context, topic string) (kadm.ResourceConfig, error) {
+// settings reads those of topics that there are: values by topic and name. Any broker may be asked, and one that has just started, or is slow, may not have
+// heard of a topic yet.
+func (c *Client) settings(ctx context.Context, topics ...string) (all map[string]map[string]string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, unheard)
 	defer cancel()
 	for failures := 1; ; failures++ {
-		configs, err := c.admin.DescribeTopicConfigs(ctx, topic)
-		if err != nil {
-			return kadm.ResourceConfig{}, err
-		}
-		found, err := configs.On(topic, nil)
-		if err = errors.Join(err, found.Err); !errors.Is(err, kerr.UnknownTopicOrPartition) || !sleep(ctx, backoff(failures)) {
-			return found, err
+		if all, err = c.readSettings(ctx, topics); !errors.Is(err, kerr.UnknownTopicOrPartition) || !sleep(ctx, backoff(failures)) {
+			return all, err
 		}
 	}
+}
+
+func (c *Client) readSettings(ctx context.Context, topics []string) (map[string]map[string]string, error) {
+	configs, err := c.admin.DescribeTopicConfigs(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("kafka: read the settings of topics: %w", err)
+	}
+	all := map[string]map[string]string{}
+	for _, topic := range topics {
+		found, err := configs.On(topic, nil)
+		if err = errors.Join(err, found.Err); err != nil {
+			return nil, fmt.Errorf("kafka: read the settings of %s: %w; the user needs the right DescribeConfigs on it", topic, err)
+		}
+		values := map[string]string{}
+		for _, s := range found.Configs {
+			values[s.Key] = s.MaybeValue()
+		}
+		all[topic] = values
+	}
+	return all, nil
 }
 
 // create makes what is missing.
@@ -282,7 +302,7 @@ func unsettled(have kadm.TopicDetails, names []string) error {
 }
 
 // check compares a topic with what it has to be.
-func (c *Client) check(l layout, d kadm.TopicDetail, found kadm.ResourceConfig) (bad []Problem) {
+func (c *Client) check(l layout, d kadm.TopicDetail, values map[string]string) (bad []Problem) {
 	add := func(setting, found, wanted, remedy string) {
 		bad = append(bad, Problem{Topic: l.name, Setting: setting, Found: found, Wanted: wanted, Remedy: remedy})
 	}
@@ -300,10 +320,6 @@ func (c *Client) check(l layout, d kadm.TopicDetail, found kadm.ResourceConfig) 
 	if replicas < c.opts.Replication {
 		add("replication", strconv.Itoa(replicas), strconv.Itoa(c.opts.Replication),
 			fmt.Sprintf("add replicas with kafka-reassign-partitions.sh, or set replication to %d", replicas))
-	}
-	values := map[string]string{}
-	for _, cfg := range found.Configs {
-		values[cfg.Key] = cfg.MaybeValue()
 	}
 	for _, s := range l.settings {
 		is, known := values[s.name]

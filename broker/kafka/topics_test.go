@@ -3,6 +3,7 @@ package kafka_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -259,6 +260,18 @@ func alter(t *testing.T, addrs []string, topic string, pairs ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	await(t, func() bool { // brokers come to know it a moment later
+		found, err := admin(t, addrs).DescribeTopicConfigs(deadline(t), topic)
+		if err != nil || len(found) != 1 || found[0].Err != nil {
+			t.Fatal(err, found)
+		}
+		for i := 0; i < len(pairs); i += 2 {
+			if !slices.ContainsFunc(found[0].Configs, func(c kadm.Config) bool { return c.Key == pairs[i] && c.MaybeValue() == pairs[i+1] }) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // remake deletes a topic and makes it anew.
