@@ -111,6 +111,9 @@ func (c *Cluster) open(ctx context.Context) error {
 		return err
 	}
 	c.copy.Externals(writers{c.catalog}, c.client.Options())
+	if err := c.copy.NoteFollowed(c.followed, false); err != nil {
+		return err
+	}
 	if err := c.settleCatalog(mapper, 0); err != nil {
 		return err
 	}
@@ -290,6 +293,9 @@ func (c *Cluster) untilReady(ctx context.Context) error {
 			case <-time.After(20 * time.Millisecond):
 			}
 		}
+	}
+	if err := c.copy.NoteFollowed(c.followed, true); err != nil {
+		return err
 	}
 	c.ready.Store(true)
 	return nil

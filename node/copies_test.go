@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -131,5 +132,39 @@ func TestKafkaCopiesOfOwnedPartitions(t *testing.T) {
 		a.Kill()
 		owns(b, 4)
 		send(b)
+	})
+}
+
+// What was lost is not written again from a data folder that has a copy of some partitions only, unless that is wanted.
+func TestKafkaRaiseFromACopyOfSomePartitions(t *testing.T) {
+	onClusters(t, 2, func(l *laid) {
+		lq, la := l.with(config.RoleQuery), l.with(config.RoleSource, config.RoleProcess)
+		finds, a := lq.caughtUp(lq.start()), la.start()
+		want := map[string][2]int{}
+		for i := range 12 {
+			e := fmt.Sprint("e", i)
+			want[e] = [2]int{i, 1}
+			if status, answer := a.call("POST", "/v1/events", vector(e, e, i)); status != http.StatusOK {
+				l.t.Fatalf("%d %s", status, answer)
+			}
+		}
+		l.eventually("entities", func() bool {
+			n := 0
+			for _, s := range finds.Store().Sizes() {
+				n += s.Entities
+			}
+			return n == 12
+		}, func() error { return nil })
+		a.Kill()
+		finds.Kill()
+		l.delete("vector.sync")
+		if _, _, err := la.raise(); err == nil || !strings.Contains(err.Error(), "has no copy of the log") {
+			l.t.Fatalf("raised from a copy of what was owned: %v", err)
+		}
+		if lines, changed, err := lq.raise(); err != nil || !changed {
+			l.t.Fatal(lines, err)
+		}
+		finds = lq.caughtUp(lq.start())
+		finds.has(want)
 	})
 }

@@ -197,7 +197,7 @@ func (r *relayout) remade(names []string) (epoch control.Epoch, err error) {
 		if lost {
 			err = old.Fence(r.ctx, r.copy, p)
 		} else {
-			err = r.restore(commits, p)
+			err = r.restore(old, commits, p)
 		}
 		if err != nil {
 			return epoch, err
@@ -228,25 +228,35 @@ func (r *relayout) remade(names []string) (epoch control.Epoch, err error) {
 	return r.finish(shifts, b.ends)
 }
 
-// checkCopy refuses to go on with nothing where that is not wanted.
+// checkCopy refuses to go on without some of what was lost where that is not wanted.
 func (r *relayout) checkCopy() error {
-	for p := range int32(r.to.Partitions()) {
-		at, err := r.copy.Position(r.client.Options().Topics.Sync, p)
-		if err != nil || at > 0 {
-			return err
-		}
+	partial, err := r.copy.Partial()
+	if err != nil || len(partial) == 0 {
+		return err
+	}
+	missing := "partitions " + wire.PartitionsString(partial)
+	if len(partial) == r.to.Partitions() {
+		missing = "the log"
 	}
 	if r.opts.WithoutCopy {
-		r.tell("no copy of the log: the entities are lost but for those that events of %s give again", freshet.TopicKeyed)
+		r.tell("no copy of %s: the entities are lost but for those that events of %s give again, and what the folder has of them", missing, freshet.TopicKeyed)
 		return nil
 	}
-	return fmt.Errorf("the data folder %s has no copy of the log, from which what was lost could be written again: name that of a process with --data; "+
-		"or give --without-copy to begin with nothing but the events that are kept in %s", r.opts.Config.Data, freshet.TopicKeyed)
+	return fmt.Errorf("the data folder %s has no copy of %s, from which what was lost could be written again: name that of a process with all partitions with --data; "+
+		"or give --without-copy to go on with nothing but what it has, and the events that are kept in %s", r.opts.Config.Data, missing, freshet.TopicKeyed)
+}
+
+// own takes a partition, of which the copy may have been away for long.
+func (r *relayout) own(ctx context.Context, client *kafka.Client, commits *kafka.Committer, p int32) (*kafka.Partition, error) {
+	if _, err := client.Sweep(ctx, r.copy, r.now(), p); err != nil {
+		return nil, err
+	}
+	return commits.Own(ctx, p)
 }
 
 // restore brings the copy up to what the owner of a partition has committed.
-func (r *relayout) restore(commits *kafka.Committer, p int32) error {
-	owned, err := commits.Own(r.ctx, p)
+func (r *relayout) restore(client *kafka.Client, commits *kafka.Committer, p int32) error {
+	owned, err := r.own(r.ctx, client, commits, p)
 	if err == nil {
 		owned.Close()
 	}
@@ -319,7 +329,7 @@ func (r *relayout) split(now int) (epoch control.Epoch, err error) {
 		commits := client.NewCommitter(r.copy, nil)
 		defer commits.Close()
 		for p := range int32(old) {
-			if err := r.restore(commits, p); err != nil {
+			if err := r.restore(client, commits, p); err != nil {
 				return epoch, err
 			}
 		}
@@ -377,7 +387,7 @@ func (r *relayout) drain(client *kafka.Client, n int) (ends []int64, err error) 
 	}
 	ends = make([]int64, n)
 	for p := range int32(n) {
-		owned, err := commits.Own(ctx, p)
+		owned, err := r.own(ctx, client, commits, p)
 		if err != nil {
 			return nil, err
 		}

@@ -20,6 +20,7 @@ import (
 const (
 	copyGroup    = "copy"    // how far it has each partition of the compacted topics
 	processGroup = "process" // how far each partition of events.keyed is decided
+	followGroup  = "follow"  // 1 for each partition of vector.sync of which it has had all, whoever owned them
 	baseGroup    = "audit"   // how far it is folded into the audit base: an entry of that table
 )
 
@@ -55,11 +56,12 @@ type Copy struct {
 
 	mu sync.Mutex // one transaction at a time: the order of vector.sync in the state is that of commits
 	// open are the transactions whose changes the store does not have yet, in order of their ends in vector.sync.
-	open    []unapplied
-	member  broker.Member  // of copyGroup
-	decider broker.Member  // of processGroup
-	catcher broker.Member  // of caughtGroup
-	owned   map[int32]bool // partitions whose transactions come from here
+	open     []unapplied
+	member   broker.Member  // of copyGroup
+	decider  broker.Member  // of processGroup
+	catcher  broker.Member  // of caughtGroup
+	follower broker.Member  // of followGroup
+	owned    map[int32]bool // partitions whose transactions come from here
 }
 
 type unapplied struct {
@@ -70,12 +72,48 @@ type unapplied struct {
 // NewCopy returns the copy in a state; there is one of each state. topics are those of [Client.Options]. deliver hands on what
 // came of the records of a partition of vector.sync, in their order.
 func NewCopy(state *embedded.State, topics Topics, deliver func(ctx context.Context, partition int32, t Taken) error) *Copy {
-	return &Copy{state: state, topics: topics, deliver: deliver, collections: nobody{}, member: state.Join(copyGroup), decider: state.Join(processGroup), catcher: state.Join(caughtGroup), owned: map[int32]bool{}}
+	return &Copy{state: state, topics: topics, deliver: deliver, collections: nobody{}, member: state.Join(copyGroup), decider: state.Join(processGroup), catcher: state.Join(caughtGroup), follower: state.Join(followGroup), owned: map[int32]bool{}}
 }
 
 // Position is how far the copy has a partition of a compacted topic: the next offset that it needs.
 func (c *Copy) Position(topic string, partition int32) (int64, error) {
 	return c.state.Position(copyGroup, topic, partition)
+}
+
+// NoteFollowed notes of which partitions the copy is, whoever owns them: once it has all of them, that it is of these and no others, before that
+// of no others.
+func (c *Copy) NoteFollowed(partitions []int32, all bool) error {
+	_, err := c.commit(func(tx *embedded.Txn) error {
+		for p := range int32(c.state.Partitions()) {
+			follows := slices.Contains(partitions, p)
+			if follows && !all {
+				continue
+			}
+			is := int64(0)
+			if follows {
+				is = 1
+			}
+			if err := tx.Move(c.follower, c.topics.Sync, p, is); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+// Partial are the partitions of which the copy is only what their owner, here, last had of them, or nothing.
+func (c *Copy) Partial() (list []int32, err error) {
+	for p := range int32(c.state.Partitions()) {
+		is, err := c.state.Position(followGroup, c.topics.Sync, p)
+		if err != nil {
+			return nil, err
+		}
+		if is == 0 {
+			list = append(list, p)
+		}
+	}
+	return list, nil
 }
 
 // Decided is the next offset of events.keyed that is not decided, as far as the copy knows.
