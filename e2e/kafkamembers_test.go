@@ -41,6 +41,7 @@ func TestKafkaStaticMembers(t *testing.T) {
 		})
 	}
 	s, a := startServer(t, yaml+"    instance_id: one\n")
+	owned(6, a) // so the other one is given only what it keeps
 	other, b := startServer(t, yaml+"    instance_id: two\n")
 	owned(3, a, b)
 	a.await(a.events(event{EntityID: "e", Payload: text("before")}))
