@@ -39,6 +39,7 @@ const (
 	TableBase    Table = 0x22 // what an audit begins with: the fold of the records that are no longer kept
 	TableExpiry  Table = 0x23 // when entities expire, in order of time
 	TableClaims  Table = 0x24 // of a copy of a log in Kafka: which owners may write to its partitions
+	TableRouted  Table = 0x25 // of a partition of a log in Kafka: up to where what foreign producers wrote is forwarded
 )
 
 // Log is a log, or a partition of one, as its owner sees it. All methods are safe for concurrent use.

@@ -33,6 +33,7 @@ const (
 	branchBase byte = iota + 1
 	branchEntities
 	branchTables
+	branchRouted
 	branchLetters
 	branchPositions
 	branchLeave
@@ -45,7 +46,7 @@ func (b *branch) place(step byte, old int32, key []byte) []byte {
 
 // run writes everything that is not written yet.
 func (b *branch) run() error {
-	for _, step := range []func() error{b.clearBase, b.entities, b.tables, b.letters, b.positions, b.leave} {
+	for _, step := range []func() error{b.clearBase, b.entities, b.tables, b.routed, b.letters, b.positions, b.leave} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -176,6 +177,26 @@ func (b *branch) tables() error {
 		})
 		if err != nil {
 			return fmt.Errorf("read the table of processing: %w", err)
+		}
+	}
+	return nil
+}
+
+// routed writes up to where the records of foreign producers are forwarded, which nothing else knows for sure.
+func (b *branch) routed() error {
+	if b.old == 0 || !b.whole {
+		return nil
+	}
+	for _, old := range b.parents() {
+		err := b.scanTable(broker.TableRouted, old, func(k, v []byte) error {
+			write, err := b.to.At(b.place(branchRouted, old, k))
+			if write {
+				b.to.SetTable(broker.TableRouted, old, k, v)
+			}
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("read what is forwarded: %w", err)
 		}
 	}
 	return nil

@@ -142,7 +142,7 @@ func (o *owners) decide(ctx context.Context, w *owner, number int32) error {
 
 	expirer := &process.Expirer{Log: partition, Logger: o.c.opts.Logger, Now: func() int64 { return o.c.now().UnixMilli() },
 		Decided: func(ctx context.Context, offset int64) error { return o.c.waitDecided(ctx, number, offset) }}
-	return together(ctx, p.Run, expirer.Run, keeper.run, func(ctx context.Context) error { return o.c.routing.route(ctx, number) })
+	return together(ctx, p.Run, expirer.Run, keeper.run, func(ctx context.Context) error { return o.c.routing.route(ctx, partition) })
 }
 
 // sequencerOf are the options of the sequencer of a partition.

@@ -73,14 +73,18 @@ func newLaid(t *testing.T, partitions int, addrs []string) *laid {
 }
 
 // partitions makes the configuration one with so many.
-func (l *laid) partitions(n int) {
+func (l *laid) partitions(n int) { l.configure(n, "") }
+
+// configure makes the configuration one with so many partitions, and with more lines.
+func (l *laid) configure(n int, more string) {
 	l.t.Helper()
 	c, err := config.Parse(fmt.Appendf(nil, `
 data: data
 partitions: %d
 collections: {vectors: {dim: 3}}
 broker: {kafka: {brokers: [%s], group: %q, session_timeout: 6s, topics: {prefix: %q}}}
-`, n, strings.Join(l.addrs, ", "), strings.TrimSuffix(l.prefix, "."), l.prefix), nil)
+%s
+`, n, strings.Join(l.addrs, ", "), strings.TrimSuffix(l.prefix, "."), l.prefix, more), nil)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -311,6 +315,50 @@ func TestKafkaTopicIsMadeAgain(t *testing.T) {
 				l.goesOn(want)
 			})
 		})
+	}
+}
+
+// What owners have forwarded of foreign records is not forwarded again when freshet.state was made again, though no position is committed.
+func TestKafkaForwardedIsKept(t *testing.T) {
+	l := newLaid(t, 3, newFake(t).ListenAddrs())
+	l.configure(3, "schema_registry: {urls: ['http://127.0.0.1:1']}")
+	producer, err := kgo.NewClient(kgo.SeedBrokers(l.addrs...), kgo.DefaultProduceTopic(l.prefix+"events.raw"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer producer.Close()
+	write := func(entity string) {
+		r := &kgo.Record{Key: []byte("one partition"), Value: []byte(vector(entity, "id of "+entity, 1))}
+		if err := producer.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	routed := func(entity string) string {
+		p := l.caughtUp(l.start())
+		write(entity)
+		l.eventually(entity, func() bool {
+			status, _ := p.call("GET", "/v1/entities/"+entity+"?collection=vectors", "")
+			return status == http.StatusOK
+		}, func() error { return nil })
+		_, metrics := p.call("GET", "/metrics", "")
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(metrics), "\nfreshet_router_forwarded_total ")
+		n, _, _ := strings.Cut(rest, "\n")
+		return n
+	}
+	for i := range 3 {
+		if n := routed(fmt.Sprint("e", i)); n != "1" {
+			t.Errorf("run %d has forwarded %q records", i, n)
+		}
+		if r, err := l.admin.DeleteGroups(t.Context(), strings.TrimSuffix(l.prefix, ".")+"-router"); err != nil || r.Error() != nil {
+			t.Fatal(err, r.Error())
+		}
+		if i == 1 {
+			l.delete("freshet.state")
+			l.mustRaise()
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/freshet-io/freshet/broker/kafka"
 	"github.com/freshet-io/freshet/source"
 	"github.com/freshet-io/freshet/source/keyed"
 )
@@ -42,9 +43,14 @@ func (c *Cluster) newIntake() *source.Intake {
 	return source.NewIntake(o)
 }
 
-// route forwards a partition of events.raw until ctx ends.
-func (r *routing) route(ctx context.Context, partition int32) error {
-	router := keyed.NewRouter(r.options, partition)
+// route forwards the partition of events.raw with the number of one that is owned here, until ctx ends. Where the records are in schemas of
+// a registry, which one that is not known today may know tomorrow, the owner notes what was forwarded.
+func (r *routing) route(ctx context.Context, partition *kafka.Partition) error {
+	o := r.options
+	if o.Registry {
+		o.Owner = partition
+	}
+	router := keyed.NewRouter(o, partition.Number())
 	r.mu.Lock()
 	r.routers[router] = struct{}{}
 	r.mu.Unlock()

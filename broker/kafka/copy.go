@@ -395,9 +395,12 @@ func prefix(partition int32) []byte { return binary.BigEndian.AppendUint32(nil, 
 // Prefix is what keys of dead letters and state tables of a partition begin with in the state of a copy.
 func Prefix(partition int32) []byte { return prefix(partition) }
 
+// stateTables are those that freshet.state has.
+var stateTables = []broker.Table{broker.TableProcess, broker.TableBase, broker.TableRouted}
+
 // tableKey is the table and the key in the state that a record of freshet.state is of.
 func (c *Copy) tableKey(key []byte, partition int32) (broker.Table, []byte, error) {
-	if len(key) < 1 || key[0] != byte(broker.TableProcess) && key[0] != byte(broker.TableBase) {
+	if len(key) < 1 || !slices.Contains(stateTables, broker.Table(key[0])) {
 		return 0, nil, fmt.Errorf("key %x is of no table that this version of freshet knows; use the one that wrote it", key)
 	}
 	return broker.Table(key[0]), append(prefix(partition), key[1:]...), nil

@@ -126,7 +126,7 @@ func (c *Copy) each(topic string, p int32, yield func(key []byte) error) error {
 	case c.topics.Dead:
 		return c.state.Scan(freshet.TopicDead, lower, upper, func(r broker.Record) error { return yield(r.Key[len(lower):]) })
 	}
-	for _, table := range []broker.Table{broker.TableProcess, broker.TableBase} {
+	for _, table := range stateTables {
 		err := c.state.ScanTable(table, lower, upper, func(k, _ []byte) error {
 			return yield(append([]byte{byte(table)}, k[len(lower):]...))
 		})

@@ -14,4 +14,8 @@
 // Then the order in which several routers of one source interleave (one that hangs, its successor) does not matter. Each begins at or
 // below what is acknowledged, so by the time a forward with the place x stands in the log, all places below x that belong there
 // stand before it: sent by the same router, or acknowledged before that one began.
+//
+// That holds as long as a record gives the same whenever it is read. One in a schema of a registry may not: unknown today, it is a dead letter, and
+// known tomorrow it is so many changes, in other partitions. So where there is a registry the owner of the partition forwards
+// (kafka.Partition.Route): what a record gives, and that it was forwarded, is one transaction, which costs the time of one.
 package keyed

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker"
 	"github.com/freshet-io/freshet/broker/kafka"
 	"github.com/freshet-io/freshet/codec"
 	"github.com/freshet-io/freshet/process"
@@ -20,7 +21,10 @@ import (
 type RouterOptions struct {
 	Client *kafka.Client
 	Reader *kafka.SharedReader // that events.raw is read with
-	Mapper process.Mapper      // that events.keyed is decided with
+	// Owner is the partition of events.keyed with the same number, as the process has it that routes. With it, what a record gives and that it
+	// was forwarded is one transaction. It is needed where the same record may give something else when it is read again.
+	Owner  *kafka.Partition
+	Mapper process.Mapper // that events.keyed is decided with
 	// Form says what values and keys of events.raw are. Registry says that they may be in the wire format of a schema registry.
 	Form     codec.Form
 	Registry bool
@@ -86,13 +90,16 @@ func NewRouter(o RouterOptions, partition int32) *Router {
 }
 
 // Run forwards until ctx ends. What fails is tried again, from what was acknowledged; nothing is passed over but what events.raw no
-// longer has, which is logged. The error is one that no retry heals: kafka.ErrLost.
+// longer has, which is logged. The error is one that no retry heals: kafka.ErrLost, or broker.ErrFenced of the owner.
 func (r *Router) Run(ctx context.Context) error {
 	for wait := firstBackoff; ; wait = min(2*wait, maxBackoff) {
 		before := r.Forwarded.Load() + r.Dropped.Load()
 		err := r.session(ctx)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if errors.Is(err, broker.ErrFenced) {
+			return err
 		}
 		if errors.Is(err, kafka.ErrLost) {
 			return fmt.Errorf("route %s/%d: %w; its offsets would stand for other events than those that were forwarded: delete and make the topic again, "+
@@ -128,8 +135,8 @@ func (r *Router) Group() string { return r.opts.Client.Options().Group + "-route
 // session is the work of a router up to an error.
 type session struct {
 	*Router
-	id      kafka.TopicID // of events.raw
-	to      *kafka.Forwarder
+	id      kafka.TopicID    // of events.raw
+	to      *kafka.Forwarder // nil where the owner forwards
 	pending []kafka.Record
 	bytes   int
 	done    atomic.Int64 // every record below it is forwarded
@@ -144,10 +151,12 @@ func (r *Router) session(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.to, err = r.opts.Client.NewForwarder(); err != nil {
-		return err
+	if r.opts.Owner == nil {
+		if s.to, err = r.opts.Client.NewForwarder(); err != nil {
+			return err
+		}
+		defer s.to.Close()
 	}
-	defer s.to.Close()
 	s.done.Store(from)
 	ctx, stop := context.WithCancel(ctx)
 	committed := make(chan struct{})
@@ -161,6 +170,15 @@ func (s *session) begin(ctx context.Context) (int64, error) {
 	next, ok, err := s.opts.Client.Checkpoint(ctx, s.Group(), s.topic(), s.id, s.partition)
 	if err != nil {
 		return 0, err
+	}
+	if s.opts.Owner != nil { // it may know of more
+		routed, known, err := s.opts.Owner.Routed(s.id)
+		if err != nil {
+			return 0, err
+		}
+		if known && (!ok || routed > next) {
+			next, ok = routed, true
+		}
 	}
 	starts, err := s.opts.Client.Starts(ctx, s.topic())
 	if err != nil {
@@ -222,17 +240,19 @@ func (s *session) forward(ctx context.Context, f *kafka.Fetched) error {
 		if len(pieces) == 0 {
 			s.Dropped.Add(1)
 		}
-		for _, p := range pieces {
+		for j, p := range pieces {
 			s.pending = append(s.pending, kafka.Record{Partition: p.Partition, Value: value,
 				Headers: append(p.Headers, kafka.Forwarded(s.id, s.partition, rec.Offset, p.Change))})
-			if s.bytes += len(value); s.bytes >= appendBytes || len(s.pending) >= appendRecords {
-				if err := s.append(ctx); err != nil {
+			s.bytes += len(value)
+			full, whole := s.bytes >= appendBytes || len(s.pending) >= appendRecords, j == len(pieces)-1
+			if full && (whole || s.opts.Owner == nil) {
+				if err := s.append(ctx, rec.Offset+1); err != nil {
 					return err
 				}
 			}
 		}
 	}
-	if err := s.append(ctx); err != nil {
+	if err := s.append(ctx, f.Next); err != nil {
 		return err
 	}
 	s.done.Store(f.Next)
@@ -243,9 +263,14 @@ func (s *session) forward(ctx context.Context, f *kafka.Fetched) error {
 	return nil
 }
 
-// append makes the pending records durable.
-func (s *session) append(ctx context.Context) error {
-	if err := s.to.Append(ctx, s.pending); err != nil {
+// append makes the pending records durable: with the owner, all that comes of the records of events.raw below next.
+func (s *session) append(ctx context.Context, next int64) (err error) {
+	if s.opts.Owner != nil {
+		err = s.opts.Owner.Route(s.id, s.pending, next)
+	} else {
+		err = s.to.Append(ctx, s.pending)
+	}
+	if err != nil {
 		return err
 	}
 	s.Forwarded.Add(int64(len(s.pending)))

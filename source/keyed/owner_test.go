@@ -1,0 +1,202 @@
+package keyed_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/freshet-io/freshet"
+	"github.com/freshet-io/freshet/broker"
+	"github.com/freshet-io/freshet/broker/embedded"
+	"github.com/freshet-io/freshet/broker/kafka"
+	"github.com/freshet-io/freshet/codec"
+	"github.com/freshet-io/freshet/disk"
+	"github.com/freshet-io/freshet/process"
+	"github.com/freshet-io/freshet/source/keyed"
+)
+
+// owning is a process that owns a partition of events.keyed and routes the one of events.raw.
+type owning struct {
+	*kafka.Partition
+	commits *kafka.Committer
+	state   *embedded.State
+	router  *keyed.Router
+	cancel  context.CancelFunc
+	ended   chan error // of the router
+}
+
+// owned takes a partition with an empty copy, and routes it.
+func owned(t *testing.T, c *kafka.Client, partition int32, o keyed.RouterOptions) *owning {
+	t.Helper()
+	w := &owning{ended: make(chan error, 1)}
+	var err error
+	w.state, err = embedded.OpenCopy("copy", "kafka", logID, embedded.Options{FS: disk.New(vfs.NewMem(), nil), CacheBytes: 1 << 20, Partitions: partitions})
+	if err == nil {
+		nothing := func(context.Context, int32, kafka.Taken) error { return nil }
+		w.commits = c.NewCommitter(kafka.NewCopy(w.state, c.Options().Topics, nothing), appender(t, c, c.Options().Topics.Keyed))
+		w.Partition, err = w.commits.Own(deadline(t), partition)
+	}
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	o.Client, o.Reader, o.Owner, o.Logger = c, w.commits.Reader(), w.Partition, slog.New(slog.DiscardHandler)
+	w.router = keyed.NewRouter(o, partition)
+	ctx, cancel := context.WithCancel(context.Background())
+	w.cancel = cancel
+	go func() { w.ended <- w.router.Run(ctx) }()
+	return w
+}
+
+// end ends the process. What its router said is returned.
+func (w *owning) end(t *testing.T) error {
+	w.cancel()
+	err := <-w.ended
+	w.Partition.Close()
+	w.commits.Close()
+	if err := w.state.CloseCopy(); err != nil {
+		t.Error(err)
+	}
+	return err
+}
+
+// moody is a mapping that gives something else each time that it is asked: the changes of an event, nothing, or that it knows no such schema.
+type moody struct{ process.Mapper }
+
+func (m moody) Map(r process.Record) ([]process.Draft, error) {
+	switch rand.IntN(8) {
+	case 0, 1, 2:
+		return nil, &freshet.Error{Code: freshet.CodeUnknownSchema, Message: "not today"}
+	case 3:
+		return nil, nil
+	}
+	return m.Mapper.Map(r)
+}
+
+// A record that gives something else each time that it is read is forwarded as one of it, once, whichever owners forward it: those that are killed in the
+// middle, and those that go on until they find out that they are owners no more.
+func TestOwnersForwardOnce(t *testing.T) {
+	for _, delivery := range []string{kafka.DeliveryTransactional, kafka.DeliveryIdempotent} {
+		t.Run(delivery, func(t *testing.T) {
+			clusters(t, func(t *testing.T, c *kafka.Client) {
+				const events, items = 4000, 3
+				o := c.Options()
+				o.Delivery = delivery
+				c = open(t, o)
+				all, order := map[string]string{}, []string{}
+				for i := range events {
+					key := fmt.Sprint("user", i)
+					order = append(order, key)
+					all[key] = fmt.Sprintf(`{"event_id":"%d","items":[{"id":"a%d","title":"T"},{"id":"b%d","title":"T"},{"id":"c%d","title":"T"}]}`, i, i, i, i)
+				}
+				producing := make(chan struct{})
+				go func() { foreign(t, c, byCRC(), all, order); close(producing) }()
+				options := keyed.RouterOptions{Mapper: moody{purchases(t)}, Form: codec.FormObjects}
+				var running sync.WaitGroup
+				for p := range int32(partitions) {
+					running.Go(func() { ownInTurn(t, c, p, options, producing) })
+				}
+				running.Wait()
+
+				type outcome struct{ refused, changes, total int }
+				got := map[string]outcome{}
+				for p := range int32(partitions) {
+					for _, r := range decided(t, c, p) {
+						is := got[parse(t, r.Value).Event]
+						if header(r, freshet.HeaderRefused) != "" {
+							is.refused++
+						} else {
+							change, _ := strconv.Atoi(header(r, freshet.HeaderChange))
+							is.changes |= 1 << change
+						}
+						is.total++
+						got[parse(t, r.Value).Event] = is
+					}
+				}
+				kinds := map[outcome]int{}
+				for event, is := range got {
+					if is != (outcome{1, 0, 1}) && is != (outcome{0, 0b1110, items}) {
+						t.Errorf("event %s: %+v", event, is)
+					}
+					kinds[is]++
+				}
+				if len(kinds) < 2 || len(got) == events {
+					t.Errorf("%d of %d events, as %v: they are to be of all kinds", len(got), events, kinds)
+				}
+				t.Logf("%v", kinds)
+			})
+		})
+	}
+}
+
+// ownInTurn has a partition owned by one process after the other until all of it is forwarded.
+func ownInTurn(t *testing.T, c *kafka.Client, p int32, o keyed.RouterOptions, producing <-chan struct{}) {
+	rng := rand.New(rand.NewPCG(uint64(p), 7))
+	var left []*owning
+	defer func() {
+		for _, w := range left {
+			if err := w.end(t); err != nil && !errors.Is(err, broker.ErrFenced) {
+				t.Errorf("a router that was deposed ends with %v", err)
+			}
+		}
+	}()
+	for kills := 0; ; kills++ {
+		w := owned(t, c, p, o)
+		if w == nil {
+			return
+		}
+		left = append(left, w)
+		select {
+		case <-producing:
+			if kills >= 6 {
+				end := time.Now().Add(time.Minute)
+				for behind, _ := w.router.Lag(time.Now()); !forwardedAll(t, c, w, p); behind, _ = w.router.Lag(time.Now()) {
+					if time.Now().After(end) {
+						t.Errorf("partition %d: %d records are not forwarded", p, behind)
+						return
+					}
+					time.Sleep(20 * time.Millisecond)
+				}
+				return
+			}
+		default:
+		}
+		enough, most := int64(1+rng.IntN(600)), time.Second
+		for from := time.Now(); w.router.Forwarded.Load() < enough && time.Since(from) < most; {
+			time.Sleep(time.Millisecond)
+		}
+		if rng.IntN(2) == 0 { // the others go on, beside the next one
+			w.commits.Close()
+		}
+	}
+}
+
+// forwardedAll reports whether an owner has committed the end of its partition of events.raw.
+func forwardedAll(t *testing.T, c *kafka.Client, w *owning, p int32) bool {
+	t.Helper()
+	topic := c.Options().Topics.Raw
+	ends, err := c.Ends(deadline(t), topic)
+	if err != nil {
+		t.Error(err)
+		return true
+	}
+	id, err := c.TopicID(deadline(t), topic)
+	if err != nil {
+		t.Error(err)
+		return true
+	}
+	next, _, err := c.Checkpoint(deadline(t), w.router.Group(), topic, id, p)
+	if err != nil {
+		t.Error(err)
+		return true
+	}
+	return next == ends[p]
+}
