@@ -9,7 +9,7 @@
 //	index/"C"/"NS"     → {"format":1,"index":{"collection":…,"namespace":…,"index":{…}}}
 //	epoch              → {"format":1,"epochs":[{"epoch":1,"log":…,"since":0,"changes":0,"at":…,"reason":"created"},…]}
 //	log                → {"format":1,"id":…,"partitions":…,"topics":{…}} of a log that several nodes share, who read it before all else
-//	node/ID            → {"format":1,"node":{"id":…,"address":…,"roles":[…],"partitions":…,"started_at":…}} of a process of such a log;
+//	node/ID            → {"format":1,"node":{"id":…,"address":…,"roles":[…],"partitions":…,"copied":…,"started_at":…}} of a process of such a log;
 //	                     removed when it leaves
 //
 // On Kafka all nodes write: each of them decides on the newest state (see [Log]), and takes in what the others write.

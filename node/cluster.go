@@ -111,7 +111,7 @@ func (c *Cluster) open(ctx context.Context) error {
 		return err
 	}
 	c.copy.Externals(writers{c.catalog}, c.client.Options())
-	if err := c.copy.NoteFollowed(c.followed, false); err != nil {
+	if err := c.copy.NotePartial(c.followed); err != nil {
 		return err
 	}
 	if err := c.settleCatalog(mapper, 0); err != nil {
@@ -294,7 +294,7 @@ func (c *Cluster) untilReady(ctx context.Context) error {
 			}
 		}
 	}
-	if err := c.copy.NoteFollowed(c.followed, true); err != nil {
+	if err := c.copy.NoteWhole(c.followed); err != nil {
 		return err
 	}
 	c.ready.Store(true)

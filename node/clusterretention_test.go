@@ -85,26 +85,37 @@ func (p *process) id() freshet.LogID {
 	return id
 }
 
-// damage counts an event of an entity that nobody has sent, in the copy on disk of a process that is not there.
-func (l *laid) damage(of freshet.LogID, entity string) {
+// inCopy calls f with an entity as the copy on disk of a process that is not there has it, if it does.
+func (l *laid) inCopy(of freshet.LogID, entity string, f func(*embedded.State, *freshet.Change) error) (there bool) {
 	l.t.Helper()
 	s, err := embedded.OpenCopy("data", "kafka", of, embedded.Options{FS: disk.New(l.fs, nil), CacheBytes: 1 << 20, Partitions: l.config.Partitions})
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	key := freshet.Key{Collection: "vectors", Namespace: freshet.DefaultNamespace, Entity: entity}
-	r, ok, err := s.Latest(freshet.TopicSync, wire.AppendKey(nil, key), nil)
-	if err != nil || !ok {
-		l.t.Fatal(ok, err)
+	r, there, err := s.Latest(freshet.TopicSync, wire.AppendKey(nil, key), nil)
+	if err == nil && there {
+		var c freshet.Change
+		if c, err = wire.DecodeChange(key, r.Value, wire.Points); err == nil {
+			err = f(s, &c)
+		}
 	}
-	c, err := wire.DecodeChange(key, r.Value, wire.Points)
-	if err != nil {
+	if err := errors.Join(err, s.CloseCopy()); err != nil {
 		l.t.Fatal(err)
 	}
-	c.Events++
-	tx := s.Begin()
-	if err := errors.Join(tx.Put(freshet.TopicSync, r.Key, wire.AppendChange(nil, &c)), tx.Commit(), s.CloseCopy()); err != nil {
-		l.t.Fatal(err)
+	return there
+}
+
+// damage counts an event of an entity that nobody has sent, in the copy on disk of a process that is not there.
+func (l *laid) damage(of freshet.LogID, entity string) {
+	l.t.Helper()
+	there := l.inCopy(of, entity, func(s *embedded.State, c *freshet.Change) error {
+		c.Events++
+		tx := s.Begin()
+		return errors.Join(tx.Put(freshet.TopicSync, wire.AppendKey(nil, c.Key), wire.AppendChange(nil, c)), tx.Commit())
+	})
+	if !there {
+		l.t.Fatalf("the copy has no %s", entity)
 	}
 }
 

@@ -1,7 +1,6 @@
 package node_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -11,9 +10,7 @@ import (
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/broker/embedded"
 	"github.com/freshet-io/freshet/config"
-	"github.com/freshet-io/freshet/disk"
 	"github.com/freshet-io/freshet/node"
-	"github.com/freshet-io/freshet/wire"
 )
 
 // with is the same log for a process with roles, and a data folder of its own; of its copies are those of the partitions that it owns.
@@ -24,27 +21,13 @@ func (l *laid) with(roles ...string) *laid {
 }
 
 // copied is how many events the copy of a process that is not there has of an entity.
-func (l *laid) copied(of freshet.LogID, entity string) uint64 {
+func (l *laid) copied(of freshet.LogID, entity string) (events uint64) {
 	l.t.Helper()
-	s, err := embedded.OpenCopy("data", "kafka", of, embedded.Options{FS: disk.New(l.fs, nil), CacheBytes: 1 << 20, Partitions: l.config.Partitions})
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	defer func() {
-		if err := s.CloseCopy(); err != nil {
-			l.t.Error(err)
-		}
-	}()
-	key := freshet.Key{Collection: "vectors", Namespace: freshet.DefaultNamespace, Entity: entity}
-	r, ok, err := s.Latest(freshet.TopicSync, wire.AppendKey(nil, key), nil)
-	if err != nil || !ok {
-		return 0
-	}
-	c, err := wire.DecodeChange(key, r.Value, wire.Head)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	return c.Events
+	l.inCopy(of, entity, func(_ *embedded.State, c *freshet.Change) error {
+		events = c.Events
+		return nil
+	})
+	return events
 }
 
 // Processes that have copies of the partitions that they own alone take partitions from each other, also those that they have had before, and
@@ -58,7 +41,6 @@ func TestKafkaCopiesOfOwnedPartitions(t *testing.T) {
 		round, want := 0, map[string][2]int{}
 		send := func(by *process) {
 			l.t.Helper()
-			token := ""
 			round++
 			for i := range entities {
 				e := fmt.Sprint("e", i)
@@ -70,15 +52,7 @@ func TestKafkaCopiesOfOwnedPartitions(t *testing.T) {
 				if i%3 == 2 && round > 4 {
 					want[e] = [2]int{n, 0} // the deletion is forgotten
 				}
-				status, answer := by.call("POST", "/v1/events", event)
-				var in struct{ Token string }
-				if err := json.Unmarshal(answer, &in); err != nil || status != http.StatusOK {
-					l.t.Fatalf("%d %s", status, answer)
-				}
-				token = in.Token
-				if status, answer := finds.call("POST", "/v1/search", fmt.Sprintf(`{"collection":"vectors","vector":[1,0,0],"after":%q,"timeout_ms":30000}`, token)); status != http.StatusOK {
-					l.t.Fatalf("waiting for it: %d %s", status, answer)
-				}
+				by.sendTo(finds, event)
 			}
 			finds.has(want)
 		}

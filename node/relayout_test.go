@@ -179,6 +179,12 @@ func (p *process) call(method, path, body string) (status int, answer []byte) {
 // send accepts events, one after the other, and waits until they count. It returns the last token.
 func (p *process) send(events ...string) (token string) {
 	p.t.Helper()
+	return p.sendTo(p, events...)
+}
+
+// sendTo is send, where another process finds what comes of them.
+func (p *process) sendTo(finds *process, events ...string) (token string) {
+	p.t.Helper()
 	for _, e := range events {
 		status, answer := p.call("POST", "/v1/events", e)
 		var in struct{ Token string }
@@ -186,7 +192,7 @@ func (p *process) send(events ...string) (token string) {
 			p.t.Fatalf("%s: %d %s", e, status, answer)
 		}
 		token = in.Token
-		if status, answer := p.call("POST", "/v1/search", fmt.Sprintf(`{"collection":"vectors","vector":[1,0,0],"after":%q,"timeout_ms":30000}`, token)); status != http.StatusOK {
+		if status, answer := finds.call("POST", "/v1/search", fmt.Sprintf(`{"collection":"vectors","vector":[1,0,0],"after":%q,"timeout_ms":30000}`, token)); status != http.StatusOK {
 			p.t.Fatalf("%s: waiting for it: %d %s", e, status, answer)
 		}
 	}
@@ -375,19 +381,7 @@ func TestKafkaRaiseIsRefusedOnce(t *testing.T) {
 			if produced.Add(1) != nth {
 				return nil, nil, false
 			}
-			req := r.(*kmsg.ProduceRequest)
-			resp := req.ResponseKind().(*kmsg.ProduceResponse)
-			for _, t := range req.Topics {
-				topic := kmsg.NewProduceResponseTopic()
-				topic.Topic, topic.TopicID = t.Topic, t.TopicID
-				for _, p := range t.Partitions {
-					partition := kmsg.NewProduceResponseTopicPartition()
-					partition.Partition, partition.ErrorCode = p.Partition, kerr.OutOfOrderSequenceNumber.Code
-					topic.Partitions = append(topic.Partitions, partition)
-				}
-				resp.Topics = append(resp.Topics, topic)
-			}
-			return resp, nil, true
+			return kafkatest.Refuse(r.(*kmsg.ProduceRequest), kerr.OutOfOrderSequenceNumber), nil, true
 		})
 		l.mustRaise()
 		n := produced.Load()

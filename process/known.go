@@ -72,13 +72,16 @@ func (t *knownTable) notice(name string, offset int64) {
 
 // stage adds what is new to the transaction of a batch.
 func (t *knownTable) stage(tx broker.Txn) error {
+	set := func(name string, at int64) error {
+		return tx.SetTable(broker.TableProcess, knownKey(name), binary.BigEndian.AppendUint64(nil, uint64(at)))
+	}
 	if t.fresh {
-		if err := tx.SetTable(broker.TableProcess, knownKey(""), binary.BigEndian.AppendUint64(nil, uint64(t.from))); err != nil {
+		if err := set("", t.from); err != nil {
 			return err
 		}
 	}
 	for name, at := range t.news {
-		if err := tx.SetTable(broker.TableProcess, knownKey(name), binary.BigEndian.AppendUint64(nil, uint64(at))); err != nil {
+		if err := set(name, at); err != nil {
 			return err
 		}
 	}

@@ -201,9 +201,7 @@ func known(ctx context.Context, producer *kgo.Client, records []*kgo.Record) err
 			if leader, epoch, _ := producer.PartitionLeader(r.Topic, r.Partition); leader >= 0 || epoch >= 0 {
 				break
 			}
-			select {
-			case <-time.After(knownPause):
-			case <-ctx.Done():
+			if !sleep(ctx, knownPause) {
 				return fmt.Errorf("the partitions of %s are not known: %w", r.Topic, context.Cause(ctx))
 			}
 		}

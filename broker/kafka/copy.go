@@ -80,18 +80,22 @@ func (c *Copy) Position(topic string, partition int32) (int64, error) {
 	return c.state.Position(copyGroup, topic, partition)
 }
 
-// NoteFollowed notes of which partitions the copy is, whoever owns them: once it has all of them, that it is of these and no others, before that
-// of no others.
-func (c *Copy) NoteFollowed(partitions []int32, all bool) error {
+// NotePartial notes, before anything is followed, of which partitions the copy will be, whoever owns them: of the others it is only what their owner,
+// here, has of them.
+func (c *Copy) NotePartial(followed []int32) error {
+	return c.noteFollowed(0, func(p int32) bool { return !slices.Contains(followed, p) })
+}
+
+// NoteWhole notes that the copy has had all of the partitions that it is of whoever owns them.
+func (c *Copy) NoteWhole(followed []int32) error {
+	return c.noteFollowed(1, func(p int32) bool { return slices.Contains(followed, p) })
+}
+
+func (c *Copy) noteFollowed(is int64, of func(int32) bool) error {
 	_, err := c.commit(func(tx *embedded.Txn) error {
 		for p := range int32(c.state.Partitions()) {
-			follows := slices.Contains(partitions, p)
-			if follows && !all {
+			if !of(p) {
 				continue
-			}
-			is := int64(0)
-			if follows {
-				is = 1
 			}
 			if err := tx.Move(c.follower, c.topics.Sync, p, is); err != nil {
 				return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/broker/kafka"
+	"github.com/freshet-io/freshet/broker/kafka/kafkatest"
 )
 
 // Whatever fails, no forward stands in the log before those that were given before it: else a router that begins again would send what is missing
@@ -26,19 +27,7 @@ func TestForwardsHaveNoHoles(t *testing.T) {
 					return nil, nil, false
 				}
 				failed.Add(1)
-				req := kreq.(*kmsg.ProduceRequest)
-				resp := req.ResponseKind().(*kmsg.ProduceResponse)
-				for _, rt := range req.Topics {
-					st := kmsg.NewProduceResponseTopic()
-					st.Topic, st.TopicID = rt.Topic, rt.TopicID
-					for _, rp := range rt.Partitions {
-						sp := kmsg.NewProduceResponseTopicPartition()
-						sp.Partition, sp.ErrorCode = rp.Partition, code.Code
-						st.Partitions = append(st.Partitions, sp)
-					}
-					resp.Topics = append(resp.Topics, st)
-				}
-				return resp, nil, true
+				return kafkatest.Refuse(kreq.(*kmsg.ProduceRequest), code), nil, true
 			})
 			const records, each = 60_000, 3000
 			for done := 0; done < records; {

@@ -54,22 +54,24 @@ func (p *Partition) readAs(group string, from int64, base scanTable) broker.Read
 	if r.err != nil {
 		return r
 	}
-	at := freshet.Position{Topic: p.RawTopic(), Partition: p.number, Offset: from}
-	if r.noting {
-		r.open(func() (partitionReader, error) { return p.reader.Subscribe(at) })
-	} else {
-		r.open(func() (partitionReader, error) { return p.client.NewReader(at) })
-	}
+	r.reader, r.err = p.openAt(freshet.Position{Topic: p.RawTopic(), Partition: p.number, Offset: from}, r.noting)
 	return r
 }
 
-func (r *keyedReader) open(open func() (partitionReader, error)) {
-	reader, err := open()
-	if err != nil {
-		r.err = err
-		return
+// openAt reads from a position on: with the reader of all that is decided here, or with one of its own.
+func (p *Partition) openAt(at freshet.Position, shared bool) (partitionReader, error) {
+	if shared {
+		s, err := p.reader.Subscribe(at)
+		if err != nil {
+			return nil, err // and no interface that holds a nil
+		}
+		return s, nil
 	}
-	r.reader = reader
+	reader, err := p.client.NewReader(at)
+	if err != nil {
+		return nil, err
+	}
+	return reader, nil
 }
 
 // Next implements [broker.Reader]. The bytes of a fetch are bounded by Options.FetchBytes.

@@ -56,6 +56,14 @@ type layout struct {
 	settings   []setting
 }
 
+func names(all []layout) []string {
+	list := make([]string, len(all))
+	for i, l := range all {
+		list[i] = l.name
+	}
+	return list
+}
+
 // embedRetention is how long contents to embed and their vectors are kept: whoever waits for one that is gone asks again.
 const embedRetention = time.Hour
 
@@ -163,11 +171,7 @@ func (c *Client) EnsureEmbedding(ctx context.Context) error {
 func (c *Client) survey(ctx context.Context, want []layout) (topics map[string]Topic, bad []Problem, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.opts.ConnectTimeout)
 	defer cancel()
-	names := make([]string, len(want))
-	for i, l := range want {
-		names[i] = l.name
-	}
-	have, err := c.admin.ListTopics(ctx, names...)
+	have, err := c.admin.ListTopics(ctx, names(want)...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("kafka: list topics: %w", err)
 	}
@@ -188,11 +192,7 @@ func (c *Client) survey(ctx context.Context, want []layout) (topics map[string]T
 
 // problems compares the topics that there are with what they have to be.
 func (c *Client) problems(ctx context.Context, want []layout, have kadm.TopicDetails) (bad []Problem, err error) {
-	names := make([]string, len(want))
-	for i, l := range want {
-		names[i] = l.name
-	}
-	found, err := c.settings(ctx, names...)
+	found, err := c.settings(ctx, names(want)...)
 	if err != nil {
 		return nil, err
 	}
@@ -265,14 +265,11 @@ func (c *Client) create(ctx context.Context, want []layout, have kadm.TopicDetai
 
 // settled waits until the brokers know all topics and their leaders.
 func (c *Client) settled(ctx context.Context, want []layout) (kadm.TopicDetails, error) {
-	names := make([]string, len(want))
-	for i, l := range want {
-		names[i] = l.name
-	}
+	all := names(want)
 	for failures := 1; ; failures++ {
-		have, err := c.admin.ListTopics(ctx, names...)
+		have, err := c.admin.ListTopics(ctx, all...)
 		if err == nil {
-			err = unsettled(have, names)
+			err = unsettled(have, all)
 		}
 		if err == nil {
 			return have, nil

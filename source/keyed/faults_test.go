@@ -17,6 +17,7 @@ import (
 
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/broker/kafka"
+	"github.com/freshet-io/freshet/broker/kafka/kafkatest"
 	"github.com/freshet-io/freshet/process"
 	"github.com/freshet-io/freshet/source/keyed"
 	"github.com/freshet-io/freshet/wire"
@@ -144,18 +145,7 @@ func TestRouterFailures(t *testing.T) {
 		if n := requests.Add(1); !of || n%2 == 0 || n > 12 {
 			return nil, nil, false
 		}
-		resp := req.ResponseKind().(*kmsg.ProduceResponse)
-		for _, rt := range req.Topics {
-			st := kmsg.NewProduceResponseTopic()
-			st.Topic, st.TopicID = rt.Topic, rt.TopicID
-			for _, rp := range rt.Partitions {
-				sp := kmsg.NewProduceResponseTopicPartition()
-				sp.Partition, sp.ErrorCode = rp.Partition, kerr.MessageTooLarge.Code
-				st.Partitions = append(st.Partitions, sp)
-			}
-			resp.Topics = append(resp.Topics, st)
-		}
-		return resp, nil, true
+		return kafkatest.Refuse(req, kerr.MessageTooLarge), nil, true
 	})
 	producing := make(chan struct{})
 	close(producing)
