@@ -28,6 +28,7 @@ type Kafka struct {
 	Delivery            string   `yaml:"delivery,omitempty"`              // of Deliveries; default transactional
 	SyncFormat          string   `yaml:"sync_format,omitempty"`           // of SyncFormats; default binary
 	MixedWriters        string   `yaml:"mixed_writers,omitempty"`         // of MixedWriters; default refuse
+	Compression         string   `yaml:"compression,omitempty"`           // of Compressions; default auto
 	MaxRecordBytes      int      `yaml:"max_record_bytes,omitempty"`      // default 16 MiB
 	TLS                 *TLS     `yaml:"tls,omitempty"`
 	SASL                *SASL    `yaml:"sasl,omitempty"`
@@ -97,6 +98,9 @@ var SyncFormats = []string{"binary", "json"}
 // MixedWriters is what can be done about records of vector.sync whose collection another one writes.
 var MixedWriters = []string{"refuse", "ignore"}
 
+// Compressions are how records are compressed.
+var Compressions = []string{"auto", "none", "snappy", "lz4", "zstd"}
+
 // Mechanisms are those of SASL.
 var Mechanisms = []string{"plain", "scram-sha-256", "scram-sha-512", "oauthbearer"}
 
@@ -117,6 +121,9 @@ func (b Broker) validate() error {
 	}
 	if k.MixedWriters != "" && !slices.Contains(MixedWriters, k.MixedWriters) {
 		return fmt.Errorf("broker.kafka.mixed_writers: %q is not known; use one of %s", k.MixedWriters, strings.Join(MixedWriters, ", "))
+	}
+	if k.Compression != "" && !slices.Contains(Compressions, k.Compression) {
+		return fmt.Errorf("broker.kafka.compression: %q is not known; use one of %s", k.Compression, strings.Join(Compressions, ", "))
 	}
 	if k.SASL != nil && !slices.Contains(Mechanisms, k.SASL.Mechanism) {
 		return fmt.Errorf("broker.kafka.sasl.mechanism: %q is not known; use one of %s", k.SASL.Mechanism, strings.Join(Mechanisms, ", "))

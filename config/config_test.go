@@ -140,6 +140,7 @@ func TestErrors(t *testing.T) {
 		{"broker: {kafka: {brokers: [a:1], sync_format: xml}}", []string{"broker.kafka.sync_format", "xml", "json"}},
 		{"embed: {workers: topic}", []string{"embed.workers", "topic", "broker.kafka"}},
 		{"embed: {workers: many}", []string{"embed.workers", "many", "process"}},
+		{"broker: {kafka: {brokers: [a:1], compression: brotli}}", []string{"broker.kafka.compression", "brotli", "zstd"}},
 		{"broker: {kafka: {brokers: [a:1], mixed_writers: allow}}", []string{"broker.kafka.mixed_writers", "allow", "ignore"}},
 		{"collections: {a: {dim: 2, source: external}}", []string{"collections.a.source", "external", "broker.kafka"}},
 		{"collections: {a: {dim: 2, source: flink}}", []string{"collections.a.source", "flink", "external"}},

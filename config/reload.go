@@ -28,6 +28,7 @@ var reloads = []string{"retention", "snapshot", "limits", "sources.files", "inde
 var remedies = map[string]string{
 	"broker":                     "stop all processes of this log and start them with it; a running one keeps to the log that it was started with",
 	"broker.kafka.delivery":      "stop all processes of this log and start them with it",
+	"broker.kafka.compression":   restart,
 	"broker.kafka.mixed_writers": restart,
 	"broker.kafka.sync_format":   restart,
 	"broker.kafka.topics":        "set it back: other topics are another log",

@@ -101,6 +101,7 @@ var choices = map[string][]string{
 	"broker.kafka.delivery":         Deliveries,
 	"broker.kafka.sync_format":      SyncFormats,
 	"broker.kafka.mixed_writers":    MixedWriters,
+	"broker.kafka.compression":      Compressions,
 	"collections.*.source":          collectionSources,
 }
 
@@ -131,6 +132,7 @@ var descriptions = map[string]string{
 	"broker.kafka.sync_delete_retention": "How long deletions stay in the compacted topics for readers that are behind; default 168h.",
 	"broker.kafka.delivery":              "How owners of partitions commit: transactional (default) or idempotent, which is sooner and promises less to other readers of vector.sync.",
 	"broker.kafka.sync_format":           "How values of vector.sync are written: binary (default), or json for consumers that know nothing of freshet. Both are read.",
+	"broker.kafka.compression":           "How batches of records are compressed: auto (default) is snappy where a part of the batch says that it is worth it, which vectors are not; none, snappy, lz4, zstd.",
 	"broker.kafka.mixed_writers":         "Records of vector.sync by freshet in a collection that others write, or by others in one that freshet writes: refuse (default) stops, ignore goes on as if they were not there.",
 	"broker.kafka.max_record_bytes":      "Of a record and of a batch of them, 1048576 to 67108864; default 16777216.",
 	"broker.kafka.rack":                  "Where this process is, for reads from a replica nearby.",

@@ -31,8 +31,9 @@ func kafkaOptions(c config.Config, logger *slog.Logger) (kafka.Options, error) {
 		ClientID: k.ClientID, Group: k.Group, Topics: kafka.Topics(k.Topics),
 		Partitions: c.Partitions, Replication: k.Replication, MinInSync: k.MinInSync,
 		RawRetention: time.Duration(c.Retention.Age), RawBytes: c.Retention.Bytes,
-		SyncDeleteRetention: time.Duration(k.SyncDeleteRetention), Delivery: k.Delivery, SyncFormat: k.SyncFormat, MixedWriters: k.MixedWriters, MaxRecordBytes: k.MaxRecordBytes,
-		TLS: (*kafka.TLS)(k.TLS), SASL: (*kafka.SASL)(k.SASL), Rack: k.Rack, InstanceID: k.InstanceID,
+		SyncDeleteRetention: time.Duration(k.SyncDeleteRetention), Delivery: k.Delivery, SyncFormat: k.SyncFormat, MixedWriters: k.MixedWriters, Compression: k.Compression,
+		MaxRecordBytes: k.MaxRecordBytes,
+		TLS:            (*kafka.TLS)(k.TLS), SASL: (*kafka.SASL)(k.SASL), Rack: k.Rack, InstanceID: k.InstanceID,
 		SessionTimeout: time.Duration(k.SessionTimeout), Logger: logger,
 	}
 	for _, addr := range k.Brokers {

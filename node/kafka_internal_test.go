@@ -98,7 +98,7 @@ func TestKafkaDefaultsOfTheExample(t *testing.T) {
 	want := kafka.Options{Brokers: []string{"kafka-1:9092", "kafka-2:9092"}, ClientID: "freshet", Group: kafka.DefaultGroup, Topics: kafka.Topics{}.Resolved(),
 		Partitions: kafka.DefaultPartitions, Replication: kafka.DefaultReplication, MinInSync: 2, RawRetention: kafka.DefaultRawRetention,
 		SyncDeleteRetention: kafka.DefaultSyncDeleteRetention, MaxRecordBytes: kafka.DefaultMaxRecordBytes, SessionTimeout: kafka.DefaultSessionTimeout,
-		Delivery: kafka.DeliveryTransactional, SyncFormat: kafka.SyncBinary, MixedWriters: kafka.MixedRefuse,
+		Delivery: kafka.DeliveryTransactional, SyncFormat: kafka.SyncBinary, MixedWriters: kafka.MixedRefuse, Compression: kafka.CompressAuto,
 		TLS: got.TLS, SASL: got.SASL, Rack: got.Rack, InstanceID: got.InstanceID}
 	if !reflect.DeepEqual(got, want) || got.TLS == nil || got.SASL == nil || got.Rack == "" || got.InstanceID == "" {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -128,6 +128,10 @@ func (c *Client) connect(more ...kgo.Opt) (*kgo.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kafka: %w", err)
 	}
+	compression, err := o.compression()
+	if err != nil {
+		return nil, fmt.Errorf("kafka: %w", err)
+	}
 	opts := append([]kgo.Opt{
 		kgo.SeedBrokers(o.Brokers...),
 		kgo.ClientID(o.ClientID),
@@ -150,6 +154,7 @@ func (c *Client) connect(more ...kgo.Opt) (*kgo.Client, error) {
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.Rack(o.Rack),
 		kgo.RecheckPreferredReplicaInterval(recheckRack),
+		compression,
 		kgo.RecordPartitioner(partitioner{kgo.StickyKeyPartitioner(nil)}),
 	}, secure...)
 	client, err := kgo.NewClient(append(opts, more...)...)

@@ -40,6 +40,8 @@ type Options struct {
 	SyncFormat string
 	// MixedWriters says what is done about records of vector.sync whose collection another one writes: MixedRefuse, the default, or MixedIgnore.
 	MixedWriters string
+	// Compression is how batches of records are compressed: CompressAuto, the default, CompressNone, CompressSnappy, CompressLz4 or CompressZstd.
+	Compression string
 	// MaxRecordBytes is the largest record, and the largest batch of them. Default 16 MiB.
 	MaxRecordBytes int
 
@@ -136,6 +138,7 @@ func (o Options) withDefaults() Options {
 	def(&o.SyncDeleteRetention, DefaultSyncDeleteRetention)
 	o.Delivery = cmp.Or(o.Delivery, DeliveryTransactional)
 	o.SyncFormat, o.MixedWriters = cmp.Or(o.SyncFormat, SyncBinary), cmp.Or(o.MixedWriters, MixedRefuse)
+	o.Compression = cmp.Or(o.Compression, CompressAuto)
 	o.MaxRecordBytes = cmp.Or(o.MaxRecordBytes, DefaultMaxRecordBytes)
 	def(&o.SessionTimeout, DefaultSessionTimeout)
 	def(&o.ConnectTimeout, 30*time.Second)
@@ -179,6 +182,9 @@ func (o Options) Validate() error {
 	}
 	if m := o.MixedWriters; m != "" && m != MixedRefuse && m != MixedIgnore {
 		return fmt.Errorf("mixed_writers: %q is not known; use %q or %q", m, MixedRefuse, MixedIgnore)
+	}
+	if _, ok := compressions[o.Compression]; !ok && o.Compression != "" && o.Compression != CompressAuto {
+		return fmt.Errorf("compression: %q is not known; use %q, %q, %q, %q or %q", o.Compression, CompressAuto, CompressNone, CompressSnappy, CompressLz4, CompressZstd)
 	}
 	if o.MinInSync > 0 && o.Replication > 0 && o.MinInSync > o.Replication {
 		return fmt.Errorf("min_insync: %d is more than replication %d, so nothing could be written; give at most that", o.MinInSync, o.Replication)
