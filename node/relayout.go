@@ -85,6 +85,35 @@ func raiseKafkaEpoch(ctx context.Context, o RelayoutOptions) (epoch control.Epoc
 	return epoch, changed, nil
 }
 
+// KafkaEpochs are the epochs of a log in Kafka, oldest first. Processes may be at work.
+func KafkaEpochs(ctx context.Context, o Options) ([]control.Epoch, error) {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	options, err := kafkaOptions(o.Config, o.Logger)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kafka.Open(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	log, err := client.ReadLayout(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	if !log.There() {
+		return nil, errors.New("there is no log in the topics")
+	}
+	catalog, err := control.Open(log)
+	if err != nil {
+		return nil, err
+	}
+	return catalog.Epochs(), nil
+}
+
 // relayout is a change of layout under way.
 type relayout struct {
 	core

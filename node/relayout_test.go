@@ -23,6 +23,7 @@ import (
 	"github.com/freshet-io/freshet"
 	"github.com/freshet-io/freshet/broker/kafka/kafkatest"
 	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/control"
 	"github.com/freshet-io/freshet/disk"
 	"github.com/freshet-io/freshet/gateway"
 	"github.com/freshet-io/freshet/node"
@@ -153,6 +154,16 @@ func (l *laid) mustRaise() {
 	if lines, changed, err := l.raise(); err != nil || !changed {
 		l.t.Fatal(lines, changed, err)
 	}
+}
+
+// epochs are those that the log has.
+func (l *laid) epochs() []control.Epoch {
+	l.t.Helper()
+	all, err := node.KafkaEpochs(l.t.Context(), l.options())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return all
 }
 
 // delete takes a topic away, by its default name.
@@ -312,9 +323,17 @@ func TestKafkaTopicIsMadeAgain(t *testing.T) {
 		t.Run(topic, func(t *testing.T) {
 			onClusters(t, 3, func(l *laid) {
 				want, _ := l.filled(24)
+				p := l.caughtUp(l.start())
+				before := l.epochs()
+				if err := p.Close(); err != nil {
+					t.Fatal(err)
+				}
 				l.delete(topic)
 				l.refused(l.prefix+topic+": its id is ", "freshet epoch raise")
 				l.mustRaise()
+				if after := l.epochs(); len(before) != 1 || len(after) != 2 || after[0].Log != before[0].Log || after[1].Reason != control.EpochRaised {
+					t.Errorf("epochs %+v, before %+v", after, before)
+				}
 				if lines, changed, err := l.raise(); changed || err != nil {
 					t.Errorf("raised again: %v %v", lines, err)
 				}

@@ -100,8 +100,25 @@ func (r *Relayout) readControl(end int64) error {
 	return err
 }
 
+// ReadLayout looks at what freshet.control says, beside processes that are at work. Nothing may be written with it.
+func (c *Client) ReadLayout(ctx context.Context) (*Relayout, error) {
+	r := &Relayout{ctx: ctx, client: c, control: map[string][]byte{}}
+	end, err := c.controlEnd(ctx)
+	if err == nil && end > 0 {
+		err = r.readControl(end)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", c.opts.Topics.Control, err)
+	}
+	return r, nil
+}
+
 // Close ends the connection.
-func (r *Relayout) Close() { r.writer.Close() }
+func (r *Relayout) Close() {
+	if r.writer != nil {
+		r.writer.Close()
+	}
+}
 
 // There reports whether there is a log in the topics.
 func (r *Relayout) There() bool { return r.have.id != (freshet.LogID{}) }

@@ -21,13 +21,25 @@ func newEpoch() *cobra.Command {
 }
 
 func newEpochList() *cobra.Command {
-	var data string
+	var flags nodeFlags
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the epochs of the data folder of a stopped server, oldest first",
+		Short: "List the epochs of the data folder of a stopped server, or of a log in Kafka, oldest first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			all, err := node.Epochs(disk.OS(), data)
+			cfg, err := flags.load()
+			if err != nil {
+				return err
+			}
+			var all []control.Epoch
+			switch {
+			case cfg.Broker.Kafka != nil:
+				all, err = node.KafkaEpochs(cmd.Context(), node.Options{Config: cfg})
+			case flags.data != "":
+				all, err = node.Epochs(disk.OS(), flags.data)
+			default:
+				err = errEpochOf
+			}
 			if err != nil {
 				return err
 			}
@@ -39,9 +51,11 @@ func newEpochList() *cobra.Command {
 			return nil
 		},
 	}
-	epochData(cmd, &data)
+	flags.add(cmd)
 	return cmd
 }
+
+var errEpochOf = errors.New("name the data folder with --data, or the configuration of a log in Kafka with --config")
 
 func newEpochRaise() *cobra.Command {
 	var flags nodeFlags
@@ -71,7 +85,7 @@ func newEpochRaise() *cobra.Command {
 				return raiseKafka(cmd, node.RelayoutOptions{Options: node.Options{Config: cfg}, WithoutCopy: withoutCopy})
 			}
 			if flags.data == "" {
-				return errors.New("name the data folder with --data, or the configuration of a log in Kafka with --config")
+				return errEpochOf
 			}
 			data := flags.data
 			if withoutJournal && partitions != 0 {
@@ -119,9 +133,4 @@ func raiseKafka(cmd *cobra.Command, o node.RelayoutOptions) error {
 func printEpoch(cmd *cobra.Command, e control.Epoch) error {
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), "epoch %d has begun at offset %d of events.raw; the log is now %s\n", e.Number, e.Since, e.Log)
 	return err
-}
-
-func epochData(cmd *cobra.Command, data *string) {
-	cmd.Flags().StringVar(data, "data", "", "data `DIR`")
-	_ = cmd.MarkFlagRequired("data") // the flag is there
 }
