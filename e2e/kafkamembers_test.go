@@ -106,6 +106,9 @@ func TestKafkaDeliveryIsOfAll(t *testing.T) {
 		t.Errorf("it said: %s", said)
 	}
 	a.await(token)
+	if out, errs, status := command(t, nil, "epoch", "list", "--config", s.config); status != 0 || strings.Count(out, "\n") != 1 || !strings.Contains(out, `"reason":"created"`) {
+		t.Errorf("epoch list ends with %d: %s%s", status, out, errs)
+	}
 	s.kill()
 	other.start()
 	b := newAPI(t, other.url)
