@@ -44,7 +44,7 @@ var edges = map[string]string{
 	"query/fanout":         "control wire", // a client too, of other processes
 	"feed":                 "broker/embedded disk freshness wire",
 	"source":               "broker/journal codec control wire",
-	"source/keyed":         "broker/journal broker/kafka codec process source wire",
+	"source/keyed":         "broker broker/journal broker/kafka codec process source wire",
 	"source/files":         "broker broker/embedded broker/journal codec disk source",
 	"telemetry":            "",
 	"gateway":              "backup broker/journal codec control feed filter filter/cel query query/fanout source telemetry wire",

@@ -169,7 +169,7 @@ func ownInTurn(t *testing.T, c *kafka.Client, p int32, o keyed.RouterOptions, pr
 			}
 		default:
 		}
-		enough, most := int64(1+rng.IntN(600)), time.Second
+		enough, most := int64(1+rng.IntN(600)), 300*time.Millisecond
 		for from := time.Now(); w.router.Forwarded.Load() < enough && time.Since(from) < most; {
 			time.Sleep(time.Millisecond)
 		}
