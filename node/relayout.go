@@ -411,7 +411,7 @@ func (r *relayout) drain(client *kafka.Client, n int) (ends []int64, err error) 
 			err = errors.Join(err, <-running)
 		}
 	}()
-	if err := r.forward(ctx, client, n, mapper); err != nil {
+	if err := r.forward(ctx, client, commits, n, mapper); err != nil {
 		return nil, err
 	}
 	ends = make([]int64, n)
@@ -459,8 +459,8 @@ const (
 	drainTell = 5 * time.Second
 )
 
-// forward forwards what stands in the old partitions of events.raw now.
-func (r *relayout) forward(ctx context.Context, client *kafka.Client, n int, mapper process.Mapper) error {
+// forward forwards what stands in the old partitions of events.raw now, as the owners of partitions do.
+func (r *relayout) forward(ctx context.Context, client *kafka.Client, commits *kafka.Committer, n int, mapper process.Mapper) error {
 	raw := client.Options().Topics.Raw
 	ends, err := client.Ends(ctx, raw)
 	if err != nil {
@@ -479,7 +479,11 @@ func (r *relayout) forward(ctx context.Context, client *kafka.Client, n int, map
 		if ends[p] == 0 {
 			continue
 		}
-		router := keyed.NewRouter(options, p)
+		owned, err := r.own(ctx, client, commits, p)
+		if err != nil {
+			return err
+		}
+		router := routerOf(options, owned)
 		reached := func(ctx context.Context) error {
 			for {
 				at, ok, err := client.Checkpoint(ctx, router.Group(), raw, id, p)
@@ -493,7 +497,9 @@ func (r *relayout) forward(ctx context.Context, client *kafka.Client, n int, map
 				}
 			}
 		}
-		if err := together(ctx, router.Run, reached); err != nil || ctx.Err() != nil {
+		err = together(ctx, router.Run, reached)
+		owned.Close()
+		if err != nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
 		}
 	}

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -346,7 +347,8 @@ func TestKafkaTopicIsMadeAgain(t *testing.T) {
 // What owners have forwarded of foreign records is not forwarded again when freshet.state was made again, though no position is committed.
 func TestKafkaForwardedIsKept(t *testing.T) {
 	l := newLaid(t, 3, newFake(t).ListenAddrs())
-	l.configure(3, "schema_registry: {urls: ['http://127.0.0.1:1']}")
+	const registry = "schema_registry: {urls: ['http://127.0.0.1:1']}"
+	l.configure(3, registry)
 	producer, err := kgo.NewClient(kgo.SeedBrokers(l.addrs...), kgo.DefaultProduceTopic(l.prefix+"events.raw"))
 	if err != nil {
 		t.Fatal(err)
@@ -384,6 +386,31 @@ func TestKafkaForwardedIsKept(t *testing.T) {
 			l.delete("freshet.state")
 			l.mustRaise()
 		}
+	}
+	l.configure(6, registry)
+	l.mustRaise() // which forwards what stands in the old partitions
+	consumer, err := kgo.NewClient(kgo.SeedBrokers(l.addrs...), kgo.ConsumeTopics(l.prefix+"events.keyed"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer consumer.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	commands, forwarded := 0, 0
+	for commands < 3 && ctx.Err() == nil { // behind all else in each of the old partitions
+		consumer.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
+			for _, h := range r.Headers {
+				switch h.Key {
+				case freshet.HeaderCommand:
+					commands++
+				case "freshet.forwarded":
+					forwarded++
+				}
+			}
+		})
+	}
+	if commands != 3 || forwarded != 3 {
+		t.Errorf("%d records are forwarded, and %d commands, want 3 and 3", forwarded, commands)
 	}
 }
 

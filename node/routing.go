@@ -43,14 +43,18 @@ func (c *Cluster) newIntake() *source.Intake {
 	return source.NewIntake(o)
 }
 
-// route forwards the partition of events.raw with the number of one that is owned here, until ctx ends. Where the records are in schemas of
-// a registry, which one that is not known today may know tomorrow, the owner notes what was forwarded.
-func (r *routing) route(ctx context.Context, partition *kafka.Partition) error {
-	o := r.options
+// routerOf is the router of the partition of events.raw with the number of one that is owned here. Where records are in schemas of a
+// registry, which may know tomorrow what it does not today, the owner notes what was forwarded.
+func routerOf(o keyed.RouterOptions, owned *kafka.Partition) *keyed.Router {
 	if o.Registry {
-		o.Owner = partition
+		o.Owner = owned
 	}
-	router := keyed.NewRouter(o, partition.Number())
+	return keyed.NewRouter(o, owned.Number())
+}
+
+// route forwards until ctx ends, or the ownership does.
+func (r *routing) route(ctx context.Context, owned *kafka.Partition) error {
+	router := routerOf(r.options, owned)
 	r.mu.Lock()
 	r.routers[router] = struct{}{}
 	r.mu.Unlock()
