@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,17 +25,20 @@ import (
 func TestKafkaLetters(t *testing.T) {
 	t.Parallel()
 	k := kafkatest.Start(t, kafkatest.Options{})
-	registry := srfake.New()
-	defer registry.Close()
+	registries := []*srfake.Registry{srfake.New(), srfake.New()} // of each process its own
 	yaml, prefix := onKafka(t, k)
-	yaml += "schema_registry: {urls: ['" + registry.URL() + "']}\nmapping: {changes: [{for_each: event.items, entity: item.id, text: item.title}]}\n"
-	s, a := startServer(t, yaml)
-	other, b := startServer(t, yaml)
+	yaml += "mapping: {changes: [{for_each: event.items, entity: item.id, text: item.title}]}\n"
+	of := func(r *srfake.Registry) string {
+		t.Cleanup(r.Close)
+		return yaml + "schema_registry: {urls: ['" + r.URL() + "']}\n"
+	}
+	s, a := startServer(t, of(registries[0]))
+	other, b := startServer(t, of(registries[1]))
 	s.troubled, other.troubled = true, true
 
 	const events, items = 300, 4
 	const schema = `{"type":"record","name":"E","fields":[{"name":"items","type":{"type":"array","items":{"type":"record","name":"I","fields":[{"name":"id","type":"string"},{"name":"title","type":"string"}]}}}]}`
-	client := k.Client(t, kgo.DefaultProduceTopic(prefix+"events.raw"))
+	client := k.Client(t, kgo.DefaultProduceTopic(prefix+"events.raw"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	for i := range events {
 		var list []map[string]any
 		for j := range items {
@@ -44,7 +48,7 @@ func TestKafkaLetters(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		client.Produce(t.Context(), &kgo.Record{Value: append(binary.BigEndian.AppendUint32([]byte{0}, 7), body...)}, func(_ *kgo.Record, err error) {
+		client.Produce(t.Context(), &kgo.Record{Partition: int32(i % 6), Value: append(binary.BigEndian.AppendUint32([]byte{0}, 7), body...)}, func(_ *kgo.Record, err error) {
 			if err != nil {
 				t.Error(err)
 			}
@@ -78,7 +82,17 @@ func TestKafkaLetters(t *testing.T) {
 	if out, status := shown("replay", "--stage", "decode", "--server", b.url()); status != 1 || !strings.Contains(out, "1 failed again") {
 		t.Errorf("a replay of what can't be read says %d %q", status, out)
 	}
-	registry.SeedSchema("s", 1, 7, sr.Schema{Schema: schema})
+	// One process knows the schema first: what it hands on to the other is a dead letter there, of one change each.
+	registries[1].SeedSchema("s", 1, 7, sr.Schema{Schema: schema})
+	came := map[string]bool{}
+	for _, l := range list {
+		came[fmt.Sprint(l.Partition, "@", l.Offset)] = true
+	}
+	eventually(t, "dead letters of what was handed on", func() bool {
+		shown("replay", "--class", "unknown_schema", "--server", b.url())
+		return slices.ContainsFunc(a.deadLetters(), func(l deadLetter) bool { return !came[fmt.Sprint(l.Partition, "@", l.Offset)] })
+	})
+	registries[0].SeedSchema("s", 1, 7, sr.Schema{Schema: schema})
 	for kills := 0; ; kills++ {
 		done := make(chan string, 1)
 		go func() {

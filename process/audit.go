@@ -137,7 +137,9 @@ func (r *recorded) refused(offset int64, ordinal int) bool {
 }
 
 // unread reports whether a record was refused because nobody knew its schema.
-func (r *recorded) unread(offset int64) bool { return r.of(offset, 0) == RefusedRecord }
+func (r *recorded) unread(rec *Record) bool {
+	return r.of(rec.Position.Offset, rec.ordinal()) == RefusedRecord
+}
 
 func (r *recorded) of(offset int64, ordinal int) Refusal {
 	at := letter{offset, ordinal}

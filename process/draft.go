@@ -17,6 +17,9 @@ type Record struct {
 	Value      []byte
 }
 
+// ordinal is that of the change that counts, and of the dead letter if the record can't be mapped.
+func (r *Record) ordinal() int { return max(0, r.Change-1) }
+
 // Draft is what mapping makes of a record: the change of one entity, before it has a version.
 type Draft struct {
 	Key       freshet.Key

@@ -141,14 +141,14 @@ func (s *Sequencer) sequence(batch []mapped, known *made) (*plan, error) {
 			continue
 		}
 		if m.err != nil {
-			p.bury(m, 0, nil, stageOf(m.err), m.err)
+			p.bury(m, m.record.ordinal(), nil, stageOf(m.err), m.err)
 			continue
 		}
 		if len(m.drafts) == 0 {
 			p.outcomes.Dropped++
 		}
 		for k := range m.drafts {
-			if m.record.Change > 0 && k != m.record.Change-1 {
+			if m.record.Change > 0 && k != m.record.ordinal() {
 				continue
 			}
 			d := &m.drafts[k]
@@ -393,7 +393,7 @@ func (p *plan) count(e *pending, d *mappedDraft) {
 func (p *plan) bury(m *mapped, ordinal int, d *mappedDraft, stage string, err error) {
 	l := freshet.DeadLetter{Position: m.record.Position, Ordinal: ordinal, Stage: stage, Class: freshet.CodeInternal,
 		Message: err.Error(), Attempts: 1, At: m.record.AcceptedAt, Source: m.record.Source,
-		Trace: m.record.Trace, Default: m.record.Default, MappedAt: m.record.MappedAt, Whole: d == nil, Value: m.record.Value}
+		Trace: m.record.Trace, Default: m.record.Default, MappedAt: m.record.MappedAt, Whole: d == nil && m.record.Change == 0, Value: m.record.Value}
 	var e *freshet.Error
 	if errors.As(err, &e) {
 		l.Class = e.Code

@@ -124,7 +124,7 @@ func (s *Sequencer) mapOne(m *mapped) {
 		m.err = m.record.Refused
 		return
 	}
-	if s.recorded != nil && !m.again && s.recorded.unread(m.record.Position.Offset) {
+	if s.recorded != nil && !m.again && s.recorded.unread(&m.record) {
 		m.err = staged("map", &freshet.Error{Code: freshet.CodeUnknownSchema, Message: "was not known when it was decided"})
 		return
 	}
