@@ -61,6 +61,7 @@ type chaos struct {
 	k       *kafkatest.Kafka
 	nodes   int
 	yaml    string // of a process that is not troubled
+	rest    string // what stands behind it, of all
 	prefix  string
 	servers []*server
 	apis    []*api
@@ -73,8 +74,12 @@ type chaos struct {
 
 func startChaos(t *testing.T, delivery string) *chaos {
 	seed := setting(t, chaosSeed, rand.Uint64())
+	rest := chaosCollections
+	if seed%2 == 0 { // then the owners of partitions forward what comes in events.raw, in transactions
+		rest += "schema_registry: {urls: ['http://127.0.0.1:1']}\n"
+	}
 	t.Logf("repeat with: %s=%d", chaosSeed, seed)
-	c := &chaos{t: t, rng: rand.New(rand.NewPCG(seed, 99)), lasts: time.Duration(setting(t, chaosSeconds, 25)) * time.Second,
+	c := &chaos{t: t, rest: rest, rng: rand.New(rand.NewPCG(seed, 99)), lasts: time.Duration(setting(t, chaosSeconds, 25)) * time.Second,
 		nodes: int(setting(t, chaosNodes, 1)), done: map[string]int{}}
 	const processes = 3
 	c.k = kafkatest.Start(t, kafkatest.Options{Nodes: c.nodes, Lanes: processes})
@@ -85,7 +90,7 @@ func startChaos(t *testing.T, delivery string) *chaos {
 		if i == 1 { // so the topic holds both, and the one form follows the other
 			form = "json"
 		}
-		c.begin(strings.ReplaceAll(c.yaml, strings.Join(c.k.Addrs(), ", "), strings.Join(c.k.Lane(i).Addrs(), ", ")) + "    sync_format: " + form + "\n" + chaosCollections)
+		c.begin(strings.ReplaceAll(c.yaml, strings.Join(c.k.Addrs(), ", "), strings.Join(c.k.Lane(i).Addrs(), ", ")) + "    sync_format: " + form + "\n" + c.rest)
 	}
 	c.openWriters(int(setting(t, chaosEvents, 0)))
 	return c
@@ -241,7 +246,7 @@ func (c *chaos) check() {
 			c.t.Fatal(err)
 		}
 	}
-	c.begin(c.yaml + chaosCollections)
+	c.begin(c.yaml + c.rest)
 	last := len(c.apis) - 1
 	c.checkProcess(last)
 	within(c.t, deadline, "all partitions owned", func() bool { return c.apis[last].metrics()["freshet_partitions_owned"] == 6 })

@@ -30,7 +30,14 @@ func (c *Cluster) Doctor(ctx context.Context) ([]gateway.Finding, error) {
 	d.pipeline(0)
 	d.routing(c.routing)
 	d.recall()
-	return d.list, d.deadLetters(ctx)
+	return d.list, d.deadLetters(ctx, c.present())
+}
+
+// present reports of which partitions the copy is as they are now, and not as they were when this process had them.
+func (c *Cluster) present() func(partition int32) bool {
+	owned := map[int32]bool{}
+	c.owners.each(func(p *kafka.Partition, _ *process.Processor) { owned[p.Number()] = true })
+	return func(partition int32) bool { return owned[partition] || c.follows(partition) }
 }
 
 // cluster looks at the brokers and the topics. That they don't answer is a finding, not an error.

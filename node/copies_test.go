@@ -30,6 +30,21 @@ func (l *laid) copied(of freshet.LogID, entity string) (events uint64) {
 	return events
 }
 
+// counted is how many dead letters a process knows of.
+func (p *process) counted(l *laid) (n int) {
+	l.t.Helper()
+	findings, err := p.Doctor(l.t.Context())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	for _, f := range findings {
+		if f.Check == "dead letters" {
+			_, _ = fmt.Sscanf(f.Detail, "%d events", &n) // or there are none
+		}
+	}
+	return n
+}
+
 // Processes that have copies of the partitions that they own alone take partitions from each other, also those that they have had before, and
 // those that they have had long ago; what they decide counts as if one had done it all.
 func TestKafkaCopiesOfOwnedPartitions(t *testing.T) {
@@ -67,10 +82,20 @@ func TestKafkaCopiesOfOwnedPartitions(t *testing.T) {
 		}
 		owns(a, 4)
 		send(a)
+		const refused = 16
+		for i := range refused { // what can't be decided
+			if status, answer := a.call("POST", "/v1/events", fmt.Sprintf(`{"entity_id":"r%d","collection":"vectors","payload":{}}`, i)); status != http.StatusOK {
+				l.t.Fatalf("%d %s", status, answer)
+			}
+		}
+		l.eventually("dead letters", func() bool { return a.counted(l) == refused }, func() error { return nil })
 		id := a.id()
 		b := lb.start()
 		owns(a, 2)
 		owns(b, 2)
+		if n, m := a.counted(l), b.counted(l); n == 0 || m == 0 || n+m != refused {
+			l.t.Errorf("the processes count %d and %d dead letters, want %d together", n, m, refused)
+		}
 		send(b)
 		if status, answer := a.call("GET", "/v1/admin/dlq", ""); status != http.StatusMisdirectedRequest {
 			l.t.Errorf("dead letters of all partitions: %d %s", status, answer)

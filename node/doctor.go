@@ -66,7 +66,7 @@ func (n *Node) Doctor(ctx context.Context) ([]gateway.Finding, error) {
 	if err := c.retention(n); err != nil {
 		return nil, err
 	}
-	return c.list, c.deadLetters(ctx)
+	return c.list, c.deadLetters(ctx, nil)
 }
 
 func (c *checkup) version() {
@@ -223,8 +223,8 @@ func (c *checkup) recall() {
 	}
 }
 
-// deadLetters counts them by class.
-func (c *checkup) deadLetters(ctx context.Context) error {
+// deadLetters counts them by class: those of some partitions, or all.
+func (c *checkup) deadLetters(ctx context.Context, of func(partition int32) bool) error {
 	classes := map[freshet.Code]int{}
 	total := 0
 	err := c.state.Scan(freshet.TopicDead, nil, nil, func(r broker.Record) error {
@@ -232,8 +232,10 @@ func (c *checkup) deadLetters(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		classes[l.Class]++
-		total++
+		if of == nil || of(l.Position.Partition) {
+			classes[l.Class]++
+			total++
+		}
 		return ctx.Err()
 	})
 	if err != nil {
