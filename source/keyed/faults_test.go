@@ -167,12 +167,12 @@ func TestRouterIsLate(t *testing.T) {
 		}
 		send(0, 5)
 		first := start(t, c, 1, keyed.RouterOptions{})
-		settle(t, c, first, 1)
+		settle(t, c, first.Router, 1)
 		first.stop()
 		send(5, 12)
 		discard(t, c, raw, 9)
 		second := start(t, c, 1, keyed.RouterOptions{})
-		settle(t, c, second, 1)
+		settle(t, c, second.Router, 1)
 		if n, lost := second.Forwarded.Load(), second.Lost.Load(); n != 3 || lost != 4 || first.Lost.Load() != 0 {
 			t.Errorf("%d are forwarded, %d lost", n, lost)
 		}
@@ -216,7 +216,7 @@ func TestRouterOfATopicMadeAgain(t *testing.T) {
 		for range 5 {
 			write(t, c, kafka.Record{Partition: 1, Value: event("of one partition")})
 		}
-		settle(t, c, l, 1)
+		settle(t, c, l.Router, 1)
 		old, err := c.TopicID(deadline(t), raw)
 		if err != nil {
 			t.Fatal(err)
@@ -264,7 +264,7 @@ func TestRouterWaitsForWhatMappingNeeds(t *testing.T) {
 		m := shy{calls: new(atomic.Int64)}
 		l := start(t, c, 1, keyed.RouterOptions{Mapper: m, Form: 1})
 		until(t, "pause", func() bool { return l.Paused.Load() || l.Forwarded.Load() == 3 })
-		settle(t, c, l, 1)
+		settle(t, c, l.Router, 1)
 		if l.Forwarded.Load() != 3 || l.Refused.Load() != 0 || l.Failures.Load() != 0 || l.Paused.Load() || m.calls.Load() != 6 {
 			t.Errorf("%d forwarded, %d refused, %d failures, %d calls", l.Forwarded.Load(), l.Refused.Load(), l.Failures.Load(), m.calls.Load())
 		}

@@ -157,14 +157,7 @@ func ownInTurn(t *testing.T, c *kafka.Client, p int32, o keyed.RouterOptions, pr
 		select {
 		case <-producing:
 			if kills >= 6 {
-				end := time.Now().Add(time.Minute)
-				for behind, _ := w.router.Lag(time.Now()); !forwardedAll(t, c, w, p); behind, _ = w.router.Lag(time.Now()) {
-					if time.Now().After(end) {
-						t.Errorf("partition %d: %d records are not forwarded", p, behind)
-						return
-					}
-					time.Sleep(20 * time.Millisecond)
-				}
+				settle(t, c, w.router, p)
 				return
 			}
 		default:
@@ -177,26 +170,4 @@ func ownInTurn(t *testing.T, c *kafka.Client, p int32, o keyed.RouterOptions, pr
 			w.commits.Close()
 		}
 	}
-}
-
-// forwardedAll reports whether an owner has committed the end of its partition of events.raw.
-func forwardedAll(t *testing.T, c *kafka.Client, w *owning, p int32) bool {
-	t.Helper()
-	topic := c.Options().Topics.Raw
-	ends, err := c.Ends(deadline(t), topic)
-	if err != nil {
-		t.Error(err)
-		return true
-	}
-	id, err := c.TopicID(deadline(t), topic)
-	if err != nil {
-		t.Error(err)
-		return true
-	}
-	next, _, err := c.Checkpoint(deadline(t), w.router.Group(), topic, id, p)
-	if err != nil {
-		t.Error(err)
-		return true
-	}
-	return next == ends[p]
 }

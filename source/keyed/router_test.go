@@ -85,7 +85,7 @@ func route(t *testing.T, c *kafka.Client, o keyed.RouterOptions, producing <-cha
 				select {
 				case <-producing:
 					if kills >= 5 {
-						settle(t, c, l, p)
+						settle(t, c, l.Router, p)
 						return
 					}
 				default:
@@ -113,7 +113,7 @@ func route(t *testing.T, c *kafka.Client, o keyed.RouterOptions, producing <-cha
 }
 
 // settle waits until a router has committed the end of its partition.
-func settle(t *testing.T, c *kafka.Client, l *life, partition int32) {
+func settle(t *testing.T, c *kafka.Client, l *keyed.Router, partition int32) {
 	topic := c.Options().Topics.Raw
 	ctx := deadline(t)
 	for {
