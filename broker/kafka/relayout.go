@@ -103,8 +103,9 @@ func (r *Relayout) readControl(end int64) error {
 // ReadLayout looks at what freshet.control says, beside processes that are at work. Nothing may be written with it.
 func (c *Client) ReadLayout(ctx context.Context) (*Relayout, error) {
 	r := &Relayout{ctx: ctx, client: c, control: map[string][]byte{}}
-	end, err := c.controlEnd(ctx)
-	if err == nil && end > 0 {
+	// What was acknowledged a moment ago may not be told to readers yet: its end is not that of what is committed.
+	ends, err := c.offsets(ctx, c.opts.Topics.Control, c.admin.ListEndOffsets)
+	if end := ends[0]; err == nil && end > 0 {
 		err = r.readControl(end)
 	}
 	if err != nil {
