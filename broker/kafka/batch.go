@@ -64,10 +64,11 @@ func appendBytes(b, bytes []byte) []byte {
 
 // unfinished is the last batch of a partition as its next owner reads it.
 type unfinished struct {
-	at    int64 // the offset of its first part
-	parts int
-	next  int
-	value []byte
+	at      int64 // the offset of its first part
+	session string
+	parts   int
+	next    int
+	value   []byte
 }
 
 // complete reports whether all parts are there: only then it was committed.
@@ -80,7 +81,7 @@ func (u *unfinished) add(r *Record) error {
 	}
 	part, parts := int(r.Value[1]), int(r.Value[2])+1
 	if part == 0 {
-		*u = unfinished{at: r.Offset, parts: parts}
+		*u = unfinished{at: r.Offset, session: sessionOf(r), parts: parts}
 	}
 	if part != u.next || parts != u.parts {
 		*u = unfinished{} // of one that was not committed, or not seen from its beginning

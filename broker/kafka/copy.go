@@ -227,6 +227,9 @@ type taker struct {
 
 // see takes a record unless the copy has it, or its writer had lost the partition.
 func (t *taker) see(topic string, r *Record, at int64, taken *Taken) error {
+	if topic == t.copy.topics.Sync && isBatch(r.Key) && r.Offset < at {
+		return t.takeBatchAgain(r)
+	}
 	stale, err := t.stale(topic, r)
 	switch {
 	case err != nil:

@@ -367,6 +367,23 @@ func (t *taker) takeBatch(r *Record) error {
 	return nil
 }
 
+// takeBatchAgain takes in the last batch, of which the copy knows where it stands. Whose records counted when they were read first can't be said any more:
+// a session that had lost the partition then may have claimed it again. So nothing else that was read before is looked at.
+func (t *taker) takeBatchAgain(r *Record) error {
+	if t.owner == nil || r.Value == nil {
+		return nil
+	}
+	noted, ok, err := t.copy.state.GetTable(broker.TableClaims, batchAt(t.partition))
+	if err != nil || !ok || len(noted) != 8 {
+		return err
+	}
+	last, at := &t.owner.last, int64(binary.BigEndian.Uint64(noted))
+	if first := r.Key[len(batchKey)] == 0; first && r.Offset != at || !first && (last.at != at || last.session != sessionOf(r)) {
+		return nil
+	}
+	return last.add(r)
+}
+
 // lastBatch is where to read vector.sync from so that the last batch is seen, and all from an offset on.
 func (c *Copy) lastBatch(partition int32, from int64) (int64, error) {
 	value, ok, err := c.state.GetTable(broker.TableClaims, batchAt(partition))

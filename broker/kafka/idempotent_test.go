@@ -130,6 +130,51 @@ func TestBatchIsFinished(t *testing.T) {
 	})
 }
 
+// A session that had lost the partition takes the last batch of another away, and claims the partition again before anybody has looked: the batch is
+// finished all the same.
+func TestBatchIsTakenAwayInVain(t *testing.T) {
+	clusters(t, func(t *testing.T, o kafka.Options) {
+		o = unfenced(t, o)
+		w := own(t, o, vfs.NewCrashableMem())
+		w.mustCommit("e", 1)
+		tx, err := w.step("e", 2)
+		if err == nil {
+			err = kafka.CommitAndDie(tx, func(*kgo.Record) bool { return false })
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.close()
+		const claim = "\x00\x00claim"
+		const lost, by = "00000000000000aa", "00000000000000bb"
+		topics := w.client.Options().Topics
+		producer, err := kgo.NewClient(kgo.SeedBrokers(o.Brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer producer.Close()
+		write := func(topic, session, key, value string) {
+			r := &kgo.Record{Topic: topic, Key: []byte(key), Headers: []kgo.RecordHeader{{Key: "freshet.session", Value: []byte(session)}}}
+			if value != "" {
+				r.Value = []byte(value)
+			}
+			if err := producer.ProduceSync(deadline(t), r).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, topic := range []string{topics.Sync, topics.State, topics.Dead} {
+			write(topic, by, claim+lost, "")
+			if topic == topics.Sync {
+				write(topic, lost, "\x00\x00batch\x00", "")
+			}
+			write(topic, lost, claim+lost, `{"format":1,"lanes":0}`)
+		}
+		if got := own(t, o, vfs.NewCrashableMem()).says("e"); got != "2 2 2 3" {
+			t.Errorf("the next owner has %q", got)
+		}
+	})
+}
+
 // An owner that gives the partition up, and does not know that it has lost it before, has not missed what was decided since.
 func TestZombieGivesUp(t *testing.T) {
 	clusters(t, func(t *testing.T, o kafka.Options) {
