@@ -22,9 +22,6 @@ func isBatch(key []byte) bool {
 	return len(key) == len(batchKey)+1 && string(key[:len(batchKey)]) == batchKey
 }
 
-// batchAt is where the copy keeps the offset of the last batch of a partition.
-func batchAt(partition int32) []byte { return append(prefix(partition), 0xfe) }
-
 // batchTopics are the topics that records of a batch are of; their places are written.
 func (t Topics) batchTopics() []string { return []string{t.Sync, t.State, t.Dead, t.Keyed} }
 
@@ -64,11 +61,10 @@ func appendBytes(b, bytes []byte) []byte {
 
 // unfinished is the last batch of a partition as its next owner reads it.
 type unfinished struct {
-	at      int64 // the offset of its first part
-	session string
-	parts   int
-	next    int
-	value   []byte
+	term  int64
+	parts int
+	next  int
+	value []byte
 }
 
 // complete reports whether all parts are there: only then it was committed.
@@ -81,7 +77,7 @@ func (u *unfinished) add(r *Record) error {
 	}
 	part, parts := int(r.Value[1]), int(r.Value[2])+1
 	if part == 0 {
-		*u = unfinished{at: r.Offset, session: sessionOf(r), parts: parts}
+		*u = unfinished{term: termOf(r), parts: parts}
 	}
 	if part != u.next || parts != u.parts {
 		*u = unfinished{} // of one that was not committed, or not seen from its beginning

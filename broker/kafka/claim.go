@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -20,12 +19,12 @@ import (
 	"github.com/freshet-io/freshet/broker"
 )
 
-// A claim is a record of each compacted topic, under a key of its own for each session, that says that the session may write to the
-// partition. It goes when the session gives the partition up, or when another one has fenced it. So of all that could still write
-// there is a claim, whatever has been compacted away.
+// A claim is a record of each compacted topic, under a key of its own for each session that can be fenced, that says that the session may
+// write to the partition. It goes when the session gives the partition up, or when another one has fenced it. So of all that could still
+// write there is a claim, whatever has been compacted away. Those that can't be fenced have terms instead.
 type claim struct {
 	Format int `json:"format"`
-	Lanes  int `json:"lanes"` // how many transactional ids the session has; 0: it can't be fenced
+	Lanes  int `json:"lanes"` // how many transactional ids the session has
 }
 
 const (
@@ -44,11 +43,7 @@ func laneID(session string, lane int) string { return session + "-" + strconv.It
 
 // claim is the record of the session's claim to a partition; without value one that takes it back.
 func (s *session) claim() (key, value []byte) {
-	c := claim{claimFormat, lanes}
-	if s.single != nil {
-		c.Lanes = 0
-	}
-	value, _ = json.Marshal(c) // numbers only
+	value, _ = json.Marshal(claim{claimFormat, lanes}) // numbers only
 	return []byte(claimKey + s.id), value
 }
 
@@ -62,33 +57,21 @@ func parseClaim(value []byte) (c claim, err error) {
 	return c, nil
 }
 
-// isClaim reports whether a record says who may write, or only shows its writer that it has read what stood before.
+// isClaim reports whether a record says who may write, begins a term, or only shows its writer that it has read what stood before.
 func isClaim(key []byte) bool { return strings.HasPrefix(string(key), claimKey) }
 
-// takeClaim notes who may write to a partition of a topic, and who may no longer: of a session that can't be fenced records may come
-// for as long as it does not know.
+// takeClaim notes who may write to a partition of a topic, and who may no longer.
 func (t *taker) takeClaim(topic string, r *Record) error {
 	session := string(r.Key[len(claimKey):])
 	at := t.copy.claimAt(topic, t.partition, session)
-	if t.deposed[session] = -1; r.Value != nil {
-		if _, err := parseClaim(r.Value); err != nil {
-			return err
-		}
-		return t.tx.SetTable(broker.TableClaims, at, r.Value)
-	}
-	t.deposed[session] = r.Offset
-	was, ok, err := t.copy.state.GetTable(broker.TableClaims, at)
-	if err != nil {
-		return err
-	}
-	if c, err := parseClaim(was); ok && err == nil && c.Lanes > 0 {
+	if r.Value == nil {
 		return t.tx.DeleteTable(broker.TableClaims, at)
 	}
-	return t.tx.SetTable(broker.TableClaims, at, binary.BigEndian.AppendUint64(nil, uint64(r.Offset)))
+	if _, err := parseClaim(r.Value); err != nil {
+		return err
+	}
+	return t.tx.SetTable(broker.TableClaims, at, r.Value)
 }
-
-// deposedBytes is how long the offset is that stands in the place of a claim that was taken away.
-const deposedBytes = 8
 
 // claimAt is where the copy keeps a claim to a partition of a topic.
 func (c *Copy) claimAt(topic string, partition int32, session string) []byte {
@@ -102,9 +85,7 @@ func (c *Copy) claims(partition int32) (map[string]claim, error) {
 	lower := c.claimAt(c.topics.Sync, partition, "")
 	upper := append(bytes.Clone(lower), 0xff)
 	return all, c.state.ScanTable(broker.TableClaims, lower, upper, func(k, v []byte) (err error) {
-		if len(v) != deposedBytes {
-			all[string(k[len(lower):])], err = parseClaim(v)
-		}
+		all[string(k[len(lower):])], err = parseClaim(v)
 		return err
 	})
 }
@@ -130,71 +111,89 @@ func (c *Client) fenceLane(ctx context.Context, id string) error {
 	return err
 }
 
-// restore makes the session of p the only one that may write to the partition, and brings the copy up to what is committed there.
+// restore makes the session of p the only one whose records count in the partition, and brings the copy up to what is committed there.
 //
 // It fences those of which there is a claim, and writes a record to each topic. Who has read his own records has read all that stood
 // before; an end of a compacted partition says less, as there may be nothing left to be read up to it. If there is a claim among them that
-// it had not known, it begins anew: that session may have written behind.
+// it had not known, it begins anew: that session may have written behind. So it does when it has written what the one before had left unfinished.
 func (p *Partition) restore(ctx context.Context) error {
 	for {
-		others, err := p.copy.claims(p.number)
+		others, err := p.othersClaims()
 		if err != nil {
 			return err
 		}
-		delete(others, p.session.id)
 		for id, other := range others {
 			if err := p.client.fence(ctx, id, other.Lanes); err != nil {
 				return err
 			}
 		}
-		claims, err := p.writeClaims(slices.Collect(maps.Keys(others)))
+		begun, err := p.writeClaims(slices.Collect(maps.Keys(others)))
 		if err != nil {
 			return fmt.Errorf("write that it is taken: %w", err)
 		}
-		if err := p.readThrough(ctx, claims); err != nil {
+		if err := p.readThrough(ctx, begun); err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
-		others, err = p.copy.claims(p.number)
-		if delete(others, p.session.id); err != nil {
+		if others, err = p.othersClaims(); err != nil {
 			return err
 		}
-		if len(others) > 0 {
+		holds, err := p.holds()
+		switch {
+		case err != nil:
+			return err
+		case !holds && p.session.single != nil:
+			return errDeposed
+		case len(others) > 0 || !holds:
 			continue
 		}
-		if again, err := p.finish(); again || err != nil {
-			if err != nil {
-				return err
-			}
-			continue
+		if again, err := p.finish(); err != nil {
+			return err
+		} else if !again {
+			return p.watch(begun)
 		}
-		return p.watch(claims)
 	}
 }
 
-// writeClaims takes the claims of others away and writes the session's own, which it returns. What ends others in vector.sync comes first:
-// of who can't be fenced all but the last batch that counts has been written out then.
-func (p *Partition) writeClaims(others []string) (claims []*kgo.Record, err error) {
-	key, value := p.session.claim()
-	var steps [2][]*kgo.Record
-	for _, topic := range p.client.opts.Topics.copied() {
-		step := &steps[1]
-		if topic == p.client.opts.Topics.Sync || p.session.single == nil {
-			step = &steps[0]
-		}
+// othersClaims are the claims to the partition but for the session's own.
+func (p *Partition) othersClaims() (map[string]claim, error) {
+	others, err := p.copy.claims(p.number)
+	delete(others, p.session.id)
+	return others, err
+}
+
+// writeClaims takes the claims of others away and writes the session's own, or begins a term, which it does too where there have been terms. It
+// returns a record of each topic, behind which nothing of others counts.
+func (p *Partition) writeClaims(others []string) (begun []*kgo.Record, err error) {
+	topics := p.client.opts.Topics
+	var records []*kgo.Record
+	for _, topic := range topics.copied() {
 		for _, id := range others {
-			*step = append(*step, &kgo.Record{Topic: topic, Partition: p.number, Key: []byte(claimKey + id)})
+			records = append(records, &kgo.Record{Topic: topic, Partition: p.number, Key: []byte(claimKey + id)})
 		}
-		own := &kgo.Record{Topic: topic, Partition: p.number, Key: key, Value: value}
-		*step, claims = append(*step, own), append(claims, own)
-	}
-	for _, records := range steps {
-		if len(records) > 0 {
-			if err := p.session.commit(records); err != nil {
-				return nil, err
-			}
+		if p.session.single == nil {
+			key, value := p.session.claim()
+			own := &kgo.Record{Topic: topic, Partition: p.number, Key: key, Value: value}
+			records, begun = append(records, own), append(begun, own)
 		}
 	}
-	return claims, nil
+	had, err := p.copy.term(topics.Sync, p.number)
+	if err != nil {
+		return nil, err
+	}
+	if p.session.single == nil && had == noTerm {
+		return begun, p.session.commit(records)
+	}
+	first := p.beginning(topics.Sync)
+	if err := p.session.commit(append(records, first)); err != nil {
+		return nil, err
+	}
+	p.term, begun = first.Offset, nil
+	for _, topic := range topics.copied() {
+		if topic != topics.Sync {
+			begun = append(begun, p.beginning(topic))
+		}
+	}
+	return append(begun, first), p.session.commit(begun)
 }
 
 // readThrough reads what the copy does not have up to some records, one of each topic.
@@ -207,8 +206,12 @@ func (p *Partition) readThrough(ctx context.Context, records []*kgo.Record) erro
 			return err
 		}
 		if r.Topic == p.client.opts.Topics.Sync {
-			if at, err = p.copy.lastBatch(p.number, at); err != nil {
+			last, err := p.copy.lastBatch(p.number)
+			if err != nil {
 				return err
+			}
+			if last.next > 0 {
+				at = min(at, last.first)
 			}
 		}
 		from = append(from, freshet.Position{Topic: r.Topic, Partition: p.number, Offset: at})
@@ -236,27 +239,29 @@ func (p *Partition) readThrough(ctx context.Context, records []*kgo.Record) erro
 	return nil
 }
 
-// release says that the session writes to the partition no more: who takes it next need not fence it.
+// release says that the session writes to the partition no more: who takes it next need not fence it, or finish what it had begun.
 func (p *Partition) release() {
 	if p.session == nil || p.session.over() {
 		return
+	}
+	if err := p.giveBack(); err != nil { // without it the session is fenced, with all its partitions
+		p.client.opts.Logger.Warn("a partition was not given back", "partition", p.number, "error", err)
+	}
+}
+
+func (p *Partition) giveBack() error {
+	if p.session.single != nil {
+		p.writing.Lock()
+		defer p.writing.Unlock()
+		if err := p.moveToEnd(); err != nil {
+			return err
+		}
+		return p.commit([]*kgo.Record{p.noBatch()})
 	}
 	key, _ := p.session.claim()
 	var records []*kgo.Record
 	for _, topic := range p.client.opts.Topics.copied() {
 		records = append(records, &kgo.Record{Topic: topic, Partition: p.number, Key: key})
 	}
-	if p.session.single != nil {
-		p.writing.Lock()
-		defer p.writing.Unlock()
-		if err := p.moveToEnd(); err != nil {
-			p.client.opts.Logger.Warn("a partition was not given back", "partition", p.number, "error", err)
-			return
-		}
-		records = append(records, p.noBatch())
-	}
-	// Without it the session is fenced, with all its partitions.
-	if err := p.session.commit(records); err != nil {
-		p.client.opts.Logger.Warn("a partition was not given back", "partition", p.number, "error", err)
-	}
+	return p.session.commit(records)
 }

@@ -37,20 +37,32 @@ func own(t *testing.T, o kafka.Options, fs *vfs.MemFS) *owner { return ownPartit
 
 func ownPartition(t *testing.T, o kafka.Options, fs *vfs.MemFS, partition int32) *owner {
 	t.Helper()
+	w := candidate(t, o, fs)
+	if err := w.take(partition); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// candidate is an owner before it takes a partition.
+func candidate(t *testing.T, o kafka.Options, fs *vfs.MemFS) *owner {
+	t.Helper()
 	w := &owner{t: t, client: open(t, o), fs: fs}
 	w.state = openCopy(t, fs)
 	var err error
-	if w.commands, err = w.client.NewAppender(w.client.Options().Topics.Keyed); err == nil {
-		deliver := func(context.Context, int32, kafka.Taken) error { return nil }
-		w.copy = kafka.NewCopy(w.state, w.client.Options().Topics, deliver)
-		w.commits = w.client.NewCommitter(w.copy, w.commands)
-		w.Partition, err = w.commits.Own(deadline(t), partition)
-	}
-	if err != nil {
+	if w.commands, err = w.client.NewAppender(w.client.Options().Topics.Keyed); err != nil {
 		t.Fatal(err)
 	}
+	deliver := func(context.Context, int32, kafka.Taken) error { return nil }
+	w.copy = kafka.NewCopy(w.state, w.client.Options().Topics, deliver)
+	w.commits = w.client.NewCommitter(w.copy, w.commands)
 	t.Cleanup(w.close)
 	return w
+}
+
+func (w *owner) take(partition int32) (err error) {
+	w.Partition, err = w.commits.Own(deadline(w.t), partition)
+	return err
 }
 
 // openCopy opens the state of a copy on a disk.
@@ -65,7 +77,9 @@ func openCopy(t *testing.T, fs vfs.FS) *embedded.State {
 
 func (w *owner) close() {
 	w.ended.Do(func() {
-		w.Partition.Close()
+		if w.Partition != nil {
+			w.Partition.Close()
+		}
 		w.commits.Close()
 		w.commands.Close()
 		w.client.Close()

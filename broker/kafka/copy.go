@@ -185,7 +185,7 @@ func (c *Copy) Take(ctx context.Context, f Fetched) error {
 	return c.take(ctx, f, nil)
 }
 
-// take is Take; an owner restores its partition with it, and is told what is stale.
+// take is Take; an owner restores its partition with it, and is given the last batch.
 func (c *Copy) take(ctx context.Context, f Fetched, owner *Partition) error {
 	var taken Taken
 	next, err := c.commit(func(tx *embedded.Txn) error {
@@ -196,7 +196,14 @@ func (c *Copy) take(ctx context.Context, f Fetched, owner *Partition) error {
 		if err != nil || f.Next <= at && owner == nil {
 			return err
 		}
-		t := taker{copy: c, tx: tx, partition: f.Partition, owner: owner, replaced: map[string]int{}, deposed: map[string]int64{}}
+		t := taker{copy: c, tx: tx, partition: f.Partition, owner: owner, replaced: map[string]int{}}
+		if t.term, err = c.term(f.Topic, f.Partition); err != nil {
+			return err
+		}
+		if t.last, err = c.lastBatch(f.Partition); err != nil {
+			return err
+		}
+		last := t.last
 		for i := range f.Records {
 			r := &f.Records[i]
 			if err := t.see(f.Topic, r, at, &taken); err != nil {
@@ -205,6 +212,11 @@ func (c *Copy) take(ctx context.Context, f Fetched, owner *Partition) error {
 		}
 		if err := t.flush(&taken); err != nil {
 			return err
+		}
+		if t.last != last {
+			if err := setLastBatch(tx, f.Partition, t.last); err != nil {
+				return err
+			}
 		}
 		return tx.Move(c.member, f.Topic, f.Partition, max(at, f.Next))
 	})
@@ -221,28 +233,25 @@ type taker struct {
 	partition int32
 	replaced  map[string]int // place in changes
 	changes   []change
-	owner     *Partition       // that is being restored; nil of others
-	deposed   map[string]int64 // where the claims of sessions were taken away, as far as it was looked up; -1 = they were not
+	owner     *Partition // that is being restored; nil of others
+	term      int64      // the highest before the next record of the topic
+	last      placed     // the last batch before it
 }
 
-// see takes a record unless the copy has it, or its writer had lost the partition.
+// see takes a record unless the copy has it, or it is void.
 func (t *taker) see(topic string, r *Record, at int64, taken *Taken) error {
-	if topic == t.copy.topics.Sync && isBatch(r.Key) && r.Offset < at {
-		return t.takeBatchAgain(r)
-	}
-	stale, err := t.stale(topic, r)
-	switch {
-	case err != nil:
-		return err
-	case stale:
-		if t.owner != nil {
-			t.owner.note(topic, r.Key)
+	batch := topic == t.copy.topics.Sync && isBatch(r.Key)
+	if r.Offset < at {
+		if batch {
+			return t.takeBatchAgain(r)
 		}
 		return nil
-	case topic == t.copy.topics.Sync && isBatch(r.Key):
+	}
+	if void, err := t.void(topic, r); void || err != nil {
+		return err
+	}
+	if batch {
 		return t.takeBatch(r)
-	case r.Offset < at:
-		return nil
 	}
 	return t.take(topic, r, taken)
 }
@@ -254,7 +263,10 @@ type change struct {
 }
 
 func (t *taker) take(topic string, r *Record, taken *Taken) error {
-	if isClaim(r.Key) {
+	switch {
+	case string(r.Key) == termKey:
+		return t.takeTerm(topic, r)
+	case isClaim(r.Key):
 		return t.takeClaim(topic, r)
 	}
 	switch topic {

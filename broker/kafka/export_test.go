@@ -13,21 +13,28 @@ import (
 // only the records that keep names are written.
 func CommitAndDie(tx broker.Txn, keep func(*kgo.Record) bool) error {
 	t := tx.(*txn)
+	t.p.writing.Lock()
+	defer t.p.writing.Unlock()
+	defer t.p.session.end()
 	if err := t.stageMove(); err != nil {
 		return err
 	}
+	if _, err := t.p.settle(); err != nil {
+		return err
+	}
 	all := slices.Concat(t.others, t.records)
-	if err := t.p.session.deliver(t.p.client.batchRecords(t.p.number, all)); err != nil {
+	batch := t.p.client.batchRecords(t.p.number, all)
+	if err := t.p.commit(batch); err != nil {
+		return err
+	}
+	if err := t.p.counts(batch); err != nil {
 		return err
 	}
 	kept := slices.DeleteFunc(all, func(r *kgo.Record) bool { return !keep(r) })
-	if len(kept) > 0 {
-		if err := t.p.session.deliver(kept); err != nil {
-			return err
-		}
+	if len(kept) == 0 {
+		return nil
 	}
-	t.p.session.end()
-	return nil
+	return t.p.commit(kept)
 }
 
 // Transact commits records with a new transactional producer.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -24,15 +23,12 @@ import (
 //
 // DeliveryIdempotent writes a batch as one record first, with which it is decided, and then its records one by one; who takes
 // the partition over after a crash writes those of the last batch again. Who has lost a partition and does not know it yet may write
-// behind its new owner, who reads that and writes the present state again. So the last record of each key is right, after moments in
+// behind its new owner: that does not count (see terms), and the owner reads it and writes the present state again. So the last record of each key is right, after moments in
 // which it may not be; that a record of the log comes once, and that versions only rise, is not promised.
 const (
 	DeliveryTransactional = "transactional"
 	DeliveryIdempotent    = "idempotent"
 )
-
-// headerSession says which session has written a record, where sessions can't be fenced.
-const headerSession = "freshet.session"
 
 func (c *Client) newIdempotentSession() (*session, error) {
 	producer, err := c.connect(
@@ -46,14 +42,7 @@ func (c *Client) newIdempotentSession() (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{id: newSessionID(), timeout: c.opts.DeliveryTimeout, single: producer, ended: make(chan struct{})}, nil
-}
-
-// stamp says whose records are.
-func (s *session) stamp(records []*kgo.Record) {
-	for _, r := range records {
-		r.Headers = append(slices.Clip(r.Headers), kgo.RecordHeader{Key: headerSession, Value: []byte(s.id)})
-	}
+	return &session{timeout: c.opts.DeliveryTimeout, single: producer, ended: make(chan struct{})}, nil
 }
 
 // deliver sends records without a transaction, and returns when they are durable.
@@ -63,7 +52,6 @@ func (s *session) deliver(records []*kgo.Record) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
-	s.stamp(records)
 	err := s.single.ProduceSync(ctx, records...).FirstErr()
 	if err != nil {
 		s.end()
@@ -95,7 +83,7 @@ func (t *txn) writeBatch() (reached map[string]int64, err error) {
 	}
 	all := slices.Concat(t.others, t.records)
 	batch := p.client.batchRecords(p.number, all)
-	if err := p.session.deliver(batch); err != nil {
+	if err := p.commit(batch); err != nil {
 		return nil, err
 	}
 	// The copy must not take in what counts for nobody else.
@@ -103,7 +91,7 @@ func (t *txn) writeBatch() (reached map[string]int64, err error) {
 		return nil, err
 	}
 	t.local = append(t.local, func(tx *embedded.Txn) error {
-		return tx.SetTable(broker.TableClaims, batchAt(p.number), binary.BigEndian.AppendUint64(nil, uint64(batch[0].Offset)))
+		return setLastBatch(tx, p.number, placed{batch[0].Offset, batch[len(batch)-1].Offset + 1})
 	})
 	p.follow(all)
 	return reached, nil
@@ -113,7 +101,7 @@ func (t *txn) writeBatch() (reached map[string]int64, err error) {
 type following struct {
 	records []*kgo.Record
 	left    sync.WaitGroup
-	own     map[string]int64 // by topic: up to here all of the partition behind the claim is the owner's own
+	own     map[string]int64 // by topic: up to here all of the partition behind the beginning of the term is the owner's own
 }
 
 // extend notes records that are durable, in order.
@@ -125,7 +113,7 @@ func (f *following) extend(records []*kgo.Record) {
 	}
 }
 
-// counts reports whether nobody had claimed the partition before the last of these records, which are a batch: an error if so. If all
+// counts reports whether no other term had begun before the last of these records, which are a batch: an error if so. If all
 // that stands before them is the owner's own, that is plain; else it is read.
 func (p *Partition) counts(batch []*kgo.Record) error {
 	f, sync, last := &p.following, p.client.opts.Topics.Sync, batch[len(batch)-1].Offset
@@ -161,7 +149,7 @@ var errDeposed = errors.New("another process has taken the partition")
 
 // follow sends the records of a batch and does not wait.
 func (p *Partition) follow(records []*kgo.Record) {
-	p.session.stamp(records)
+	p.stamp(records)
 	f := &p.following
 	f.records = records
 	f.left.Add(len(records))
@@ -191,11 +179,11 @@ func (p *Partition) settle() (reached map[string]int64, err error) {
 
 // watching is what an owner does about sessions that can't be fenced: guarded by Partition.mu.
 type watching struct {
-	since []freshet.Position         // behind the owner's claim in each topic; none if sessions are fenced
-	stale map[string]map[string]bool // keys by topic whose last record is of a session that has lost the partition
+	since []freshet.Position         // behind the beginning of the term in each topic; none if sessions are fenced
+	stale map[string]map[string]bool // keys by topic whose last record is void
 }
 
-// note remembers a key whose last record is stale.
+// note remembers a key whose last record is void.
 func (p *Partition) note(topic string, key []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -209,18 +197,32 @@ func (p *Partition) note(topic string, key []byte) {
 	w.stale[topic][string(key)] = true
 }
 
-// watch begins behind the claims: what others write from there on is stale.
-func (p *Partition) watch(claims []*kgo.Record) error {
-	if p.session.single == nil {
+// watch begins behind the beginning of the term: what others write from there on is void.
+func (p *Partition) watch(begun []*kgo.Record) error {
+	if p.session.single != nil {
+		p.mu.Lock()
+		for _, r := range begun {
+			p.following.own[r.Topic] = r.Offset + 1
+			p.watching.since = append(p.watching.since, freshet.Position{Topic: r.Topic, Partition: p.number, Offset: r.Offset + 1})
+		}
+		p.mu.Unlock()
+	}
+	if err := p.noteStale(); err != nil { // what the ones before have left
+		return err
+	}
+	if err := p.mend(); err != nil || p.lost.Load() || p.session.over() {
+		return err
+	}
+	_, err := p.copy.commit(func(tx *embedded.Txn) error {
+		for _, topic := range p.client.opts.Topics.copied() {
+			lower, upper := p.copy.staleBounds(topic, p.number)
+			if err := tx.DeleteTableRange(broker.TableClaims, lower, upper); err != nil {
+				return err
+			}
+		}
 		return nil
-	}
-	p.mu.Lock()
-	for _, r := range claims {
-		p.following.own[r.Topic] = r.Offset + 1
-		p.watching.since = append(p.watching.since, freshet.Position{Topic: r.Topic, Partition: p.number, Offset: r.Offset + 1})
-	}
-	p.mu.Unlock()
-	return p.mend() // what the ones before have left
+	})
+	return err
 }
 
 // watchedFrom is where what others write begins; nowhere if sessions are fenced.
@@ -239,31 +241,26 @@ func (p *Partition) inspect(f Fetched) error {
 // look notes what the owner did not write itself.
 func (p *Partition) look(f Fetched) {
 	for i := range f.Records {
-		r := &f.Records[i]
-		switch own := sessionOf(r) == p.session.id; {
-		case p.lost.Load() || own && !isClaim(r.Key):
-		case isClaim(r.Key):
-			// Another one claims the partition, or has taken the claim away.
-			if mine := string(r.Key[len(claimKey):]) == p.session.id; mine && !own || !mine && r.Value != nil {
-				p.lost.Store(true)
+		r, sync := &f.Records[i], f.Topic == p.client.opts.Topics.Sync
+		term := termOf(r)
+		if string(r.Key) == termKey {
+			var err error
+			if term, err = p.client.opts.Topics.begun(f.Topic, r); err != nil {
+				term = math.MaxInt64 // of a later version
 			}
-		case f.Topic == p.client.opts.Topics.Sync && !ownRecord(r) && !isMark(r.Key): // of a collection that others write
+		}
+		switch {
+		case term == p.term || isClaim(r.Key) && string(r.Key) != termKey:
+		case term > p.term:
+			p.lost.Store(true)
+		case sync && !ownRecord(r) && !isMark(r.Key): // of a collection that others write
 		default:
 			p.note(f.Topic, r.Key)
 		}
 	}
 }
 
-func sessionOf(r *Record) string {
-	for _, h := range r.Headers {
-		if h.Name == headerSession {
-			return string(h.Value)
-		}
-	}
-	return ""
-}
-
-// mend writes the present state of keys whose last record is stale. That it could not is for the next commit to find.
+// mend writes the present state of keys whose last record is void. That it could not is for the next commit to find.
 func (p *Partition) mend() error {
 	p.writing.Lock()
 	defer p.writing.Unlock()
@@ -288,7 +285,7 @@ func (p *Partition) mend() error {
 		}
 	}
 	p.client.opts.Logger.Warn("another process wrote to a partition after it had lost it; what it wrote over is written again", "partition", p.number, "records", len(records))
-	if p.session.deliver(records) != nil {
+	if p.commit(records) != nil {
 		p.lost.Store(true)
 	}
 	p.following.extend(records)
@@ -299,6 +296,8 @@ func (p *Partition) mend() error {
 func (p *Partition) present(topic, key string) (*kgo.Record, error) {
 	r := &kgo.Record{Topic: topic, Partition: p.number, Key: []byte(key)}
 	switch topics := p.client.opts.Topics; {
+	case key == termKey:
+		return p.beginning(topic), nil
 	case topic == topics.Sync && key == markerKey:
 		decided, err := p.copy.Decided(p.number)
 		r.Value, r.Headers = marker{Decided: decided}.value(), p.client.written
@@ -329,68 +328,58 @@ func (p *Partition) present(topic, key string) (*kgo.Record, error) {
 	return r, err
 }
 
-// stale reports whether a record is of a session that had lost the partition when it wrote it.
-func (t *taker) stale(topic string, r *Record) (bool, error) {
-	session := sessionOf(r)
-	if session == "" || isClaim(r.Key) {
-		return false, nil
+// placed is where the parts of a batch stand that count: from an offset on, and before another.
+type placed struct{ first, next int64 }
+
+// batchAt is where the copy keeps where the last batch of a partition stands.
+func batchAt(partition int32) []byte { return append(prefix(partition), placeBatch) }
+
+// lastBatch is where the last batch of a partition stands, as far as the copy knows; zero if there is none to be finished.
+func (c *Copy) lastBatch(partition int32) (last placed, err error) {
+	v, ok, err := c.state.GetTable(broker.TableClaims, batchAt(partition))
+	if err != nil || !ok {
+		return last, err
 	}
-	from, known := t.deposed[session]
-	if !known {
-		value, ok, err := t.copy.state.GetTable(broker.TableClaims, t.copy.claimAt(topic, t.partition, session))
-		if err != nil {
-			return false, fmt.Errorf("claims: %w", err)
-		}
-		if from = -1; ok && len(value) == deposedBytes {
-			from = int64(binary.BigEndian.Uint64(value))
-		}
-		t.deposed[session] = from
+	if len(v) != 16 {
+		return last, errors.New("the place of the last batch is damaged")
 	}
-	return from >= 0 && r.Offset > from, nil
+	return placed{int64(binary.BigEndian.Uint64(v)), int64(binary.BigEndian.Uint64(v[8:]))}, nil
+}
+
+func setLastBatch(tx *embedded.Txn, partition int32, last placed) error {
+	if last.next == 0 {
+		return tx.DeleteTable(broker.TableClaims, batchAt(partition))
+	}
+	return tx.SetTable(broker.TableClaims, batchAt(partition), binary.BigEndian.AppendUint64(appendPosition(last.first), uint64(last.next)))
 }
 
 // takeBatch notes where the last batch stands; who restores the partition takes it in.
 func (t *taker) takeBatch(r *Record) error {
-	if t.owner != nil {
-		if r.Value == nil {
-			t.owner.last = unfinished{}
-		} else if err := t.owner.last.add(r); err != nil {
-			return err
-		}
-	}
-	switch at := batchAt(t.partition); {
+	switch {
 	case r.Value == nil:
-		return t.tx.DeleteTable(broker.TableClaims, at)
+		t.last = placed{}
 	case r.Key[len(batchKey)] == 0:
-		return t.tx.SetTable(broker.TableClaims, at, binary.BigEndian.AppendUint64(nil, uint64(r.Offset)))
+		t.last = placed{r.Offset, r.Offset + 1}
+	case t.last.next > 0:
+		t.last.next = r.Offset + 1
 	}
-	return nil
+	if t.owner == nil {
+		return nil
+	}
+	if r.Value == nil {
+		t.owner.last = unfinished{}
+		return nil
+	}
+	return t.owner.last.add(r)
 }
 
-// takeBatchAgain takes in the last batch, of which the copy knows where it stands. Whose records counted when they were read first can't be said any more:
-// a session that had lost the partition then may have claimed it again. So nothing else that was read before is looked at.
+// takeBatchAgain takes in what counted of the last batch when the copy read it.
 func (t *taker) takeBatchAgain(r *Record) error {
-	if t.owner == nil || r.Value == nil {
+	first := r.Offset == t.last.first
+	if t.owner == nil || r.Offset < t.last.first || r.Offset >= t.last.next || !first && termOf(r) != t.owner.last.term {
 		return nil
 	}
-	noted, ok, err := t.copy.state.GetTable(broker.TableClaims, batchAt(t.partition))
-	if err != nil || !ok || len(noted) != 8 {
-		return err
-	}
-	last, at := &t.owner.last, int64(binary.BigEndian.Uint64(noted))
-	if first := r.Key[len(batchKey)] == 0; first && r.Offset != at || !first && (last.at != at || last.session != sessionOf(r)) {
-		return nil
-	}
-	return last.add(r)
-}
-
-// lastBatch is where to read vector.sync from so that the last batch is seen, and all from an offset on.
-func (c *Copy) lastBatch(partition int32, from int64) (int64, error) {
-	value, ok, err := c.state.GetTable(broker.TableClaims, batchAt(partition))
-	if err != nil || !ok || len(value) != 8 {
-		return from, err
-	}
-	return min(from, int64(binary.BigEndian.Uint64(value))), nil
+	return t.owner.last.add(r)
 }
 
 // finish writes what follows the last batch of the one before, which may be missing in part: again is whether there is something to
@@ -403,10 +392,10 @@ func (p *Partition) finish() (again bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if err := p.session.commit(records); err != nil {
+	if err := p.commit(records); err != nil {
 		return false, err
 	}
-	return true, p.session.commit([]*kgo.Record{p.noBatch()}) // now that they are durable
+	return true, p.commit([]*kgo.Record{p.noBatch()}) // now that they are durable
 }
 
 // noBatch is the record that takes the last batch away.

@@ -2,6 +2,7 @@ package kafka_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -130,7 +131,7 @@ func TestBatchIsFinished(t *testing.T) {
 	})
 }
 
-// A session that had lost the partition takes the last batch of another away, and claims the partition again before anybody has looked: the batch is
+// Who had lost the partition takes the last batch of another away, and takes the partition again before anybody has looked, and dies: the batch is
 // finished all the same.
 func TestBatchIsTakenAwayInVain(t *testing.T) {
 	clusters(t, func(t *testing.T, o kafka.Options) {
@@ -145,34 +146,37 @@ func TestBatchIsTakenAwayInVain(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.close()
-		const claim = "\x00\x00claim"
-		const lost, by = "00000000000000aa", "00000000000000bb"
-		topics := w.client.Options().Topics
-		producer, err := kgo.NewClient(kgo.SeedBrokers(o.Brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer producer.Close()
-		write := func(topic, session, key, value string) {
-			r := &kgo.Record{Topic: topic, Key: []byte(key), Headers: []kgo.RecordHeader{{Key: "freshet.session", Value: []byte(session)}}}
-			if value != "" {
-				r.Value = []byte(value)
-			}
-			if err := producer.ProduceSync(deadline(t), r).FirstErr(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for _, topic := range []string{topics.Sync, topics.State, topics.Dead} {
-			write(topic, by, claim+lost, "")
-			if topic == topics.Sync {
-				write(topic, lost, "\x00\x00batch\x00", "")
-			}
-			write(topic, lost, claim+lost, `{"format":1,"lanes":0}`)
-		}
+		begin := func() (term int64) { return foreign(t, o, "\x00\x00claim", `{"format":1}`, -1) }
+		first := begin()
+		begin()
+		foreign(t, o, "\x00\x00batch\x00", "", first)
+		begin()
 		if got := own(t, o, vfs.NewCrashableMem()).says("e"); got != "2 2 2 3" {
 			t.Errorf("the next owner has %q", got)
 		}
 	})
+}
+
+// foreign writes a record to vector.sync as one would in a term, if it is not negative, and returns its offset.
+func foreign(t *testing.T, o kafka.Options, key, value string, term int64) int64 {
+	t.Helper()
+	c := open(t, o)
+	producer, err := kgo.NewClient(kgo.SeedBrokers(o.Brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer producer.Close()
+	r := &kgo.Record{Topic: c.Options().Topics.Sync, Key: []byte(key)}
+	if value != "" {
+		r.Value = []byte(value)
+	}
+	if term >= 0 {
+		r.Headers = []kgo.RecordHeader{{Key: "freshet.term", Value: binary.BigEndian.AppendUint64(nil, uint64(term))}}
+	}
+	if err := producer.ProduceSync(deadline(t), r).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	return r.Offset
 }
 
 // An owner that gives the partition up, and does not know that it has lost it before, has not missed what was decided since.
@@ -209,11 +213,9 @@ func TestSessionTakesAgain(t *testing.T) {
 		own(t, o, vfs.NewCrashableMem()).mustCommit("e", 2)
 		disk := vfs.NewCrashableMem()
 		follow(t, o, disk, func(f *follower) { f.read(t) }) // it knows who has lost the partition
-		again, err := first.commits.Own(deadline(t), 0)
-		if err != nil {
+		if err := first.take(0); err != nil {
 			t.Fatal(err)
 		}
-		first.Partition = again
 		first.mustCommit("e", 3)
 		first.mustCommit("f", 4) // who takes the partition writes what follows the last batch again, whosoever that is
 		if got := own(t, o, disk).says("e"); got != "3 4 4 5" {
@@ -228,14 +230,67 @@ func TestZombieDoesNotCount(t *testing.T) {
 		o = unfenced(t, o)
 		zombie := own(t, o, vfs.NewCrashableMem())
 		zombie.mustCommit("e", 1)
-		own(t, o, vfs.NewCrashableMem()).mustCommit("e", 5)
-		zombie.commitsInVain("e", 2)
-		next := own(t, o, vfs.NewCrashableMem())
-		if got := next.says("e"); got != "5 5 5 6" {
+		before := own(t, o, vfs.NewCrashableMem())
+		before.mustCommit("e", 5)
+		before.mustCommit("f", 6) // the last batch alone would be written again
+		tx, err := zombie.step("e", 2)
+		if err == nil {
+			err = kafka.SendRest(tx) // it was under way
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		zombie.commitsInVain("e", 3)
+		disk := vfs.NewCrashableMem()
+		follow(t, o, disk, func(f *follower) { f.read(t) }) // it passes over what does not count, and knows of it
+		next := own(t, o, disk)
+		if got := next.says("e"); got != "5 6 6 7" {
 			t.Errorf("the next owner has %q", got)
 		}
-		if last := lastOf(t, next.client, o); last["e"] != "5" || last["n"] != "5" || last["position"] != "6" || last["letter"] != "5" {
+		if last := lastOf(t, next.client, o); last["e"] != "5" || last["n"] != "6" || last["position"] != "7" || last["letter"] != "6" {
 			t.Errorf("the log says %v", last)
+		}
+	})
+}
+
+// A log goes over to transactions and back: each finishes what the other has begun, and what an owner without them writes late does not count.
+func TestDeliveryChanges(t *testing.T) {
+	clusters(t, func(t *testing.T, o kafka.Options) {
+		o = unfenced(t, o)
+		with := o
+		with.Delivery = kafka.DeliveryTransactional
+		first := own(t, with, vfs.NewCrashableMem())
+		first.mustCommit("e", 1)
+		zombie := own(t, o, vfs.NewCrashableMem())
+		if got := zombie.says("e"); got != "1 1 1 2" {
+			t.Fatalf("without transactions it has %q", got)
+		}
+		zombie.mustCommit("e", 2)
+		first.commitsInVain("e", 2)
+		dies := own(t, o, vfs.NewCrashableMem())
+		tx, err := dies.step("e", 3)
+		if err == nil {
+			err = kafka.CommitAndDie(tx, func(*kgo.Record) bool { return false })
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		fenced := own(t, with, vfs.NewCrashableMem())
+		if got := fenced.says("e"); got != "3 3 3 4" {
+			t.Errorf("with transactions again it has %q", got)
+		}
+		fenced.mustCommit("e", 4)
+		if tx, err = zombie.step("e", 2); err == nil {
+			err = kafka.SendRest(tx)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := own(t, with, vfs.NewCrashableMem()).says("e"); got != "4 4 4 5" {
+			t.Errorf("the owner after it has %q", got)
+		}
+		if got := own(t, o, vfs.NewCrashableMem()).says("e"); got != "4 4 4 5" {
+			t.Errorf("without them again it has %q", got)
 		}
 	})
 }

@@ -25,6 +25,7 @@ type Partition struct {
 	copy      *Copy
 	session   *session
 	number    int32
+	term      int64         // since it was taken; noTerm if its session can be fenced, and there were no terms
 	reader    *SharedReader // of what is decided
 	commands  *Appender     // to events.keyed
 	keyed     TopicID
@@ -54,7 +55,7 @@ type readForward struct {
 // Own makes this process the owner of a partition: who owned it is fenced, what it had begun is finished or undone, and the
 // copy has everything that was committed when Own returns.
 func (c *Committer) Own(ctx context.Context, partition int32) (p *Partition, err error) {
-	p = &Partition{client: c.client, copy: c.copy, number: partition, reader: c.reader, commands: c.commands, decided: map[origin]forward{}, pins: map[*int64]struct{}{}}
+	p = &Partition{client: c.client, copy: c.copy, number: partition, term: noTerm, reader: c.reader, commands: c.commands, decided: map[origin]forward{}, pins: map[*int64]struct{}{}}
 	p.following.own = map[string]int64{}
 	defer func() {
 		if err != nil {

@@ -480,7 +480,10 @@ func (r *Relayout) Stray(copy *Copy, partition int32, yield func(topic string, k
 			return err
 		}
 		for key := range there {
-			has, err := copy.has(names[name], partition, []byte(key))
+			has := false
+			if key != termKey { // a term is one of a vector.sync that may be lost
+				has, err = copy.has(names[name], partition, []byte(key))
+			}
 			if err == nil && !has {
 				err = yield(names[name], []byte(key))
 			}
@@ -533,7 +536,7 @@ func (c *Client) keys(ctx context.Context, topic string, partition int32) (map[s
 		for _, f := range fetched {
 			for i := range f.Records {
 				switch rec := &f.Records[i]; {
-				case isClaim(rec.Key) || string(rec.Key) == markerKey:
+				case isClaim(rec.Key) && string(rec.Key) != termKey || string(rec.Key) == markerKey:
 				case rec.Value == nil:
 					delete(keys, string(rec.Key))
 				default:
