@@ -149,6 +149,7 @@ func (p *Partition) restore(ctx context.Context) error {
 		if again, err := p.finish(); err != nil {
 			return err
 		} else if !again {
+			p.restored = true
 			return p.watch(begun)
 		}
 	}
@@ -251,6 +252,9 @@ func (p *Partition) release() {
 
 func (p *Partition) giveBack() error {
 	if p.session.single != nil {
+		if !p.restored {
+			return nil // the last batch of the one before may be unfinished still
+		}
 		p.writing.Lock()
 		defer p.writing.Unlock()
 		if err := p.moveToEnd(); err != nil {

@@ -121,6 +121,18 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// patient asks for ConnectTimeout while brokers say that they can't answer yet, of topics that are there.
+func (c *Client) patient(ctx context.Context, ask func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, c.opts.ConnectTimeout)
+	defer cancel()
+	for failures := 1; ; failures++ {
+		err := ask(ctx)
+		if err == nil || !kerr.IsRetriable(err) || errors.Is(err, kerr.UnknownTopicOrPartition) || !sleep(ctx, backoff(failures)) {
+			return err
+		}
+	}
+}
+
 // connect makes a client of franz-go. All clients are made here, so what they have in common is said once.
 func (c *Client) connect(more ...kgo.Opt) (*kgo.Client, error) {
 	o := c.opts
@@ -232,18 +244,13 @@ func (c *Client) Starts(ctx context.Context, topic string) (map[int32]int64, err
 
 // offsets asks for offsets of all partitions. One whose leader is new does not know its end for a moment: it is asked again, for ConnectTimeout.
 func (c *Client) offsets(ctx context.Context, topic string, list func(context.Context, ...string) (kadm.ListedOffsets, error)) (map[int32]int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.opts.ConnectTimeout)
-	defer cancel()
 	var listed kadm.ListedOffsets
-	for failures := 1; ; failures++ {
-		var err error
+	err := c.patient(ctx, func(ctx context.Context) (err error) {
 		listed, err = list(ctx, topic)
-		if err = errors.Join(err, listed.Error()); err == nil {
-			break
-		}
-		if !kerr.IsRetriable(err) || errors.Is(err, kerr.UnknownTopicOrPartition) || !sleep(ctx, backoff(failures)) {
-			return nil, fmt.Errorf("offsets of %s: %w", topic, err)
-		}
+		return errors.Join(err, listed.Error())
+	})
+	if err != nil {
+		return nil, fmt.Errorf("offsets of %s: %w", topic, err)
 	}
 	offsets := map[int32]int64{}
 	for p, l := range listed[topic] {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -38,7 +39,7 @@ func own(t *testing.T, o kafka.Options, fs *vfs.MemFS) *owner { return ownPartit
 func ownPartition(t *testing.T, o kafka.Options, fs *vfs.MemFS, partition int32) *owner {
 	t.Helper()
 	w := candidate(t, o, fs)
-	if err := w.take(partition); err != nil {
+	if err := w.take(partition, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -60,8 +61,10 @@ func candidate(t *testing.T, o kafka.Options, fs *vfs.MemFS) *owner {
 	return w
 }
 
-func (w *owner) take(partition int32) (err error) {
-	w.Partition, err = w.commits.Own(deadline(w.t), partition)
+func (w *owner) take(partition int32, patience time.Duration) (err error) {
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	w.Partition, err = w.commits.Own(ctx, partition)
 	return err
 }
 

@@ -155,7 +155,11 @@ func (w *owner) contend(rng *rand.Rand, end time.Time) (err error) {
 		if time.Now().After(end) {
 			return nil
 		}
-		if err := w.take(0); err != nil {
+		patience := time.Minute
+		if rng.IntN(4) == 0 {
+			patience = time.Duration(rng.IntN(30)) * time.Millisecond // somebody else is to have it
+		}
+		if err := w.take(0, patience); err != nil {
 			time.Sleep(time.Duration(rng.IntN(20)) * time.Millisecond)
 			continue // another one was later
 		}

@@ -130,17 +130,16 @@ func (c *Client) TopicID(ctx context.Context, topic string) (TopicID, error) {
 // Checkpoint returns the offset that a group has to go on from in a partition, as Commit has left it; ok is false if there is none for
 // this topic. The group has no members. What keeps positions takes its time in a new cluster: it is asked for ConnectTimeout.
 func (c *Client) Checkpoint(ctx context.Context, group, topic string, id TopicID, partition int32) (next int64, ok bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, c.opts.ConnectTimeout)
-	defer cancel()
-	offsets, err := c.admin.FetchOffsetsForTopics(ctx, group, topic)
-	for failures := 1; err != nil; failures++ {
-		if errors.Is(err, kerr.GroupIDNotFound) {
-			return 0, false, nil
-		}
-		if !kerr.IsRetriable(err) || errors.Is(err, kerr.UnknownTopicOrPartition) || !sleep(ctx, backoff(failures)) {
-			return 0, false, fmt.Errorf("position of group %s: %w", group, err)
-		}
+	var offsets kadm.OffsetResponses
+	err = c.patient(ctx, func(ctx context.Context) (err error) {
 		offsets, err = c.admin.FetchOffsetsForTopics(ctx, group, topic)
+		return err
+	})
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("position of group %s: %w", group, err)
 	}
 	at, ok := offsets.Lookup(topic, partition)
 	if !ok || at.At < 0 || at.Metadata != hex.EncodeToString(id[:]) {

@@ -213,7 +213,7 @@ func TestSessionTakesAgain(t *testing.T) {
 		own(t, o, vfs.NewCrashableMem()).mustCommit("e", 2)
 		disk := vfs.NewCrashableMem()
 		follow(t, o, disk, func(f *follower) { f.read(t) }) // it knows who has lost the partition
-		if err := first.take(0); err != nil {
+		if err := first.take(0, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		first.mustCommit("e", 3)

@@ -36,6 +36,7 @@ type Partition struct {
 	watching  watching
 	following following
 	last      unfinished // the last batch of the one before; of Own
+	restored  bool       // what the one before had begun is finished
 
 	mu      sync.Mutex         // guards what follows
 	read    []readForward      // forwards that were read and are not decided, in order

@@ -39,5 +39,5 @@ func (p *Partition) Route(raw TopicID, records []Record, next int64) error {
 		write(r, &records[i])
 		t.others = append(t.others, r)
 	}
-	return errors.Join(t.SetTable(broker.TableRouted, raw[:], binary.BigEndian.AppendUint64(nil, uint64(next))), t.Commit())
+	return errors.Join(t.SetTable(broker.TableRouted, raw[:], appendPosition(next)), t.Commit())
 }
