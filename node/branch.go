@@ -110,16 +110,21 @@ func (b *branch) clearBase() error {
 	if b.old == 0 {
 		return nil
 	}
+	return b.rewrite(branchBase, broker.TableBase, func([]byte) []byte { return nil })
+}
+
+// rewrite writes the entries of a table of the old partitions as they are to be; nil takes one away.
+func (b *branch) rewrite(step byte, t broker.Table, as func(value []byte) []byte) error {
 	for _, old := range b.parents() {
-		err := b.scanTable(broker.TableBase, old, func(k, _ []byte) error {
-			write, err := b.to.At(b.place(branchBase, old, k))
+		err := b.scanTable(t, old, func(k, v []byte) error {
+			write, err := b.to.At(b.place(step, old, k))
 			if write {
-				b.to.SetTable(broker.TableBase, old, k, nil)
+				b.to.SetTable(t, old, k, as(v))
 			}
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("clear the audit base: %w", err)
+			return fmt.Errorf("write table %x of partition %d: %w", byte(t), old, err)
 		}
 	}
 	return nil
@@ -187,19 +192,7 @@ func (b *branch) routed() error {
 	if b.old == 0 || !b.whole {
 		return nil
 	}
-	for _, old := range b.parents() {
-		err := b.scanTable(broker.TableRouted, old, func(k, v []byte) error {
-			write, err := b.to.At(b.place(branchRouted, old, k))
-			if write {
-				b.to.SetTable(broker.TableRouted, old, k, v)
-			}
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("read what is forwarded: %w", err)
-		}
-	}
-	return nil
+	return b.rewrite(branchRouted, broker.TableRouted, func(v []byte) []byte { return v })
 }
 
 // scanLetters calls yield for the dead letters of an old partition, with the partition that each has now.

@@ -23,31 +23,55 @@ import (
 	"github.com/freshet-io/freshet/source/keyed"
 )
 
-// owning is a process that owns a partition of events.keyed and routes the one of events.raw.
-type owning struct {
+// holding is a process with an empty copy that owns a partition of events.keyed.
+type holding struct {
 	*kafka.Partition
 	commits *kafka.Committer
 	state   *embedded.State
-	router  *keyed.Router
-	cancel  context.CancelFunc
-	ended   chan error // of the router
 }
 
-// owned takes a partition with an empty copy, and routes it.
+// hold takes a partition.
+func hold(t *testing.T, c *kafka.Client, partition int32) (*holding, error) {
+	state, err := embedded.OpenCopy("copy", "kafka", logID, embedded.Options{FS: disk.New(vfs.NewMem(), nil), CacheBytes: 1 << 20, Partitions: partitions})
+	if err != nil {
+		return nil, err
+	}
+	nothing := func(context.Context, int32, kafka.Taken) error { return nil }
+	commits := c.NewCommitter(kafka.NewCopy(state, c.Options().Topics, nothing), appender(t, c, c.Options().Topics.Keyed))
+	p, err := commits.Own(deadline(t), partition)
+	if err != nil {
+		commits.Close()
+		return nil, errors.Join(err, state.CloseCopy())
+	}
+	return &holding{p, commits, state}, nil
+}
+
+// end gives the partition back, if it is still held.
+func (h *holding) end(t *testing.T) {
+	h.Partition.Close()
+	h.commits.Close()
+	if err := h.state.CloseCopy(); err != nil {
+		t.Error(err)
+	}
+}
+
+// owning is one that routes the partition of events.raw with the same number.
+type owning struct {
+	*holding
+	router *keyed.Router
+	cancel context.CancelFunc
+	ended  chan error // of the router
+}
+
+// owned takes a partition, and routes it.
 func owned(t *testing.T, c *kafka.Client, partition int32, o keyed.RouterOptions) *owning {
 	t.Helper()
-	w := &owning{ended: make(chan error, 1)}
-	var err error
-	w.state, err = embedded.OpenCopy("copy", "kafka", logID, embedded.Options{FS: disk.New(vfs.NewMem(), nil), CacheBytes: 1 << 20, Partitions: partitions})
-	if err == nil {
-		nothing := func(context.Context, int32, kafka.Taken) error { return nil }
-		w.commits = c.NewCommitter(kafka.NewCopy(w.state, c.Options().Topics, nothing), appender(t, c, c.Options().Topics.Keyed))
-		w.Partition, err = w.commits.Own(deadline(t), partition)
-	}
+	h, err := hold(t, c, partition)
 	if err != nil {
 		t.Error(err)
 		return nil
 	}
+	w := &owning{holding: h, ended: make(chan error, 1)}
 	o.Client, o.Reader, o.Owner, o.Logger = c, w.commits.Reader(), w.Partition, slog.New(slog.DiscardHandler)
 	w.router = keyed.NewRouter(o, partition)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -60,11 +84,7 @@ func owned(t *testing.T, c *kafka.Client, partition int32, o keyed.RouterOptions
 func (w *owning) end(t *testing.T) error {
 	w.cancel()
 	err := <-w.ended
-	w.Partition.Close()
-	w.commits.Close()
-	if err := w.state.CloseCopy(); err != nil {
-		t.Error(err)
-	}
+	w.holding.end(t)
 	return err
 }
 

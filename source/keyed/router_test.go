@@ -15,15 +15,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/freshet-io/freshet"
-	"github.com/freshet-io/freshet/broker/embedded"
 	"github.com/freshet-io/freshet/broker/journal"
 	"github.com/freshet-io/freshet/broker/kafka"
 	"github.com/freshet-io/freshet/codec"
-	"github.com/freshet-io/freshet/disk"
 	"github.com/freshet-io/freshet/process"
 	"github.com/freshet-io/freshet/source"
 	"github.com/freshet-io/freshet/source/keyed"
@@ -146,20 +143,12 @@ func decided(t *testing.T, c *kafka.Client, partition int32) (records []journal.
 	if err != nil || ends[partition] == 0 {
 		return nil
 	}
-	state, err := embedded.OpenCopy("copy", "kafka", logID, embedded.Options{FS: disk.New(vfs.NewMem(), nil), CacheBytes: 1 << 20, Partitions: partitions})
+	h, err := hold(t, c, partition)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer state.CloseCopy()
-	nothing := func(context.Context, int32, kafka.Taken) error { return nil }
-	commits := c.NewCommitter(kafka.NewCopy(state, c.Options().Topics, nothing), appender(t, c, c.Options().Topics.Keyed))
-	t.Cleanup(commits.Close)
-	p, err := commits.Own(deadline(t), partition)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
-	r := p.ReadRaw(0)
+	defer h.end(t)
+	r := h.ReadRaw(0)
 	defer r.Close()
 	for r.Offset() < ends[partition] {
 		// What is left may be repetitions alone, behind which nothing comes.
