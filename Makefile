@@ -17,8 +17,8 @@ demo: build
 	./bin/freshet demo
 
 test: need-go want-java
-	go test -race -timeout 20m $(RACE)
-	go test -timeout 30m $(PLAIN)
+	go test -race -timeout 40m $(RACE)
+	go test -timeout 60m $(PLAIN)
 
 check: format vet lint test
 
