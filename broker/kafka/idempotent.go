@@ -23,8 +23,9 @@ import (
 //
 // DeliveryIdempotent writes a batch as one record first, with which it is decided, and then its records one by one; who takes
 // the partition over after a crash writes those of the last batch again. Who has lost a partition and does not know it yet may write
-// behind its new owner: that does not count (see terms), and the owner reads it and writes the present state again. So the last record of each key is right, after moments in
-// which it may not be; that a record of the log comes once, and that versions only rise, is not promised.
+// behind its new owner: that does not count (see terms), and the owner reads it and writes the present state again. So the last
+// record of each key is right, after moments in which it may not be; that a record of the log comes once, and that versions only
+// rise, is not promised.
 const (
 	DeliveryTransactional = "transactional"
 	DeliveryIdempotent    = "idempotent"
