@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,18 +96,18 @@ func TestUnfencedOwnersContend(t *testing.T) {
 		o = unfenced(t, o)
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
-		end := time.Now().Add(4 * time.Second)
+		c := &contest{begun: time.Now()}
 		var running sync.WaitGroup
 		for i := range 4 {
 			running.Go(func() {
-				rng := rand.New(rand.NewPCG(seed, uint64(i)))
+				one := contender{c, rand.New(rand.NewPCG(seed, uint64(i))), minPause}
 				disk := vfs.NewCrashableMem()
-				for time.Now().Before(end) {
-					if rng.IntN(5) == 0 {
+				for !c.over() {
+					if one.rng.IntN(5) == 0 {
 						disk = vfs.NewCrashableMem()
 					}
 					w := candidate(t, o, disk)
-					if err := w.contend(rng, end); err != nil {
+					if err := one.contend(w); err != nil {
 						t.Error(err)
 						return
 					}
@@ -138,8 +139,28 @@ func TestUnfencedOwnersContend(t *testing.T) {
 	t.Run("real", func(t *testing.T) { contend(t, genuine(t)) })
 }
 
+// contest goes on for some seconds, and until there was something to be lost.
+type contest struct {
+	begun time.Time
+	steps atomic.Int64
+}
+
+func (c *contest) over() bool {
+	t := time.Since(c.begun)
+	return t > 4*time.Second && c.steps.Load() > 4*tallies || t > time.Minute
+}
+
+// contender is a process of a contest.
+type contender struct {
+	*contest
+	rng   *rand.Rand
+	pause time.Duration // at most, when others were later: longer each time, as all that is done on a slow machine would be to take the partition
+}
+
+const minPause, maxPause = 10 * time.Millisecond, 4 * time.Second
+
 // contend takes the partition again and again in one session until that ends.
-func (w *owner) contend(rng *rand.Rand, end time.Time) (err error) {
+func (c *contender) contend(w *owner) (err error) {
 	replica, err := w.client.NewReplica(w.copy, nil)
 	if err != nil {
 		return err
@@ -151,17 +172,18 @@ func (w *owner) contend(rng *rand.Rand, end time.Time) (err error) {
 		cancel()
 		err = errors.Join(err, <-ended)
 	}()
-	for range 1 + rng.IntN(6) {
-		if time.Now().After(end) {
+	for range 1 + c.rng.IntN(6) {
+		if c.over() {
 			return nil
 		}
 		patience := time.Minute
-		if rng.IntN(4) == 0 {
-			patience = time.Duration(rng.IntN(30)) * time.Millisecond // somebody else is to have it
+		if c.rng.IntN(4) == 0 {
+			patience = time.Duration(c.rng.IntN(30)) * time.Millisecond // somebody else is to have it
 		}
 		if err := w.take(0, patience); err != nil {
-			time.Sleep(time.Duration(rng.IntN(20)) * time.Millisecond)
-			continue // another one was later
+			time.Sleep(rand.N(c.pause))
+			c.pause = min(2*c.pause, maxPause)
+			continue
 		}
 		if err := w.tallied(); err != nil {
 			return fmt.Errorf("when the partition is taken: %w", err)
@@ -169,17 +191,21 @@ func (w *owner) contend(rng *rand.Rand, end time.Time) (err error) {
 		if err := replica.Watch(w.Partition); err != nil {
 			return err
 		}
-		died, err := w.tallies(rng)
+		before := c.steps.Load()
+		died, err := c.tallies(w)
+		if c.steps.Load() > before {
+			c.pause = minPause
+		}
 		replica.Leave(0)
 		if died || err != nil {
 			return err
 		}
 		w.Partition.Close()
-		if w.Partition = nil; rng.IntN(3) == 0 {
+		if w.Partition = nil; c.rng.IntN(3) == 0 {
 			if err := replica.Follow(0); err != nil {
 				return err
 			}
-			time.Sleep(time.Duration(rng.IntN(20)) * time.Millisecond)
+			time.Sleep(time.Duration(c.rng.IntN(20)) * time.Millisecond)
 			replica.Leave(0)
 		}
 	}
@@ -187,15 +213,15 @@ func (w *owner) contend(rng *rand.Rand, end time.Time) (err error) {
 }
 
 // tallies goes on until the partition is lost, or it is enough.
-func (w *owner) tallies(rng *rand.Rand) (died bool, err error) {
-	for range 1 + rng.IntN(60) {
+func (c *contender) tallies(w *owner) (died bool, err error) {
+	for range 1 + c.rng.IntN(60) {
 		tx, err := w.tally()
 		if err != nil {
 			return false, err
 		}
-		if rng.IntN(60) == 0 {
+		if c.rng.IntN(60) == 0 {
 			// An error is that the session was over.
-			_ = kafka.CommitAndDie(tx, func(*kgo.Record) bool { return rng.IntN(2) == 0 })
+			_ = kafka.CommitAndDie(tx, func(*kgo.Record) bool { return c.rng.IntN(2) == 0 })
 			return true, nil
 		}
 		if err := tx.Commit(); err != nil {
@@ -204,6 +230,7 @@ func (w *owner) tallies(rng *rand.Rand) (died bool, err error) {
 			}
 			return false, err
 		}
+		c.steps.Add(1)
 	}
 	return false, nil
 }
