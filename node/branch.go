@@ -110,7 +110,10 @@ func (b *branch) clearBase() error {
 	if b.old == 0 {
 		return nil
 	}
-	return b.rewrite(branchBase, broker.TableBase, func([]byte) []byte { return nil })
+	if err := b.rewrite(branchBase, broker.TableBase, func([]byte) []byte { return nil }); err != nil {
+		return fmt.Errorf("clear the audit base: %w", err)
+	}
+	return nil
 }
 
 // rewrite writes the entries of a table of the old partitions as they are to be; nil takes one away.
@@ -124,7 +127,7 @@ func (b *branch) rewrite(step byte, t broker.Table, as func(value []byte) []byte
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("write table %x of partition %d: %w", byte(t), old, err)
+			return err
 		}
 	}
 	return nil
@@ -192,7 +195,10 @@ func (b *branch) routed() error {
 	if b.old == 0 || !b.whole {
 		return nil
 	}
-	return b.rewrite(branchRouted, broker.TableRouted, func(v []byte) []byte { return v })
+	if err := b.rewrite(branchRouted, broker.TableRouted, func(v []byte) []byte { return v }); err != nil {
+		return fmt.Errorf("read what is forwarded: %w", err)
+	}
+	return nil
 }
 
 // scanLetters calls yield for the dead letters of an old partition, with the partition that each has now.

@@ -27,7 +27,17 @@ const (
 // basePositionKey is the entry of the audit base with the position of its group, 8 bytes big-endian.
 const basePositionKey = "p"
 
-func appendPosition(next int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(next)) }
+func appendPosition(dst []byte, next int64) []byte {
+	return binary.BigEndian.AppendUint64(dst, uint64(next))
+}
+
+// parsePosition reads what appendPosition has written; ok is false if it is anything else.
+func parsePosition(v []byte) (next int64, ok bool) {
+	if len(v) != 8 {
+		return 0, false
+	}
+	return int64(binary.BigEndian.Uint64(v)), true
+}
 
 // basePosition reads the entry of the audit base that holds its position.
 func basePosition(get func(t broker.Table, key []byte) ([]byte, bool, error)) (int64, error) {
@@ -35,10 +45,11 @@ func basePosition(get func(t broker.Table, key []byte) ([]byte, bool, error)) (i
 	if err != nil || !ok {
 		return 0, err
 	}
-	if len(v) != 8 {
+	next, ok := parsePosition(v)
+	if !ok {
 		return 0, errors.New("the position of the audit base is damaged")
 	}
-	return int64(binary.BigEndian.Uint64(v)), nil
+	return next, nil
 }
 
 // Copy is what a node has of the compacted topics, in its state: vector.sync under its own keys, dead letters and state tables
@@ -200,8 +211,10 @@ func (c *Copy) take(ctx context.Context, f Fetched, owner *Partition) error {
 		if t.term, err = c.term(f.Topic, f.Partition); err != nil {
 			return err
 		}
-		if t.last, err = c.lastBatch(f.Partition); err != nil {
-			return err
+		if f.Topic == c.topics.Sync {
+			if t.last, err = c.lastBatch(f.Partition); err != nil {
+				return err
+			}
 		}
 		last := t.last
 		for i := range f.Records {

@@ -23,11 +23,7 @@ func CommitAndDie(tx broker.Txn, keep func(*kgo.Record) bool) error {
 		return err
 	}
 	all := slices.Concat(t.others, t.records)
-	batch := t.p.client.batchRecords(t.p.number, all)
-	if err := t.p.commit(batch); err != nil {
-		return err
-	}
-	if err := t.p.counts(batch); err != nil {
+	if _, err := t.p.decideBatch(all); err != nil {
 		return err
 	}
 	kept := slices.DeleteFunc(all, func(r *kgo.Record) bool { return !keep(r) })

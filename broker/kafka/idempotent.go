@@ -83,12 +83,8 @@ func (t *txn) writeBatch() (reached map[string]int64, err error) {
 		return nil, err
 	}
 	all := slices.Concat(t.others, t.records)
-	batch := p.client.batchRecords(p.number, all)
-	if err := p.commit(batch); err != nil {
-		return nil, err
-	}
-	// The copy must not take in what counts for nobody else.
-	if err := p.counts(batch); err != nil {
+	batch, err := p.decideBatch(all)
+	if err != nil {
 		return nil, err
 	}
 	t.local = append(t.local, func(tx *embedded.Txn) error {
@@ -96,6 +92,15 @@ func (t *txn) writeBatch() (reached map[string]int64, err error) {
 	})
 	p.follow(all)
 	return reached, nil
+}
+
+// decideBatch writes the record that says all. An error if it counts for nobody else: the copy must not take it in, and nothing may follow it.
+func (p *Partition) decideBatch(all []*kgo.Record) (batch []*kgo.Record, err error) {
+	batch = p.client.batchRecords(p.number, all)
+	if err := p.commit(batch); err != nil {
+		return nil, err
+	}
+	return batch, p.counts(batch)
 }
 
 // following are the records behind the last batch that are on their way. It is guarded by Partition.writing.
@@ -208,13 +213,14 @@ func (p *Partition) watch(begun []*kgo.Record) error {
 		}
 		p.mu.Unlock()
 	}
-	if err := p.noteStale(); err != nil { // what the ones before have left
+	left, err := p.noteStale() // what the ones before have left
+	if !left || err != nil {
 		return err
 	}
 	if err := p.mend(); err != nil || p.lost.Load() || p.session.over() {
 		return err
 	}
-	_, err := p.copy.commit(func(tx *embedded.Txn) error {
+	_, err = p.copy.commit(func(tx *embedded.Txn) error {
 		for _, topic := range p.client.opts.Topics.copied() {
 			lower, upper := p.copy.staleBounds(topic, p.number)
 			if err := tx.DeleteTableRange(broker.TableClaims, lower, upper); err != nil {
@@ -351,7 +357,7 @@ func setLastBatch(tx *embedded.Txn, partition int32, last placed) error {
 	if last.next == 0 {
 		return tx.DeleteTable(broker.TableClaims, batchAt(partition))
 	}
-	return tx.SetTable(broker.TableClaims, batchAt(partition), binary.BigEndian.AppendUint64(appendPosition(last.first), uint64(last.next)))
+	return tx.SetTable(broker.TableClaims, batchAt(partition), appendPosition(appendPosition(nil, last.first), last.next))
 }
 
 // takeBatch notes where the last batch stands; who restores the partition takes it in.

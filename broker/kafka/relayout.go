@@ -339,7 +339,7 @@ func Forwards() (lower, upper []byte) { return []byte{'r'}, []byte{'r' + 1} }
 
 // SetDecided says how far a partition of events.keyed is decided by what is put before, and folded into the audit base.
 func (r *Relayout) SetDecided(partition int32, next int64) {
-	r.SetTable(broker.TableBase, partition, []byte(basePositionKey), appendPosition(next))
+	r.SetTable(broker.TableBase, partition, []byte(basePositionKey), appendPosition(nil, next))
 	r.add(r.client.opts.Topics.Sync, partition, []byte(markerKey), marker{Decided: next}.value(), r.client.written...)
 }
 

@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -14,16 +13,15 @@ import (
 // never has. raw is the id of that topic: the table has 8 bytes, big-endian, under it.
 func (p *Partition) Routed(raw TopicID) (next int64, ok bool, err error) {
 	v, ok, err := p.GetTable(broker.TableRouted, raw[:])
-	if err == nil && ok && len(v) != 8 {
-		err = errors.New("its length is wrong")
+	if err == nil && ok {
+		if next, ok = parsePosition(v); !ok {
+			err = errors.New("its length is wrong")
+		}
 	}
 	if err != nil {
 		return 0, false, fmt.Errorf("up to where %s/%d is forwarded: %w", p.client.opts.Topics.Raw, p.number, err)
 	}
-	if !ok {
-		return 0, false, nil
-	}
-	return int64(binary.BigEndian.Uint64(v)), true, nil
+	return next, ok, nil
 }
 
 // Route appends records to events.keyed, in whichever partitions, and notes that with them all records of the partition of events.raw below next
@@ -39,5 +37,5 @@ func (p *Partition) Route(raw TopicID, records []Record, next int64) error {
 		write(r, &records[i])
 		t.others = append(t.others, r)
 	}
-	return errors.Join(t.SetTable(broker.TableRouted, raw[:], appendPosition(next)), t.Commit())
+	return errors.Join(t.SetTable(broker.TableRouted, raw[:], appendPosition(nil, next)), t.Commit())
 }

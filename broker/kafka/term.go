@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -67,8 +66,10 @@ func (t Topics) begun(topic string, r *Record) (int64, error) {
 // termOf is the term that a record was written in; none if its writer can be fenced.
 func termOf(r *Record) int64 {
 	for _, h := range r.Headers {
-		if h.Name == headerTerm && len(h.Value) == 8 {
-			return int64(binary.BigEndian.Uint64(h.Value))
+		if h.Name == headerTerm {
+			if term, ok := parsePosition(h.Value); ok {
+				return term
+			}
 		}
 	}
 	return noTerm
@@ -85,7 +86,7 @@ func (p *Partition) stamp(records []*kgo.Record) {
 	if p.session.single == nil {
 		return
 	}
-	term := kgo.RecordHeader{Key: headerTerm, Value: binary.BigEndian.AppendUint64(nil, uint64(p.term))}
+	term := kgo.RecordHeader{Key: headerTerm, Value: appendPosition(nil, p.term)}
 	for _, r := range records {
 		if r.Topic != p.client.opts.Topics.Keyed {
 			r.Headers = append(slices.Clip(r.Headers), term)
@@ -105,17 +106,18 @@ func (c *Copy) place(kind byte, topic string, partition int32) []byte {
 }
 
 // term is the highest term of a partition of a topic that the copy knows.
-func (c *Copy) term(topic string, partition int32) (int64, error) {
+func (c *Copy) term(topic string, partition int32) (term int64, err error) {
 	v, ok, err := c.state.GetTable(broker.TableClaims, c.place(placeTerm, topic, partition))
-	switch {
-	case err != nil:
+	if err != nil {
 		return 0, fmt.Errorf("term: %w", err)
-	case !ok:
+	}
+	if !ok {
 		return noTerm, nil
-	case len(v) != 8:
+	}
+	if term, ok = parsePosition(v); !ok {
 		return 0, errors.New("a term is damaged")
 	}
-	return int64(binary.BigEndian.Uint64(v)), nil
+	return term, nil
 }
 
 // takeTerm notes that a term has begun, unless it came too late. Without a value there has been none.
@@ -128,7 +130,7 @@ func (t *taker) takeTerm(topic string, r *Record) error {
 	if t.term = begun; begun == noTerm {
 		return t.tx.DeleteTable(broker.TableClaims, at)
 	}
-	return t.tx.SetTable(broker.TableClaims, at, binary.BigEndian.AppendUint64(nil, uint64(begun)))
+	return t.tx.SetTable(broker.TableClaims, at, appendPosition(nil, begun))
 }
 
 // void reports whether a record is of a term that was over.
@@ -149,19 +151,20 @@ func (p *Partition) holds() (bool, error) {
 	return true, nil
 }
 
-// noteStale has what the copy knows of void records be mended.
-func (p *Partition) noteStale() error {
+// noteStale has what the copy knows of void records be mended, if there is any.
+func (p *Partition) noteStale() (left bool, err error) {
 	for _, topic := range p.client.opts.Topics.copied() {
 		lower, upper := p.copy.staleBounds(topic, p.number)
 		err := p.copy.state.ScanTable(broker.TableClaims, lower, upper, func(k, _ []byte) error {
 			p.note(topic, k[len(lower):])
+			left = true
 			return nil
 		})
 		if err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return left, nil
 }
 
 func (c *Copy) staleBounds(topic string, partition int32) (lower, upper []byte) {

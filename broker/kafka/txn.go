@@ -171,7 +171,7 @@ func (t *txn) Move(m broker.Member, _ string, _ int32, next int64) error {
 	case baseGroup:
 		t.folded = next
 		return errors.Join(t.stageForwards(broker.TableBase, &t.p.folding, next),
-			t.SetTable(broker.TableBase, []byte(basePositionKey), appendPosition(next)))
+			t.SetTable(broker.TableBase, []byte(basePositionKey), appendPosition(nil, next)))
 	}
 	return fmt.Errorf("group %q has no position in Kafka", m.Group)
 }
