@@ -27,6 +27,7 @@ type graph struct {
 	nodes  atomic.Int64  // slots in state linked or retired
 	gone   atomic.Int64  // nodes that were removed since the start
 	spread spread        // how distances grow, for horizons
+	bulk   bulk          // links many points at once
 
 	mu        sync.Mutex // guards growth, upperFree, upperEnd and changes of entry
 	upperFree []uint32

@@ -48,7 +48,7 @@ type Index struct {
 
 // counters are the totals of Stats since New.
 type counters struct {
-	upserts, deletes, searches, exactScans, links, repairs, relinks, sweeps, trainings atomic.Uint64
+	upserts, deletes, searches, exactScans, links, bulkLinks, repairs, relinks, sweeps, trainings atomic.Uint64
 }
 
 // New returns an empty index. Distances are computed in assembly where the processor has the instructions; the
@@ -297,6 +297,7 @@ type Stats struct {
 	Searches         uint64
 	ExactScans       uint64 // searches that were answered, or filled up, by comparing with every point that may be returned
 	Links            uint64 // points linked into the graph
+	BulkLinks        uint64 // of these, points that were linked many at once, as happens while many wait
 	Repairs          uint64 // dead points taken out of the graph
 	Relinks          uint64 // points that had become unreachable and were linked again
 	Sweeps           uint64
@@ -315,6 +316,7 @@ func (ix *Index) Stats() Stats {
 		Searches:   ix.searches.Load(),
 		ExactScans: ix.exactScans.Load(),
 		Links:      ix.links.Load(),
+		BulkLinks:  ix.bulkLinks.Load(),
 		Repairs:    ix.repairs.Load(),
 		Relinks:    ix.relinks.Load(),
 		Sweeps:     ix.sweeps.Load(),

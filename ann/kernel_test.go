@@ -9,12 +9,12 @@ import (
 	"github.com/freshet-io/freshet/ann/internal/kernel"
 )
 
-// TestKernelsMakeTheSameIndex builds an index with every implementation that this processor has. One worker links the
-// points in order, so the graphs, and what searches find in them, must be the same to the bit.
+// TestKernelsMakeTheSameIndex builds an index with every implementation that this processor has. All points come at once and one
+// worker links them, many at a time while there are many and then one by one, so the graphs, and what searches find in them, must be the same to the bit.
 func TestKernelsMakeTheSameIndex(t *testing.T) {
 	n := 900
 	if raceEnabled || testing.Short() {
-		n = 200
+		n = 500
 	}
 	for _, metric := range []ann.Metric{ann.Cosine, ann.InnerProduct, ann.L2} {
 		var first []byte
@@ -23,7 +23,14 @@ func TestKernelsMakeTheSameIndex(t *testing.T) {
 			t.Setenv(kernel.Env, set.Name)
 			mix := newMixture(23, 75, 12, 10) // no multiple of any block
 			ix := newIndex(t, ann.Options{Dim: 75, Metric: metric, FlatBelow: -1, Workers: 1, EfConstruction: 60})
-			fill(t, ix, mix.vectors(n))
+			var ops []ann.Op
+			for i, v := range mix.vectors(n) {
+				ops = append(ops, ann.Op{Key: uint64(i), Vector: v})
+			}
+			if err := ix.Apply(ops); err != nil {
+				t.Fatal(err)
+			}
+			flush(t, ix)
 			var b bytes.Buffer
 			if err := ix.Snapshot(&b); err != nil {
 				t.Fatal(err)

@@ -36,9 +36,17 @@ func (g *graph) connect(r *reader, slot uint32, level, efConstruction int) {
 }
 
 // tryConnect reports whether slot is alone: no live node was found.
-//
-// All rows of slot are complete before the first link to it is published: a walk that arrives finds its way on.
 func (g *graph) tryConnect(r *reader, slot uint32, level, efConstruction int) (alone bool) {
+	g.choose(r, slot, level, 0, efConstruction)
+	if len(r.link.chosen[0]) == 0 {
+		return true
+	}
+	g.publish(r, slot, 0, level)
+	return false
+}
+
+// choose leaves in r.link.chosen the neighbours of slot on the levels from lowest to level.
+func (g *graph) choose(r *reader, slot uint32, level, lowest, efConstruction int) {
 	g.aim(&r.target, slot)
 	for l := range r.link.chosen {
 		r.link.chosen[l] = r.link.chosen[l][:0]
@@ -46,7 +54,7 @@ func (g *graph) tryConnect(r *reader, slot uint32, level, efConstruction int) (a
 	_, top := g.entryPoint()
 	near, at := g.descend(r, min(level, top))
 	from := append(r.cands[:0], near)
-	for l := at; l >= 0; l-- {
+	for l := at; l >= lowest; l-- {
 		g.beam(r, from, l, nearest(efConstruction), noBudget, &admission{self: slot})
 		if l == 0 {
 			g.spread.observe(r.pool.Dists(), g.nodes.Load())
@@ -56,16 +64,17 @@ func (g *graph) tryConnect(r *reader, slot uint32, level, efConstruction int) (a
 			r.link.chosen[l] = append(r.link.chosen[l], g.selectLinks(r, found, g.width(l))...)
 		}
 	}
-	if len(r.link.chosen[0]) == 0 {
-		return true
-	}
-	for l := range level + 1 {
+}
+
+// publish links slot with what was chosen for it on the levels from lowest to level, in both directions. All rows of slot are
+// complete before the first link to it is published: a walk that arrives finds its way on.
+func (g *graph) publish(r *reader, slot uint32, lowest, level int) {
+	for l := lowest; l <= level; l++ {
 		g.writeRow(r, slot, l)
 	}
-	for l := range level + 1 {
+	for l := lowest; l <= level; l++ {
 		g.linkBack(r, slot, l)
 	}
-	return false
 }
 
 // width returns how many links a new node chooses on level. A node of an index that only grows gets about as many again

@@ -14,7 +14,8 @@ func TestNewestOfARenewedIndex(t *testing.T) {
 	vectors := uneven(rand.New(rand.NewPCG(7, 7)), dim, (1+turns)*n+2000)
 	queries := vectors[(1+turns)*n:]
 	newest := func(wide bool) float64 {
-		ix, _ := filled(t, Options{Dim: dim, Metric: L2, M: 6, EfConstruction: 40, FlatBelow: -1, Workers: 1}, vectors[:n], 0)
+		ix, _ := filled(t, Options{Dim: dim, Metric: L2, M: 6, EfConstruction: 40, FlatBelow: -1, Workers: 1,
+			BufferSize: bulkLeast}, vectors[:n], 0) // one point is linked after the other
 		for from := n; from < (1+turns)*n; from += part {
 			if !wide {
 				ix.graph.gone.Store(math.MinInt32)

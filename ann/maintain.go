@@ -73,6 +73,7 @@ type jobKind int
 const (
 	jobNone jobKind = iota
 	jobLink
+	jobLinkMany
 	jobRepair
 	jobSweep
 	jobRelease
@@ -163,6 +164,9 @@ func (m *maintainer) await(up <-chan time.Time) (j job, ok bool) {
 		return j, true
 	default:
 		m.idle--
+		if m.idle+m.running == 0 && m.ix.graph != nil {
+			m.ix.graph.bulk.rest()
+		}
 		return job{}, false
 	}
 }
@@ -234,6 +238,10 @@ func (m *maintainer) takeLocked() job {
 	}
 	if m.sweepDueLocked() {
 		return job{kind: jobSweep, list: m.takeRetiredLocked()}
+	}
+	if slots := m.takeManyLocked(); slots != nil {
+		m.unswept += len(slots)
+		return job{kind: jobLinkMany, list: slots}
 	}
 	if slot := m.takePendingLocked(); slot != noSlot {
 		m.unswept++
@@ -334,6 +342,23 @@ func (m *maintainer) takePendingLocked() uint32 {
 	return noSlot
 }
 
+// takeManyLocked claims live points of the buffer to link at once; none when few wait.
+func (m *maintainer) takeManyLocked() (list []uint32) {
+	g, waiting := m.ix.graph, int(m.ix.slots.buffered.Load())
+	if g == nil || !m.draining.Load() || waiting < crowd {
+		return nil
+	}
+	for range g.bulk.size(g, waiting, m.ix.opt.BufferSize) {
+		slot := m.takePendingLocked()
+		if slot == noSlot {
+			break
+		}
+		list = append(list, slot)
+	}
+	g.bulk.waiting.Add(int64(max(1, len(list))))
+	return list
+}
+
 // do runs one job.
 func (m *maintainer) do(j job) {
 	m.quiet.RLock()
@@ -351,6 +376,14 @@ func (m *maintainer) do(j job) {
 		ix.slots.header(j.slot).set(linked)
 		ix.slots.leaveBuffer(j.slot)
 		ix.links.Add(1)
+	case jobLinkMany:
+		ix.graph.insertMany(r, j.list, ix.opt.EfConstruction)
+		for _, slot := range j.list {
+			ix.slots.header(slot).set(linked)
+			ix.slots.leaveBuffer(slot)
+		}
+		ix.links.Add(uint64(len(j.list)))
+		ix.bulkLinks.Add(uint64(len(j.list)))
 	case jobRepair:
 		ix.structure.retire(r, j.slot)
 		ix.slots.header(j.slot).set(retired)

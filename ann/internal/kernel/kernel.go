@@ -51,6 +51,12 @@ type Set struct {
 	// Insert adds a slot at a distance below l.Bound() behind those that are as near, drops the farthest when the list is
 	// full, and returns the place.
 	Insert func(l *Nearest, d float32, slot uint32) int
+	// seek shows a panel to four seekers: see Ask.
+	seek func(seekers *[4]*Seeker, p *Panel)
+	// below returns how many of n distances are below bound. compact keeps these, and their slots.
+	below   func(dists *float32, n int, bound float32) int
+	compact func(dists *float32, slots *uint32, n int, bound float32) int
+	packs   bool // seek reads the codes of a panel, not its records
 }
 
 // Choose returns the implementation that the environment variable Env names, or the fastest that the processor has.
@@ -73,7 +79,7 @@ func Choose() (*Set, error) {
 // Available returns the implementations that run on this processor, the fastest first. The last is plain Go.
 func Available() []*Set {
 	return append(assembly(), &Set{Name: "go", Dot: dotGo, L2: l2Go, Batch: batchGo, Halves: halvesGo, Decode: decodeGo,
-		Gather: gatherGo, Rule: ruleGo, Measure: measureGo, Fetch: fetchGo, Find: findGo, signed: signedGo, sums: sumsGo, Insert: insertGo})
+		Gather: gatherGo, Rule: ruleGo, Measure: measureGo, Fetch: fetchGo, Find: findGo, signed: signedGo, sums: sumsGo, Insert: insertGo, seek: seekGo, below: belowGo, compact: compactGo})
 }
 
 func fetchGo(unsafe.Pointer, int) {}

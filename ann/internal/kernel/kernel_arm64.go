@@ -7,11 +7,16 @@ import "golang.org/x/sys/cpu"
 func assembly() (sets []*Set) {
 	if cpu.ARM64.HasASIMDDP {
 		sets = append(sets, &Set{Name: "neondot", Dot: dotFloats, L2: l2Floats, Batch: batchSDOT, Halves: halves, Decode: decodeNEON,
-			Gather: gatherGo, Rule: ruleSDOT, Measure: measureSDOT, Fetch: fetchLines, Find: findGo, signed: signedNEON, sums: sumsOf, Insert: insertGo})
+			Gather: gatherGo, Rule: ruleSDOT, Measure: measureSDOT, Fetch: fetchLines, Find: findGo, signed: signedNEON, sums: sumsOf, Insert: insertGo,
+			seek: seekSDOT, below: belowGo, compact: compactGo})
 	}
 	return append(sets, &Set{Name: "neon", Dot: dotFloats, L2: l2Floats, Batch: batchNEON, Halves: halves, Decode: decodeNEON,
-		Gather: gatherGo, Rule: ruleNEON, Measure: measureNEON, Fetch: fetchLines, Find: findGo, signed: signedNEON, sums: sumsOf, Insert: insertGo})
+		Gather: gatherGo, Rule: ruleNEON, Measure: measureNEON, Fetch: fetchLines, Find: findGo, signed: signedNEON, sums: sumsOf, Insert: insertGo,
+		seek: seekNEON, below: belowGo, compact: compactGo})
 }
+
+func seekSDOT(seekers *[4]*Seeker, p *Panel) { seekWith(batchSDOT, seekers, p) }
+func seekNEON(seekers *[4]*Seeker, p *Panel) { seekWith(batchNEON, seekers, p) }
 
 func dotFloats(a, b []float32) float32 { return dotNEON(&a[0], &b[0], len(a)) }
 func l2Floats(a, b []float32) float32  { return l2NEON(&a[0], &b[0], len(a)) }

@@ -1,0 +1,145 @@
+package ann_test
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/freshet-io/freshet/ann"
+)
+
+// apply gives ix all operations at once.
+func apply(t testing.TB, ix *ann.Index, ops []ann.Op) {
+	t.Helper()
+	if err := ix.Apply(ops); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func upserts(vectors [][]float32) []ann.Op {
+	ops := make([]ann.Op, len(vectors))
+	for i, v := range vectors {
+		ops[i] = ann.Op{Key: uint64(i), Vector: v}
+	}
+	return ops
+}
+
+// TestManyAtOnceIsAsGood compares a graph whose points were linked many at once with one of the same points linked one by one.
+func TestManyAtOnceIsAsGood(t *testing.T) {
+	n := 8000
+	if raceEnabled {
+		n = 1500
+	}
+	for _, set := range []struct {
+		name   string
+		metric ann.Metric
+		copies int // of each vector
+	}{
+		{"cosine", ann.Cosine, 1},
+		{"inner product", ann.InnerProduct, 1},
+		{"l2", ann.L2, 1},
+		{"duplicates", ann.Cosine, 3},
+	} {
+		t.Run(set.name, func(t *testing.T) {
+			m := newMixture(7, 48, 24, 50)
+			vectors, queries := m.vectors(n), m.vectors(200)
+			for i := range vectors {
+				vectors[i] = vectors[i-i%set.copies]
+			}
+			build := func(buffer int) (float64, ann.Stats) {
+				ix := newIndex(t, ann.Options{Dim: 48, Metric: set.metric, FlatBelow: -1, Workers: 2, BufferSize: buffer})
+				apply(t, ix, upserts(vectors))
+				flush(t, ix)
+				truth := exactTruth(t, ix, queries, 10, nil)
+				return recallByScore(t, ix, queries, truth, vectors, ann.SearchOptions{Ef: 40}), ix.Stats()
+			}
+			together, st := build(n)
+			alone, one := build(64)
+			t.Logf("recall@10 %.4f, linked one by one %.4f", together, alone)
+			if together < alone-0.01 {
+				t.Errorf("recall@10 is %.4f, linked one by one %.4f", together, alone)
+			}
+			if st.BulkLinks < uint64(n/2) || one.BulkLinks != 0 || st.Links != one.Links {
+				t.Errorf("%d of %d points were linked many at once, and %d of %d where the buffer is too small for it",
+					st.BulkLinks, st.Links, one.BulkLinks, one.Links)
+			}
+		})
+	}
+}
+
+// recallByScore is recall where a copy of a true neighbour counts as that.
+func recallByScore(t testing.TB, ix *ann.Index, queries [][]float32, truth [][]uint64, vectors [][]float32, opt ann.SearchOptions) float64 {
+	t.Helper()
+	found, wanted := 0, 0
+	for i, q := range queries {
+		res, err := ix.Search(q, 10, opt, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wanted += len(truth[i])
+		for _, r := range res {
+			if slices.ContainsFunc(truth[i], func(key uint64) bool { return slices.Equal(vectors[key], vectors[r.Key]) }) {
+				found++
+			}
+		}
+	}
+	return float64(found) / float64(wanted)
+}
+
+// TestManyAtOnceBesideChanges replaces and deletes points in large batches, so that slots are used again while groups know them,
+// with searches beside it. At the end the graph is sound, and finds what is there and nothing else.
+func TestManyAtOnceBesideChanges(t *testing.T) {
+	const keys, batch = 3000, 700
+	turns := 60
+	if raceEnabled {
+		turns = 25
+	}
+	m := newMixture(9, 24, 12, 20)
+	ix := newIndex(t, ann.Options{Dim: 24, FlatBelow: -1, Workers: 2, EfConstruction: 60, M: 8})
+	apply(t, ix, upserts(m.vectors(keys)))
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	for seed := range uint64(2) {
+		wg.Go(func() {
+			m := newMixture(100+seed, 24, 12, 20)
+			for !done.Load() {
+				if _, err := ix.Search(m.vector(), 10, ann.SearchOptions{}, nil); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	rng := rand.New(rand.NewPCG(1, 9))
+	live := map[uint64]bool{}
+	for key := range uint64(keys) {
+		live[key] = true
+	}
+	for range turns {
+		var ops []ann.Op
+		for range batch {
+			op := ann.Op{Key: rng.Uint64N(keys)}
+			if live[op.Key] = rng.IntN(5) > 0; live[op.Key] {
+				op.Vector = m.vector()
+			} else {
+				delete(live, op.Key)
+			}
+			ops = append(ops, op)
+		}
+		apply(t, ix, ops)
+		flush(t, ix)
+	}
+	done.Store(true)
+	wg.Wait()
+	queries := m.vectors(100)
+	got := recall(t, ix, queries, exactTruth(t, ix, queries, 10, nil), 10, ann.SearchOptions{Ef: 60})
+	st := ix.Stats()
+	t.Logf("recall@10 %.4f; %+v", got, st)
+	if got < 0.97 || st.Points != len(live) {
+		t.Errorf("recall@10 is %.4f, want 0.97; %d points, want %d", got, st.Points, len(live))
+	}
+	if st.BulkLinks < uint64(turns*batch/4) || st.Sweeps == 0 || st.Repairs == 0 {
+		t.Errorf("%d of %d points were linked many at once, %d sweeps, %d repairs", st.BulkLinks, st.Links, st.Sweeps, st.Repairs)
+	}
+}
