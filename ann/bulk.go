@@ -60,16 +60,30 @@ func (b *bulk) rest() {
 	b.idle = nil
 }
 
-// groupsOf returns groups of the nodes; nil when there are none, or when another worker is making them.
+// groupsOf returns groups of the nodes, nil when none is alive. It makes them when there are none; stale ones will do while another
+// worker makes others.
 func (b *bulk) groupsOf(g *graph, s *bulkScratch) *groups {
 	at := b.at.Load()
-	if (at == nil || at.stale()) && b.making.TryLock() {
-		defer b.making.Unlock()
+	switch {
+	case at == nil:
+		b.making.Lock()
+	case !at.stale() || !b.making.TryLock():
+		return at
+	}
+	defer b.making.Unlock()
+	if at = b.at.Load(); at == nil || at.stale() {
+		b.waiting.Store(0)
 		at = g.makeGroups(s)
 		b.at.Store(at)
-		b.waiting.Store(0)
 	}
 	return at
+}
+
+// miss takes account of a node that was linked by itself.
+func (b *bulk) miss() {
+	if at := b.at.Load(); at != nil {
+		at.missed.Add(1)
+	}
 }
 
 // bulkScratch is the memory of linking many points.

@@ -3,6 +3,7 @@ package ann
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/freshet-io/freshet/ann/internal/kernel"
 )
@@ -12,6 +13,7 @@ import (
 type groups struct {
 	made    int            // nodes that they were made of
 	centres []kernel.Panel // records are numbered by group
+	missed  atomic.Int64   // nodes that were linked one by one since, and are in no group
 
 	mu      sync.Mutex // guards the fields below
 	added   int        // since they were made
@@ -24,13 +26,13 @@ const (
 	groupsMost = 2048 // groups, at most: each point is compared with all centres
 	groupTrain = 32   // nodes per group that centres are means of
 	groupChunk = 256  // nodes that are placed together
+	groupMiss  = 32   // one in so many nodes may be in no group
 )
 
 // euclidean is the form of the squared distance to a centre, but for the same summand for all centres.
 var euclidean = kernel.Form{Bias: 1, Weight: 2}
 
-// makeGroups divides the nodes of the graph by the means of one round, from nodes all over the slots: better ones were no better
-// to link by. It returns nil when no node is alive. The reader is pinned, and walks.
+// makeGroups divides the nodes of the graph by means, after one round from nodes all over the slots. It returns nil when no node is alive. The reader is pinned, and walks.
 func (g *graph) makeGroups(s *bulkScratch) *groups {
 	var nodes []uint32
 	for slot, end := uint32(1), g.slots.end.Load(); slot < end; slot++ {
@@ -149,8 +151,11 @@ func (a *groups) add(members [][]uint32) {
 	}
 }
 
-// stale reports whether as many members were added as there were at first.
+// stale reports whether as many members were added as there were at first, or too many nodes are in no group.
 func (a *groups) stale() bool {
+	if a.missed.Load()*groupMiss > int64(a.made) {
+		return true
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.added > a.made

@@ -19,6 +19,7 @@ func (g *graph) insert(r *reader, slot uint32, efConstruction int) {
 	level := g.levelOf(slot, g.slots.header(slot).key.Load())
 	level = g.addRows(slot, level)
 	g.connect(r, slot, level, efConstruction)
+	g.bulk.miss()
 }
 
 // connect links slot, which has rows up to level, with its nearest nodes in both directions.
