@@ -34,6 +34,7 @@ const (
 	bulkFirst  = 64   // candidates that are sorted first: most rows are full after 32 of them, see selectLinks
 	bulkRoom   = 2    // times as many are gathered before the farthest are dropped
 	bulkAhead  = 4    // nodes before its turn the codes of one are asked for
+	bulkScouts = 32   // one in so many points at least is linked by a walk
 	bulkYield  = 16   // groups between two looks whether others want the processor
 )
 
@@ -93,6 +94,7 @@ type bulkScratch struct {
 	near    [][]uint32 // groups by point, nearest first
 	askers  [][]uint32 // points by group
 	own     [][]uint32 // points that are linked at once, by group
+	mine    bitset     // of these points
 	list    []uint32
 	asking  []*kernel.Seeker
 	panel   kernel.Panel
@@ -120,7 +122,8 @@ func (b *bulk) release(s *bulkScratch) {
 	b.idle = append(b.idle, s)
 }
 
-// insertMany links slots, whose vectors are in place, as insert does each.
+// insertMany links slots, whose vectors are in place, as insert does each. Points that are linked at the same time find each other:
+// they are in the groups before they look for neighbours, so of two batches the later one finds all points of the other.
 func (g *graph) insertMany(r *reader, slots []uint32, efConstruction int) {
 	s := g.bulk.acquire()
 	defer g.bulk.release(s)
@@ -131,41 +134,60 @@ func (g *graph) insertMany(r *reader, slots []uint32, efConstruction int) {
 		}
 		return
 	}
-	g.seek(s, at, slots, efConstruction)
-	for _, slot := range slots {
-		g.addRows(slot, g.levelOf(slot, g.slots.header(slot).key.Load()))
+	scouts, others := g.scouts(slots)
+	for _, slot := range scouts {
+		g.connect(r, slot, g.addRows(slot, g.levelOf(slot, g.slots.header(slot).key.Load())), efConstruction)
 	}
-	g.chooseAll(r, s, slots, efConstruction)
-	s.each(r, slots, func(slot uint32) { g.writeRow(r, slot, 0) }) // all rows are complete before the first link to one is published
-	s.each(r, slots, func(slot uint32) { g.linkBack(r, slot, 0) })
-	for i, slot := range slots {
-		level := g.slots.header(slot).level()
-		switch {
-		case s.start(i) == s.ends[i]: // nobody near is alive
-			g.connect(r, slot, level, efConstruction)
-		case level > 0:
-			g.choose(r, slot, level, 1, efConstruction)
-			g.publish(r, slot, 1, level)
-			g.raiseEntry(slot, level, false)
+	g.join(s, at, scouts)
+	for _, slot := range others {
+		g.addRows(slot, 0)
+	}
+	g.join(s, at, others)
+	s.begin(g, others, kernel.Form{}, efConstruction)
+	g.compare(s, at, others, 0, 1, efConstruction) // what is near says what is far
+	for i := range others {
+		g.space.kernel.Keep(&s.seekers[i], efConstruction)
+	}
+	g.compare(s, at, others, 1, bulkProbe, efConstruction)
+	g.chooseAll(r, s, others, efConstruction)
+	s.each(r, others, func(slot uint32) { g.writeRow(r, slot, 0) })
+	s.each(r, others, func(slot uint32) { g.linkBack(r, slot, 0) })
+	for i, slot := range others {
+		if s.start(i) == s.ends[i] { // nobody near is alive
+			g.connect(r, slot, 0, efConstruction)
 		}
 	}
-	at.add(s.own)
+	if now := g.bulk.at.Load(); now != nil && now != at { // made meanwhile
+		g.join(s, now, slots)
+	}
 }
 
-// seek leaves the candidates of slots in the seekers of s.
-func (g *graph) seek(s *bulkScratch, at *groups, slots []uint32, efConstruction int) {
+// scouts reorders slots so that those come first that are to be linked by walks: all that have higher levels, and more where these
+// are rare.
+func (g *graph) scouts(slots []uint32) (scouts, others []uint32) {
+	n, since := 0, 0
+	for i, slot := range slots {
+		since++
+		if since == bulkScouts || g.levelOf(slot, g.slots.header(slot).key.Load()) > 0 {
+			slots[n], slots[i] = slots[i], slots[n]
+			n, since = n+1, 0
+		}
+	}
+	return slots[:n], slots[n:]
+}
+
+// join makes slots members of their groups.
+func (g *graph) join(s *bulkScratch, at *groups, slots []uint32) {
 	g.place(s, at.centres, slots, bulkProbe)
 	s.own = emptied(s.own, len(at.members))
+	s.mine.reset()
+	s.mine.size(g.slots.end.Load())
 	for i, slot := range slots {
 		home := s.near[i][0]
 		s.own[home] = append(s.own[home], slot)
+		s.mine.visit(slot)
 	}
-	s.begin(g, slots, kernel.Form{}, efConstruction)
-	g.compare(s, at, slots, 0, 1, efConstruction) // what is near says what is far
-	for i := range slots {
-		g.space.kernel.Keep(&s.seekers[i], efConstruction)
-	}
-	g.compare(s, at, slots, 1, bulkProbe, efConstruction)
+	at.add(s.own)
 }
 
 // compare compares each of slots with the nodes of its groups from..to.
@@ -184,22 +206,27 @@ func (g *graph) compare(s *bulkScratch, at *groups, slots []uint32, from, to, ke
 		if len(askers) == 0 {
 			continue
 		}
-		s.asking = s.asking[:0]
-		for _, i := range askers {
-			s.asking = append(s.asking, &s.seekers[i])
-		}
-		s.list = slices.DeleteFunc(at.appendTo(s.list[:0], group), func(slot uint32) bool { return !g.isCandidate(slot) })
-		s.list = append(s.list, s.own[group]...)
-		for part := range slices.Chunk(s.list, kernel.PanelSize) {
-			s.panel.Reset(g.space.dim)
-			for i, slot := range part {
-				if i+bulkAhead < len(part) {
-					g.space.kernel.Fetch(g.slots.record(part[i+bulkAhead]).Codes, kernel.CodeSize(g.space.dim))
-				}
-				g.space.kernel.Add(&s.panel, slot, g.slots.record(slot))
+		s.list = slices.DeleteFunc(at.appendTo(s.list[:0], group), func(slot uint32) bool { return s.mine.has(slot) || !g.isCandidate(slot) })
+		g.show(s, s.list, askers, keep)
+		g.show(s, s.own[group], askers, keep)
+	}
+}
+
+// show shows nodes to the seekers of points, given by their places.
+func (g *graph) show(s *bulkScratch, nodes, points []uint32, keep int) {
+	s.asking = s.asking[:0]
+	for _, i := range points {
+		s.asking = append(s.asking, &s.seekers[i])
+	}
+	for part := range slices.Chunk(nodes, kernel.PanelSize) {
+		s.panel.Reset(g.space.dim)
+		for i, slot := range part {
+			if i+bulkAhead < len(part) {
+				g.space.kernel.Fetch(g.slots.record(part[i+bulkAhead]).Codes, kernel.CodeSize(g.space.dim))
 			}
-			s.ask(g.space.kernel, &s.panel, keep)
+			g.space.kernel.Add(&s.panel, slot, g.slots.record(slot))
 		}
+		s.ask(g.space.kernel, &s.panel, keep)
 	}
 }
 

@@ -69,6 +69,39 @@ func TestManyAtOnceIsAsGood(t *testing.T) {
 	}
 }
 
+// TestManyAtOnceOfNewClusters: points of a place where no node is yet find each other, also those that another worker links at the
+// same time, and are found from elsewhere.
+func TestManyAtOnceOfNewClusters(t *testing.T) {
+	clusters, size := 16, 500
+	if raceEnabled {
+		clusters, size = 6, 250
+	}
+	m := newMixture(5, 64, 40, clusters)
+	var vectors [][]float32
+	for c := range clusters {
+		for range size {
+			vectors = append(vectors, m.from(c))
+		}
+	}
+	queries := m.vectors(200)
+	for _, workers := range []int{1, 2} {
+		build := func(buffer int) (float64, ann.Stats) {
+			ix := newIndex(t, ann.Options{Dim: 64, FlatBelow: -1, Workers: workers, BufferSize: buffer})
+			fill(t, ix, vectors)
+			return recall(t, ix, queries, exactTruth(t, ix, queries, 10, nil), 10, ann.SearchOptions{Ef: 40}), ix.Stats()
+		}
+		together, st := build(4096)
+		alone, _ := build(64)
+		t.Logf("%d workers: recall@10 %.4f, linked one by one %.4f, %d of %d many at once", workers, together, alone, st.BulkLinks, st.Links)
+		if together < alone-0.01 {
+			t.Errorf("%d workers: recall@10 is %.4f, linked one by one %.4f", workers, together, alone)
+		}
+		if st.BulkLinks < st.Links/2 {
+			t.Errorf("%d of %d points were linked many at once", st.BulkLinks, st.Links)
+		}
+	}
+}
+
 // recallByScore is recall where a copy of a true neighbour counts as that.
 func recallByScore(t testing.TB, ix *ann.Index, queries [][]float32, truth [][]uint64, vectors [][]float32, opt ann.SearchOptions) float64 {
 	t.Helper()

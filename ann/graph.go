@@ -122,7 +122,7 @@ func (g *graph) addRows(slot uint32, level int) int {
 		level = 0
 	}
 	g.rows.grow(slot)
-	g.row(slot, 0).set(nil)
+	g.empty(slot)
 	h := g.slots.header(slot)
 	above := uint32(noRow)
 	for range level {
@@ -146,11 +146,19 @@ func (g *graph) addRows(slot uint32, level int) int {
 	return level
 }
 
+// empty makes the row of slot on the lowest level hold nothing.
+func (g *graph) empty(slot uint32) {
+	mu := g.lock(slot) // a worker that knows slot as a member of a group may be linking to it already
+	mu.Lock()
+	defer mu.Unlock()
+	g.row(slot, 0).set(nil)
+}
+
 // dropRows frees the rows of slot, to which no link is left and no walk is on its way.
 func (g *graph) dropRows(slot uint32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.row(slot, 0).set(nil)
+	g.empty(slot)
 	h := g.slots.header(slot)
 	for row := h.upper(); row != noRow; {
 		u := g.upperRow(row)
@@ -239,6 +247,12 @@ func (b *bitset) visit(slot uint32) bool {
 	b.words[w] |= bit
 	b.added = append(b.added, slot)
 	return true
+}
+
+// has reports whether slot is in the set.
+func (b *bitset) has(slot uint32) bool {
+	w := slot >> 6
+	return int(w) < len(b.words) && b.words[w]&(1<<(slot&63)) != 0
 }
 
 // room returns memory for n slots that someone else adds to the set; took says how many of them were added.

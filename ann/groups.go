@@ -57,9 +57,11 @@ func (g *graph) makeGroups(s *bulkScratch) *groups {
 }
 
 // isCandidate reports whether slot may become a neighbour. For the holder of a pinned reader that walks, such a slot keeps its
-// vector until that is released: see admission.admits.
+// vector until that is released: see admission.admits. One that another worker is linking may be linked to before it has its own
+// links: a walk that arrives there has other ways on, since no walk begins there.
 func (g *graph) isCandidate(slot uint32) bool {
-	return g.slots.header(slot).is(linked) && !g.slots.hasDied(slot)
+	h := g.slots.header(slot)
+	return !g.slots.hasDied(slot) && (h.is(linked) || h.is(linking) && g.rows.HasChunk(kernel.ChunkOf(slot)))
 }
 
 // spreadOut returns n of nodes, or all, evenly spaced.

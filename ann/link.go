@@ -8,6 +8,8 @@ type linkScratch struct {
 	selection []candidate
 	left      rivals
 	row       []uint32
+	before    []uint32    // links of a row that is replaced
+	early     []candidate // the same
 	rivals    []candidate
 	node      kernel.Query // a node as what others are compared with
 	batch     batch
@@ -37,17 +39,9 @@ func (g *graph) connect(r *reader, slot uint32, level, efConstruction int) {
 }
 
 // tryConnect reports whether slot is alone: no live node was found.
+//
+// All rows of slot are complete before the first link to it is published: a walk that arrives finds its way on.
 func (g *graph) tryConnect(r *reader, slot uint32, level, efConstruction int) (alone bool) {
-	g.choose(r, slot, level, 0, efConstruction)
-	if len(r.link.chosen[0]) == 0 {
-		return true
-	}
-	g.publish(r, slot, 0, level)
-	return false
-}
-
-// choose leaves in r.link.chosen the neighbours of slot on the levels from lowest to level.
-func (g *graph) choose(r *reader, slot uint32, level, lowest, efConstruction int) {
 	g.aim(&r.target, slot)
 	for l := range r.link.chosen {
 		r.link.chosen[l] = r.link.chosen[l][:0]
@@ -55,7 +49,7 @@ func (g *graph) choose(r *reader, slot uint32, level, lowest, efConstruction int
 	_, top := g.entryPoint()
 	near, at := g.descend(r, min(level, top))
 	from := append(r.cands[:0], near)
-	for l := at; l >= lowest; l-- {
+	for l := at; l >= 0; l-- {
 		g.beam(r, from, l, nearest(efConstruction), noBudget, &admission{self: slot})
 		if l == 0 {
 			g.spread.observe(r.pool.Dists(), g.nodes.Load())
@@ -65,17 +59,16 @@ func (g *graph) choose(r *reader, slot uint32, level, lowest, efConstruction int
 			r.link.chosen[l] = append(r.link.chosen[l], g.selectLinks(r, found, g.width(l))...)
 		}
 	}
-}
-
-// publish links slot with what was chosen for it on the levels from lowest to level, in both directions. All rows of slot are
-// complete before the first link to it is published: a walk that arrives finds its way on.
-func (g *graph) publish(r *reader, slot uint32, lowest, level int) {
-	for l := lowest; l <= level; l++ {
+	if len(r.link.chosen[0]) == 0 {
+		return true
+	}
+	for l := range level + 1 {
 		g.writeRow(r, slot, l)
 	}
-	for l := lowest; l <= level; l++ {
+	for l := range level + 1 {
 		g.linkBack(r, slot, l)
 	}
+	return false
 }
 
 // width returns how many links a new node chooses on level. A node of an index that only grows gets about as many again
@@ -95,16 +88,31 @@ const (
 	longRow  = 24 // see rewrite
 )
 
-// writeRow stores the chosen links of slot on level.
+// writeRow stores the chosen links of slot on level. Those that are there already, to points that were linked at the same time
+// and found slot first, stay as far as they are good enough.
 func (g *graph) writeRow(r *reader, slot uint32, level int) {
 	r.link.row = r.link.row[:0]
 	for _, c := range r.link.chosen[level] {
 		r.link.row = append(r.link.row, c.slot)
 	}
+	for _, c := range g.replaceRow(r, slot, level) {
+		g.addLink(r, slot, c, level)
+	}
+}
+
+// replaceRow makes a row hold r.link.row, and returns what it held.
+func (g *graph) replaceRow(r *reader, slot uint32, level int) []candidate {
 	mu := g.lock(slot)
 	mu.Lock()
 	defer mu.Unlock()
-	g.row(slot, level).set(r.link.row)
+	row := g.row(slot, level)
+	r.link.before = row.appendTo(r.link.before[:0])
+	row.set(r.link.row)
+	if len(r.link.before) == 0 {
+		return nil
+	}
+	r.link.early = append(r.link.early[:0], g.rank(r, slot, r.link.before)...)
+	return r.link.early
 }
 
 // linkBack links the chosen neighbours of slot on level to it. When all of them prefer others, the nearest one gives up
