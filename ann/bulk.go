@@ -27,14 +27,14 @@ type bulk struct {
 const (
 	bulkLeast  = 64   // points that are linked at once, at least
 	bulkMost   = 2048 // and at most
-	bulkShare  = 8    // of the nodes: points that two workers link at the same time don't see each other
+	bulkShare  = 8    // of the nodes: a graph that small is better off one by one
 	bulkBuffer = 2    // of the fresh buffer, so that changes that wait for room go on
 	bulkWorth  = 16   // one in so many nodes must have waited for groups to be worth making
 	bulkProbe  = 32   // groups that a point is compared with
 	bulkFirst  = 64   // candidates that are sorted first: most rows are full after 32 of them, see selectLinks
 	bulkRoom   = 2    // times as many are gathered before the farthest are dropped
 	bulkAhead  = 4    // nodes before its turn the codes of one are asked for
-	bulkScouts = 32   // one in so many points at least is linked by a walk
+	bulkScouts = 64   // one in so many points is linked by a walk
 	bulkYield  = 16   // groups between two looks whether others want the processor
 )
 
@@ -136,11 +136,11 @@ func (g *graph) insertMany(r *reader, slots []uint32, efConstruction int) {
 	}
 	scouts, others := g.scouts(slots)
 	for _, slot := range scouts {
-		g.connect(r, slot, g.addRows(slot, g.levelOf(slot, g.slots.header(slot).key.Load())), efConstruction)
+		g.connect(r, slot, 0, g.addRows(slot, g.levelOf(slot, g.slots.header(slot).key.Load())), efConstruction)
 	}
 	g.join(s, at, scouts)
 	for _, slot := range others {
-		g.addRows(slot, 0)
+		g.addRows(slot, g.levelOf(slot, g.slots.header(slot).key.Load()))
 	}
 	g.join(s, at, others)
 	s.begin(g, others, kernel.Form{}, efConstruction)
@@ -153,8 +153,12 @@ func (g *graph) insertMany(r *reader, slots []uint32, efConstruction int) {
 	s.each(r, others, func(slot uint32) { g.writeRow(r, slot, 0) })
 	s.each(r, others, func(slot uint32) { g.linkBack(r, slot, 0) })
 	for i, slot := range others {
-		if s.start(i) == s.ends[i] { // nobody near is alive
-			g.connect(r, slot, 0, efConstruction)
+		level := g.slots.header(slot).level()
+		switch {
+		case s.start(i) == s.ends[i]: // nobody near is alive
+			g.connect(r, slot, 0, level, efConstruction)
+		case level > 0:
+			g.connect(r, slot, 1, level, efConstruction)
 		}
 	}
 	if now := g.bulk.at.Load(); now != nil && now != at { // made meanwhile
@@ -162,16 +166,13 @@ func (g *graph) insertMany(r *reader, slots []uint32, efConstruction int) {
 	}
 }
 
-// scouts reorders slots so that those come first that are to be linked by walks: all that have higher levels, and more where these
-// are rare.
+// scouts reorders slots so that those come first that are to be linked by walks. What is in the groups is near, as far as they go; a
+// batch from a place that has no nodes yet would find only itself there, and nothing would lead to it but its higher levels.
 func (g *graph) scouts(slots []uint32) (scouts, others []uint32) {
-	n, since := 0, 0
-	for i, slot := range slots {
-		since++
-		if since == bulkScouts || g.levelOf(slot, g.slots.header(slot).key.Load()) > 0 {
-			slots[n], slots[i] = slots[i], slots[n]
-			n, since = n+1, 0
-		}
+	n := 0
+	for i := 0; i < len(slots); i += 1 + int(hashKey(uint64(slots[i]))%(2*bulkScouts)) { // points of clusters may take turns
+		slots[n], slots[i] = slots[i], slots[n]
+		n++
 	}
 	return slots[:n], slots[n:]
 }
@@ -207,8 +208,8 @@ func (g *graph) compare(s *bulkScratch, at *groups, slots []uint32, from, to, ke
 			continue
 		}
 		s.list = slices.DeleteFunc(at.appendTo(s.list[:0], group), func(slot uint32) bool { return s.mine.has(slot) || !g.isCandidate(slot) })
+		s.list = append(s.list, s.own[group]...)
 		g.show(s, s.list, askers, keep)
-		g.show(s, s.own[group], askers, keep)
 	}
 }
 

@@ -20,20 +20,20 @@ type linkScratch struct {
 func (g *graph) insert(r *reader, slot uint32, efConstruction int) {
 	level := g.levelOf(slot, g.slots.header(slot).key.Load())
 	level = g.addRows(slot, level)
-	g.connect(r, slot, level, efConstruction)
+	g.connect(r, slot, 0, level, efConstruction)
 	g.bulk.miss()
 }
 
-// connect links slot, which has rows up to level, with its nearest nodes in both directions.
+// connect links slot, which has rows up to level, with its nearest nodes in both directions, from level low up.
 //
 // A slot that meets no live node tries again alone: then the next such one finds it, and two that meet nobody at the
 // same time don't make two graphs.
-func (g *graph) connect(r *reader, slot uint32, level, efConstruction int) {
-	alone := g.tryConnect(r, slot, level, efConstruction)
+func (g *graph) connect(r *reader, slot uint32, low, level, efConstruction int) {
+	alone := g.tryConnect(r, slot, low, level, efConstruction)
 	if alone {
 		g.lonely.Lock()
 		defer g.lonely.Unlock()
-		alone = g.tryConnect(r, slot, level, efConstruction)
+		alone = g.tryConnect(r, slot, low, level, efConstruction)
 	}
 	g.raiseEntry(slot, level, alone)
 }
@@ -41,7 +41,7 @@ func (g *graph) connect(r *reader, slot uint32, level, efConstruction int) {
 // tryConnect reports whether slot is alone: no live node was found.
 //
 // All rows of slot are complete before the first link to it is published: a walk that arrives finds its way on.
-func (g *graph) tryConnect(r *reader, slot uint32, level, efConstruction int) (alone bool) {
+func (g *graph) tryConnect(r *reader, slot uint32, low, level, efConstruction int) (alone bool) {
 	g.aim(&r.target, slot)
 	for l := range r.link.chosen {
 		r.link.chosen[l] = r.link.chosen[l][:0]
@@ -49,7 +49,7 @@ func (g *graph) tryConnect(r *reader, slot uint32, level, efConstruction int) (a
 	_, top := g.entryPoint()
 	near, at := g.descend(r, min(level, top))
 	from := append(r.cands[:0], near)
-	for l := at; l >= 0; l-- {
+	for l := at; l >= low; l-- {
 		g.beam(r, from, l, nearest(efConstruction), noBudget, &admission{self: slot})
 		if l == 0 {
 			g.spread.observe(r.pool.Dists(), g.nodes.Load())
@@ -59,13 +59,13 @@ func (g *graph) tryConnect(r *reader, slot uint32, level, efConstruction int) (a
 			r.link.chosen[l] = append(r.link.chosen[l], g.selectLinks(r, found, g.width(l))...)
 		}
 	}
-	if len(r.link.chosen[0]) == 0 {
+	if low == 0 && len(r.link.chosen[0]) == 0 {
 		return true
 	}
-	for l := range level + 1 {
+	for l := low; l <= level; l++ {
 		g.writeRow(r, slot, l)
 	}
-	for l := range level + 1 {
+	for l := low; l <= level; l++ {
 		g.linkBack(r, slot, l)
 	}
 	return false

@@ -36,7 +36,7 @@ func (l *loader) finish() error {
 	r := ix.readers.acquire(true)
 	defer ix.readers.release(r)
 	for _, slot := range ix.graph.unreachable(r) {
-		ix.graph.connect(r, slot, 0, ix.opt.EfConstruction)
+		ix.graph.connect(r, slot, 0, 0, ix.opt.EfConstruction)
 		ix.relinks.Add(1)
 	}
 	return nil

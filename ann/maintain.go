@@ -407,7 +407,7 @@ func (m *maintainer) sweep(r *reader, list []uint32) {
 		g.sweep(newSlotSet(list, ix.slots.end.Load()))
 	}
 	for _, slot := range g.unreachable(r) {
-		g.connect(r, slot, 0, ix.opt.EfConstruction)
+		g.connect(r, slot, 0, 0, ix.opt.EfConstruction)
 		ix.relinks.Add(1)
 	}
 	ix.sweeps.Add(1)
