@@ -34,7 +34,6 @@ const (
 	bulkFirst  = 64   // candidates that are sorted first: most rows are full after 32 of them, see selectLinks
 	bulkRoom   = 2    // times as many are gathered before the farthest are dropped
 	bulkAhead  = 4    // nodes before its turn the codes of one are asked for
-	bulkScouts = 64   // one in so many points is linked by a walk
 	bulkYield  = 16   // groups between two looks whether others want the processor
 )
 
@@ -103,6 +102,7 @@ type bulkScratch struct {
 	dists   []float32
 	chosen  []candidate // neighbours of all points
 	ends    []int       // of those of each
+	islands islands
 }
 
 func (b *bulk) acquire() *bulkScratch {
@@ -134,25 +134,28 @@ func (g *graph) insertMany(r *reader, slots []uint32, efConstruction int) {
 		}
 		return
 	}
-	scouts, others := g.scouts(slots)
-	for _, slot := range scouts {
-		g.connect(r, slot, 0, g.addRows(slot, g.levelOf(slot, g.slots.header(slot).key.Load())), efConstruction)
-	}
-	g.join(s, at, scouts)
-	for _, slot := range others {
+	g.join(s, at, slots)
+	for _, slot := range slots {
 		g.addRows(slot, g.levelOf(slot, g.slots.header(slot).key.Load()))
 	}
-	g.join(s, at, others)
-	s.begin(g, others, kernel.Form{}, efConstruction)
-	g.compare(s, at, others, 0, 1, efConstruction) // what is near says what is far
-	for i := range others {
+	s.begin(g, slots, g.space.linkForm(), efConstruction)
+	g.compare(s, at, slots, 0, 1, efConstruction) // what is near says what is far
+	for i := range slots {
 		g.space.kernel.Keep(&s.seekers[i], efConstruction)
 	}
-	g.compare(s, at, others, 1, bulkProbe, efConstruction)
-	g.chooseAll(r, s, others, efConstruction)
-	s.each(r, others, func(slot uint32) { g.writeRow(r, slot, 0) })
-	s.each(r, others, func(slot uint32) { g.linkBack(r, slot, 0) })
-	for i, slot := range others {
+	g.compare(s, at, slots, 1, bulkProbe, efConstruction)
+	g.chooseAll(r, s, slots, efConstruction)
+	s.each(r, slots, func(_ int, slot uint32) { g.writeRow(r, slot, 0) })
+	s.islands.reset(slots)
+	s.each(r, slots, func(i int, slot uint32) {
+		for _, from := range g.linkBack(r, slot, 0) {
+			s.islands.join(i, from, g.slots.header(from).is(linked))
+		}
+	})
+	for _, i := range s.islands.apart() {
+		g.connect(r, slots[i], 0, 0, efConstruction)
+	}
+	for i, slot := range slots {
 		level := g.slots.header(slot).level()
 		switch {
 		case s.start(i) == s.ends[i]: // nobody near is alive
@@ -164,17 +167,6 @@ func (g *graph) insertMany(r *reader, slots []uint32, efConstruction int) {
 	if now := g.bulk.at.Load(); now != nil && now != at { // made meanwhile
 		g.join(s, now, slots)
 	}
-}
-
-// scouts reorders slots so that those come first that are to be linked by walks. What is in the groups is near, as far as they go; a
-// batch from a place that has no nodes yet would find only itself there, and nothing would lead to it but its higher levels.
-func (g *graph) scouts(slots []uint32) (scouts, others []uint32) {
-	n := 0
-	for i := 0; i < len(slots); i += 1 + int(hashKey(uint64(slots[i]))%(2*bulkScouts)) { // points of clusters may take turns
-		slots[n], slots[i] = slots[i], slots[n]
-		n++
-	}
-	return slots[:n], slots[n:]
 }
 
 // join makes slots members of their groups.
@@ -276,16 +268,16 @@ func (s *bulkScratch) start(i int) int {
 }
 
 // each calls f for each of slots that has neighbours, with these in the link scratch of r.
-func (s *bulkScratch) each(r *reader, slots []uint32, f func(slot uint32)) {
+func (s *bulkScratch) each(r *reader, slots []uint32, f func(i int, slot uint32)) {
 	for i, slot := range slots {
 		if chosen := s.chosen[s.start(i):s.ends[i]]; len(chosen) > 0 {
 			r.link.chosen[0] = append(r.link.chosen[0][:0], chosen...)
-			f(slot)
+			f(i, slot)
 		}
 	}
 }
 
-// begin makes the seekers seek for slots, about keep of each; all of them ask. The form is that of links when it is zero.
+// begin makes the seekers seek for slots, about keep of each; all of them ask.
 func (s *bulkScratch) begin(g *graph, slots []uint32, form kernel.Form, keep int) {
 	for len(s.queries) < len(slots) {
 		s.queries, s.near = append(s.queries, kernel.Query{}), append(s.near, nil)
@@ -296,11 +288,7 @@ func (s *bulkScratch) begin(g *graph, slots []uint32, form kernel.Form, keep int
 	s.asking = s.asking[:0]
 	for i, slot := range slots {
 		record := g.slots.record(slot)
-		f := form
-		if f == (kernel.Form{}) {
-			f = g.space.linkForm(record)
-		}
-		g.space.kernel.SetRecord(&s.queries[i], record, g.space.dim, f)
+		g.space.kernel.SetRecord(&s.queries[i], record, g.space.dim, form)
 		s.seekers[i].Begin(&s.queries[i], bulkRoom*keep)
 		s.asking = append(s.asking, &s.seekers[i])
 	}

@@ -1,6 +1,7 @@
 package ann_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -53,7 +54,7 @@ func TestManyAtOnceIsAsGood(t *testing.T) {
 				apply(t, ix, upserts(vectors))
 				flush(t, ix)
 				truth := exactTruth(t, ix, queries, 10, nil)
-				return recallByScore(t, ix, queries, truth, vectors, ann.SearchOptions{Ef: 40}), ix.Stats()
+				return recallByScore(t, ix, queries, truth, vectors, ann.SearchOptions{Ef: 400}), ix.Stats()
 			}
 			together, st := build(n)
 			alone, one := build(64)
@@ -88,7 +89,7 @@ func TestManyAtOnceOfNewClusters(t *testing.T) {
 		build := func(buffer int) (float64, ann.Stats) {
 			ix := newIndex(t, ann.Options{Dim: 64, FlatBelow: -1, Workers: workers, BufferSize: buffer})
 			fill(t, ix, vectors)
-			return recall(t, ix, queries, exactTruth(t, ix, queries, 10, nil), 10, ann.SearchOptions{Ef: 40}), ix.Stats()
+			return recall(t, ix, queries, exactTruth(t, ix, queries, 10, nil), 10, ann.SearchOptions{Ef: 400}), ix.Stats()
 		}
 		together, st := build(4096)
 		alone, _ := build(64)
@@ -98,6 +99,55 @@ func TestManyAtOnceOfNewClusters(t *testing.T) {
 		}
 		if st.BulkLinks < st.Links/2 {
 			t.Errorf("%d of %d points were linked many at once", st.BulkLinks, st.Links)
+		}
+	}
+}
+
+// TestDenseClustersAreFound: points of new, small, dense clusters, which wait at once and take turns, are found beside old ones
+// that know nothing of them, linked one by one or many at once. The distances between them are small beside the rounding to codes.
+func TestDenseClustersAreFound(t *testing.T) {
+	const dim, clusters = 64, 7
+	old, fresh := 8000, 1900
+	if raceEnabled {
+		old, fresh = 1500, 350
+	}
+	for _, spread := range []float64{0.4, 0.1, 0.02} {
+		for _, buffer := range []int{64, 4096} {
+			for _, workers := range []int{1, 2} {
+				m := newMixture(3, dim, 40, 1)
+				ix := newIndex(t, ann.Options{Dim: dim, FlatBelow: -1, Workers: workers, M: 48, EfConstruction: 100, BufferSize: buffer})
+				apply(t, ix, upserts(m.vectors(old)))
+				flush(t, ix)
+				centres := m.vectors(clusters)
+				near := func(i int) []float32 {
+					v := m.gauss(dim, spread)
+					for j, x := range centres[i%clusters] {
+						v[j] += x
+					}
+					return v
+				}
+				ops, queries := make([]ann.Op, fresh), make([][]float32, 200)
+				for i := range ops {
+					ops[i] = ann.Op{Key: uint64(old + i), Vector: near(i)}
+				}
+				for i := range queries {
+					queries[i] = near(i)
+				}
+				apply(t, ix, ops)
+				flush(t, ix)
+				found := recall(t, ix, queries, exactTruth(t, ix, queries, 10, nil), 10, ann.SearchOptions{Ef: 400})
+				name := fmt.Sprintf("spread %v, buffer of %d, %d workers", spread, buffer, workers)
+				if st := ix.Stats(); found < 0.99 || (st.BulkLinks > st.Links/2) != (buffer > 64) {
+					t.Errorf("%s: recall@10 of the new clusters is %.4f, %d of %d points were linked many at once",
+						name, found, st.BulkLinks, st.Links)
+				}
+				for _, p := range ix.Check() {
+					if p.Code == ann.ProblemUnreachable {
+						t.Errorf("%s: %v", name, p)
+						break
+					}
+				}
+			}
 		}
 	}
 }

@@ -29,9 +29,6 @@ const (
 	groupMiss  = 32   // one in so many nodes may be in no group
 )
 
-// euclidean is the form of the squared distance to a centre, but for the same summand for all centres.
-var euclidean = kernel.Form{Bias: 1, Weight: 2}
-
 // makeGroups divides the nodes of the graph by means, after one round from nodes all over the slots. It returns nil when no node is alive. The reader is pinned, and walks.
 func (g *graph) makeGroups(s *bulkScratch) *groups {
 	var nodes []uint32
@@ -115,7 +112,7 @@ func (g *graph) panelsOf(vectors [][]float32) []kernel.Panel {
 			panels[len(panels)-1].Reset(dim)
 		}
 		r := kernel.NewRecord(dim)
-		r.Encode(v[:dim], k.Dot(v, v))
+		r.Encode(v[:dim])
 		k.Add(&panels[len(panels)-1], uint32(i), r)
 	}
 	return panels
@@ -123,7 +120,7 @@ func (g *graph) panelsOf(vectors [][]float32) []kernel.Panel {
 
 // place sets s.near to the n centres, or all, that are nearest to each of slots, the nearest first.
 func (g *graph) place(s *bulkScratch, centres []kernel.Panel, slots []uint32, n int) {
-	s.begin(g, slots, euclidean, n)
+	s.begin(g, slots, kernel.Euclidean(2), n)
 	for i := range centres {
 		s.ask(g.space.kernel, &centres[i], n)
 	}

@@ -219,7 +219,7 @@ func (ix *Index) store(slot uint32, v []float32, normSquared float64, scratch []
 // encode makes the codes of slot from v, its stored vector, in an index that has codes.
 func (ix *Index) encode(slot uint32, v []float32) {
 	if ix.slots.coded {
-		ix.space.encode(ix.slots.record(slot), v)
+		ix.slots.record(slot).Encode(v[:ix.space.dim])
 	}
 }
 

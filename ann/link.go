@@ -10,6 +10,7 @@ type linkScratch struct {
 	row       []uint32
 	before    []uint32    // links of a row that is replaced
 	early     []candidate // the same
+	accepted  []uint32    // of linkBack
 	rivals    []candidate
 	node      kernel.Query // a node as what others are compared with
 	batch     batch
@@ -116,16 +117,21 @@ func (g *graph) replaceRow(r *reader, slot uint32, level int) []candidate {
 }
 
 // linkBack links the chosen neighbours of slot on level to it. When all of them prefer others, the nearest one gives up
-// its last link, so that slot can be found at all.
-func (g *graph) linkBack(r *reader, slot uint32, level int) {
-	accepted := false
+// its last link, so that slot can be found at all. It returns the neighbours that link to slot, in memory that is valid until the next call.
+func (g *graph) linkBack(r *reader, slot uint32, level int) (accepted []uint32) {
+	accepted = r.link.accepted[:0]
 	chosen := r.link.chosen[level]
 	for _, c := range chosen {
-		accepted = g.addLink(r, c.slot, candidate{c.dist, slot}, level) || accepted
+		if g.addLink(r, c.slot, candidate{c.dist, slot}, level) {
+			accepted = append(accepted, c.slot)
+		}
 	}
-	if !accepted && len(chosen) > 0 {
+	if len(accepted) == 0 && len(chosen) > 0 {
 		g.forceLink(chosen[0].slot, slot, level)
+		accepted = append(accepted, chosen[0].slot)
 	}
+	r.link.accepted = accepted
+	return accepted
 }
 
 // addLink adds a link from node to c on level. A full row keeps the best of all. It reports whether node now links to c.
@@ -186,7 +192,7 @@ func (g *graph) forceLink(node, slot uint32, level int) {
 // aim makes q stand for the node of slot.
 func (g *graph) aim(q *kernel.Query, slot uint32) {
 	record := g.slots.record(slot)
-	g.space.kernel.SetRecord(q, record, g.space.dim, g.space.linkForm(record))
+	g.space.kernel.SetRecord(q, record, g.space.dim, g.space.linkForm())
 }
 
 // nearestOf returns the live ones of list with their distances to node, nearest first, at most limit of them. It is

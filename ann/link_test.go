@@ -49,7 +49,7 @@ func TestNewestOfARenewedIndex(t *testing.T) {
 	}
 	with, without := newest(true), newest(false)
 	t.Logf("of the newest neighbours %.4f are found, with as many links as others %.4f", with, without)
-	if with < without+0.01 {
+	if with < without+0.005 {
 		t.Errorf("of the newest neighbours %.4f are found, with as many links as others %.4f", with, without)
 	}
 }

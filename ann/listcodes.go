@@ -77,7 +77,7 @@ func (c byteCodes) memory(entries int) ([]byte, []float32) {
 }
 
 func (c byteCodes) encode(_ *listScratch, code []byte, vector []float32, _ int) float32 {
-	c.space.encode(c.record(unsafe.Pointer(&code[0])), vector)
+	c.record(unsafe.Pointer(&code[0])).Encode(vector[:c.space.dim])
 	return 0
 }
 

@@ -77,7 +77,7 @@ func (p *partition) nearest(s *listScratch, v []float32) (list int, dist float32
 			return list, sp.kernel.L2(v, p.centroid(list))
 		}
 	}
-	sp.kernel.SetVector(&s.coarse, v[:sp.dim], kernel.Form{Bias: 1, Base: sp.kernel.Dot(v, v), Weight: 2})
+	sp.kernel.SetVector(&s.coarse, v[:sp.dim], kernel.Euclidean(2))
 	return p.centroids.Nearest(&s.coarse, &s.all)
 }
 
@@ -95,9 +95,9 @@ func (p *partition) rank(s *listScratch, q []float32, n int) {
 			return
 		}
 	}
-	form := kernel.Form{Bias: 1, Base: sp.kernel.Dot(q, q), Weight: 2}
+	form := kernel.Euclidean(2)
 	if sp.metric == InnerProduct {
-		form = kernel.Form{Weight: 1}
+		form = kernel.InnerProduct
 	}
 	sp.kernel.SetVector(&s.coarse, q[:sp.dim], form)
 	s.closest.reset(n)

@@ -114,7 +114,7 @@ func (r *reader) setQuery(ix *Index, q []float32, norm float64) {
 	r.query = slices.Grow(r.query[:0], len(r.full))[:len(r.full)]
 	ix.space.prepare(r.query, q, norm)
 	if ix.structure != nil {
-		ix.space.kernel.SetVector(&r.target, r.query[:len(q)], ix.space.searchForm(r.query))
+		ix.space.kernel.SetVector(&r.target, r.query[:len(q)], ix.space.searchForm())
 	}
 }
 

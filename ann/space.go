@@ -16,35 +16,23 @@ type space struct {
 }
 
 // Walks compare codes, and their distances have one of two forms. The form of a search ranks points for a query: 1 - cosine,
-// minus the inner product, or the squared Euclidean distance. The form of links says which nodes are neighbours. They differ
+// minus the inner product, or the squared Euclidean distance. 1 - cosine is half of the squared distance of vectors of length 1, and
+// is measured as that, between what the codes stand for. The form of links says which nodes are neighbours. They differ
 // under inner product only: links there follow the Euclidean distance, since with the inner product everything would link
 // to the longest vectors, and the short ones could not be reached.
 
-func (s *space) searchForm(v []float32) kernel.Form {
-	switch s.metric {
-	case L2:
-		return kernel.Form{Bias: 1, Base: s.kernel.Dot(v, v), Weight: 2}
-	case InnerProduct:
-		return kernel.Form{Weight: 1}
-	default:
-		return kernel.Form{Base: 1, Weight: 1}
+func (s *space) searchForm() kernel.Form {
+	if s.metric == InnerProduct {
+		return kernel.InnerProduct
 	}
+	return s.linkForm()
 }
 
-func (s *space) linkForm(r kernel.Record) kernel.Form {
+func (s *space) linkForm() kernel.Form {
 	if s.metric == Cosine {
-		return kernel.Form{Base: 1, Weight: 1}
+		return kernel.Euclidean(1)
 	}
-	return kernel.Form{Bias: 1, Base: r.Head.Bias, Weight: 2}
-}
-
-// encode writes v, in its stored form, as a record of codes.
-func (s *space) encode(r kernel.Record, v []float32) {
-	bias := float32(0)
-	if s.metric != Cosine {
-		bias = s.kernel.Dot(v, v)
-	}
-	r.Encode(v[:s.dim], bias)
+	return kernel.Euclidean(2)
 }
 
 // score returns the similarity of Result.

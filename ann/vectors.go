@@ -124,7 +124,7 @@ func (v *vectors) round(x []float32) {
 		v.kernel.Halves(x, halves, scale)
 	case Int8:
 		record := kernel.NewRecord(v.dim)
-		record.Encode(x[:v.dim], 0)
+		record.Encode(x[:v.dim])
 		v.kernel.Decode(x, record, v.dim)
 	}
 }

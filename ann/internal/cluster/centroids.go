@@ -36,12 +36,7 @@ func encode(m Matrix) records {
 	r := records{size: kernel.CodeSize(m.Dim), heads: make([]kernel.Head, m.Len())}
 	r.codes = make([]byte, m.Len()*r.size)
 	for i := range m.Len() {
-		v := m.Row(i)[:m.Dim]
-		norm := float32(0)
-		for _, x := range v {
-			norm += float32(x * x)
-		}
-		r.at(i).Encode(v, norm)
+		r.at(i).Encode(m.Row(i)[:m.Dim])
 	}
 	return r
 }
@@ -49,9 +44,6 @@ func encode(m Matrix) records {
 func (r records) at(i int) kernel.Record {
 	return kernel.Record{Head: &r.heads[i], Codes: unsafe.Pointer(&r.codes[i*r.size])}
 }
-
-// linkForm is the squared Euclidean distance to a vector of this squared norm.
-func linkForm(norm float32) kernel.Form { return kernel.Form{Bias: 1, Base: norm, Weight: 2} }
 
 // Centroids is a set of vectors that is searched by comparing with all of them. It never changes.
 type Centroids struct {
@@ -82,8 +74,7 @@ func (c *Centroids) Bytes() int64 {
 	return int64(len(c.Vectors.Data))*4 + int64(len(c.records.codes)) + int64(len(c.list))*(8+16)
 }
 
-// Distances returns the distance from q to every centroid, in the memory of *dists, which grows as needed. A centroid has
-// its squared norm as the bias of its record.
+// Distances returns the distance from q to every centroid, in the memory of *dists, which grows as needed.
 func (c *Centroids) Distances(q *kernel.Query, dists *[]float32) []float32 {
 	if cap(*dists) < len(c.list) {
 		*dists = make([]float32, len(c.list))

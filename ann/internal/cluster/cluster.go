@@ -107,7 +107,7 @@ func (t *trainer) assign(members []int, c *Centroids, nearest []int) bool {
 			return false
 		}
 		record := t.records.at(at)
-		c.kernel.SetRecord(&t.query, record, c.Dim(), linkForm(record.Head.Bias))
+		c.kernel.SetRecord(&t.query, record, c.Dim(), kernel.Euclidean(2))
 		nearest[i], _ = c.Nearest(&t.query, &t.dists)
 	}
 	return true

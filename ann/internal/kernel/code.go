@@ -22,7 +22,7 @@ type Record struct {
 // Head is what a Record has besides its codes.
 type Head struct {
 	Scale float32
-	Bias  float32 // added to every distance
+	Norm  float32 // squared, of the vector that the codes stand for
 }
 
 const (
@@ -55,17 +55,25 @@ func NewRecord(dim int) Record {
 	return Record{&Head{}, unsafe.Pointer(&codes[0])}
 }
 
-// Encode writes v with a bias to r, whose memory has room for as many components.
-func (r Record) Encode(v []float32, bias float32) {
+// Encode writes v to r, whose memory has room for as many components.
+func (r Record) Encode(v []float32) {
 	scale, inverse := scaleOf(v)
-	*r.Head = Head{scale, bias}
 	var room [512]byte
 	codes := append(room[:0], make([]byte, CodeSize(len(v)))...)
+	squares := 0
 	for i, x := range v {
-		codes[i] = byte(quantise(x, inverse) + zeroCode)
+		c := quantise(x, inverse)
+		codes[i] = byte(c + zeroCode)
+		squares += c * c
 	}
+	*r.Head = headOf(scale, squares)
 	pad(codes, len(v))
 	r.pack(codes, len(v))
+}
+
+// headOf returns the head of a record whose codes, less zeroCode, have this sum of squares.
+func headOf(scale float32, squares int) Head {
+	return Head{scale, float32(float64(scale) * float64(scale) * float64(squares))}
 }
 
 // pad codes the padding behind dim components.
@@ -140,11 +148,12 @@ func quantise(x float32, inverse float64) int {
 
 // Query is a vector that records are compared with. The distance to a record with codes c is
 //
-//	(bias × Bias + Base) − (scale × weight) × Σ codes[i] × (c[i] − 128)
+//	(Norm × bias + base) − (scale × weight) × Σ codes[i] × (c[i] − 128)
 //
 // in float32, each operation rounded.
 type Query struct {
 	Form
+	base   float32 // Form.Bias times the squared norm of what the codes stand for
 	weight float32 // Form.Weight times the step between the codes
 	codes  []int8  // padded with zeros to CodeSize
 	offset int32   // zeroCode × Σ codes: what unsigned products add up too much
@@ -158,8 +167,17 @@ type Query struct {
 // without rounding to codes.
 func (q *Query) Deviation(h *Head) float32 { return h.Scale * q.weight * q.deviation }
 
-// Form is the form of a distance: Bias × the bias of a record + Base − Weight × the inner product. Weight is positive.
-type Form struct{ Bias, Base, Weight float32 }
+// Form is the form of a distance: Bias × the sum of both squared norms − Weight × the inner product. Norms and product are those of
+// the vectors that the codes stand for: so a distance between two is a distance, and among near duplicates, where it is small,
+// rounding to codes is a small part of it. With the norms from before the rounding its error would be as large as that of the inner product, and
+// the same for all who compare themselves with a record: some would be everybody's neighbours, others nobody's.
+type Form struct{ Bias, Weight float32 }
+
+// InnerProduct is the form of distances that are the negative inner product.
+var InnerProduct = Form{Weight: 1}
+
+// Euclidean returns the form of the squared Euclidean distance times half of weight.
+func Euclidean(weight float32) Form { return Form{weight / 2, weight} }
 
 // SetVector makes q stand for v.
 func (s *Set) SetVector(q *Query, v []float32, form Form) {
@@ -200,6 +218,7 @@ func (q *Query) resize(dim int) {
 
 func (q *Query) finish(form Form, scale float32, sum, squares int32) {
 	q.Form, q.weight, q.offset = form, scale*form.Weight, zeroCode*sum
+	q.base = form.Bias * headOf(scale, int(squares)).Norm
 	norm := math.Sqrt(float64(squares))
 	q.rough = float32((nibbleMean-zeroCode)*float64(sum) + roughMargin*nibbleDev*norm)
 	q.deviation = float32(math.Sqrt(2.0/12) * norm)
@@ -227,7 +246,7 @@ func batchGo(q *Query, records []Record, out []float32) {
 
 // distance is the formula of Query. The conversions forbid fused operations.
 func (q *Query) distance(h *Head, dot float32) float32 {
-	return float32(float32(h.Bias*q.Bias)+q.Base) - float32(float32(h.Scale*q.weight)*dot)
+	return float32(float32(h.Norm*q.Bias)+q.base) - float32(float32(h.Scale*q.weight)*dot)
 }
 
 // dotCodes returns Σ q[i] × c[i]. Their lengths are equal, and multiples of 4.

@@ -108,28 +108,33 @@ func StoredSize(dim int) int { return storedHead + dim }
 
 const storedHead = 8
 
-// AppendStored appends a record of dim components in its form for files: scale and bias, little-endian, and the codes in
+// AppendStored appends a record of dim components in its form for files: scale and squared norm, little-endian, and the codes in
 // order of components.
 func (r Record) AppendStored(dst []byte, dim int) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(r.Head.Scale))
-	dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(r.Head.Bias))
+	dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(r.Head.Norm))
 	var room [512]byte
 	codes := append(room[:0], make([]byte, CodeSize(dim))...)
 	r.unpack(codes, dim)
 	return append(dst, codes[:dim]...)
 }
 
-// SetStored makes r what AppendStored made src of, of StoredSize bytes. It reports false when that can't be.
+// SetStored makes r what AppendStored made src of, of StoredSize bytes. It reports false when that can't be. The norm is computed anew:
+// files of old have another number in its place.
 func (r Record) SetStored(src []byte) bool {
 	scale := math.Float32frombits(binary.LittleEndian.Uint32(src))
-	bias := math.Float32frombits(binary.LittleEndian.Uint32(src[4:]))
-	*r.Head = Head{scale, bias}
+	norm := math.Float32frombits(binary.LittleEndian.Uint32(src[4:]))
 	src = src[storedHead:]
 	var room [512]byte
 	codes := append(room[:0], make([]byte, CodeSize(len(src)))...)
 	copy(codes, src)
 	pad(codes, len(src))
 	r.pack(codes, len(src))
-	sound := scale >= 0 && scale <= math.MaxFloat32/maxCode && bias >= 0 && bias <= math.MaxFloat32
+	squares := 0
+	for _, c := range src {
+		squares += (int(c) - zeroCode) * (int(c) - zeroCode)
+	}
+	*r.Head = headOf(scale, squares)
+	sound := scale >= 0 && scale <= math.MaxFloat32/maxCode && norm >= 0 && norm <= math.MaxFloat32 && !math.IsInf(float64(r.Head.Norm), 0)
 	return sound && bytes.IndexByte(src, 0) < 0
 }

@@ -147,7 +147,7 @@ func TestDecode(t *testing.T) {
 func TestStoredRecords(t *testing.T) {
 	v := gauss(rand.New(rand.NewPCG(8, 8)), 50)
 	from, to := NewRecord(50), NewRecord(50)
-	from.Encode(v, 4)
+	from.Encode(v)
 	stored := from.AppendStored(nil, 50)
 	if len(stored) != StoredSize(50) {
 		t.Fatalf("%d bytes, want %d", len(stored), StoredSize(50))
@@ -159,7 +159,7 @@ func TestStoredRecords(t *testing.T) {
 		"scale NaN":      func(b []byte) { binary.LittleEndian.PutUint32(b, 0x7fc00000) },
 		"scale negative": func(b []byte) { binary.LittleEndian.PutUint32(b, 0xbf800000) },
 		"scale too big":  func(b []byte) { binary.LittleEndian.PutUint32(b, 0x7f7fffff) },
-		"bias infinite":  func(b []byte) { binary.LittleEndian.PutUint32(b[4:], 0x7f800000) },
+		"norm infinite":  func(b []byte) { binary.LittleEndian.PutUint32(b[4:], 0x7f800000) },
 		"code 0":         func(b []byte) { b[storedHead+49] = 0 },
 	} {
 		b := append([]byte(nil), stored...)

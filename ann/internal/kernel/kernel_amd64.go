@@ -28,7 +28,7 @@ func batch512(q *Query, records []Record, out []float32) {
 	if len(records) > 0 {
 		_ = out[len(records)-1]
 		blocks := planeBlocks(q.dim)
-		batchAVX512(&q.codes[0], blocks*blockSize, max(1, 2*blocks), q.offset, q.Bias, q.Base, q.weight, &records[0], len(records), &out[0])
+		batchAVX512(&q.codes[0], blocks*blockSize, max(1, 2*blocks), q.offset, q.Bias, q.base, q.weight, &records[0], len(records), &out[0])
 	}
 }
 
@@ -36,7 +36,7 @@ func batch256(q *Query, records []Record, out []float32) {
 	if len(records) > 0 {
 		_ = out[len(records)-1]
 		blocks := planeBlocks(q.dim)
-		batchAVX2(&q.codes[0], blocks*blockSize, max(1, 2*blocks), q.offset, q.Bias, q.Base, q.weight, &records[0], len(records), &out[0])
+		batchAVX2(&q.codes[0], blocks*blockSize, max(1, 2*blocks), q.offset, q.Bias, q.base, q.weight, &records[0], len(records), &out[0])
 	}
 }
 

@@ -115,9 +115,9 @@ func TestCodesAgree(t *testing.T) {
 	for _, dim := range []int{2, 3, 31, 32, 33, 50, 63, 64, 65, 100, 127, 128, 129, 192, 256, 300, 768, 4096} {
 		for _, n := range []int{0, 1, 2, 3, 4, 5, 9, 33} {
 			list := records(rng, dim, n+1)
-			reference().SetVector(&q, gauss(rng, dim), Form{0.5, 1, 2})
+			reference().SetVector(&q, gauss(rng, dim), Form{0.5, 2})
 			compareCodes(t, &q, list[:n])
-			reference().SetRecord(&q, list[n], dim, Form{1, 0.5, 1})
+			reference().SetRecord(&q, list[n], dim, Form{1, 1})
 			compareCodes(t, &q, list)
 		}
 	}
@@ -132,9 +132,9 @@ func TestExtremeCodes(t *testing.T) {
 				a[i], b[i] = signs[0], signs[1]
 			}
 			r := NewRecord(dim)
-			r.Encode(b, 0)
+			r.Encode(b)
 			var q Query
-			reference().SetVector(&q, a, Form{0, 0, 1})
+			reference().SetVector(&q, a, InnerProduct)
 			list := []Record{r}
 			compareCodes(t, &q, list)
 			out := make([]float32, 1)
@@ -155,23 +155,35 @@ func TestCodesAreClose(t *testing.T) {
 	out := make([]float32, 1)
 	for range 100 {
 		a, b := gauss(rng, dim), gauss(rng, dim)
-		list[0].Encode(b, 7)
-		reference().SetVector(&q, a, Form{1, 1, 1})
+		list[0].Encode(b)
+		reference().SetVector(&q, a, InnerProduct)
 		reference().Batch(&q, list, out)
-		want := 8 - reference().Dot(a, b)
-		if math.Abs(float64(out[0]-want)) > 0.6 { // a component is off by at most half a step, about 0.012
-			t.Errorf("distance %v, want about %v", out[0], want)
+		if want := -reference().Dot(a, b); math.Abs(float64(out[0]-want)) > 0.6 { // a component is off by at most half a step, about 0.012
+			t.Errorf("inner product %v, want about %v", out[0], want)
 		}
-		reference().SetRecord(&r, list[0], dim, Form{1, 0, 1})
+		reference().SetVector(&q, a, Euclidean(2))
+		reference().Batch(&q, list, out)
+		if want := reference().L2(a, b); math.Abs(float64(out[0]-want)) > 1.5 {
+			t.Errorf("squared distance %v, want about %v", out[0], want)
+		}
+		for i, x := range b { // a near duplicate: the error is small, too
+			a[i] = x + 0.1*a[i]
+		}
+		reference().SetVector(&q, a, Euclidean(2))
+		reference().Batch(&q, list, out)
+		if want := reference().L2(a, b); math.Abs(float64(out[0]-want)) > 0.1 {
+			t.Errorf("squared distance of near duplicates %v, want about %v", out[0], want)
+		}
+		reference().SetRecord(&r, list[0], dim, Euclidean(2))
 		reference().Batch(&r, list, out)
-		if self := 7 - reference().Dot(b, b); math.Abs(float64(out[0]-self)) > 1.5 {
-			t.Errorf("distance to itself %v, want about %v", out[0], self)
+		if math.Abs(float64(out[0])) > 1e-4 {
+			t.Errorf("squared distance to itself %v", out[0])
 		}
 	}
-	list[0].Encode(make([]float32, dim), 3)
-	reference().SetVector(&q, make([]float32, dim), Form{1, 1, 1})
-	if reference().Batch(&q, list, out); out[0] != 4 {
-		t.Errorf("distance of zero vectors is %v, want bias + base = 4", out[0])
+	list[0].Encode(make([]float32, dim))
+	reference().SetVector(&q, make([]float32, dim), Euclidean(2))
+	if reference().Batch(&q, list, out); out[0] != 0 {
+		t.Errorf("squared distance of zero vectors is %v", out[0])
 	}
 }
 
@@ -182,14 +194,14 @@ func TestSetRecord(t *testing.T) {
 		for _, r := range append(records(rng, dim, 3), full(dim)) {
 			for _, s := range Available() {
 				var want, got Query
-				reference().SetRecord(&want, r, dim, Form{1, 1, 1})
-				s.SetRecord(&got, r, dim, Form{1, 1, 1})
+				reference().SetRecord(&want, r, dim, Euclidean(2))
+				s.SetRecord(&got, r, dim, Euclidean(2))
 				if !slices.Equal(got.codes, want.codes) || got.offset != want.offset || got.rough != want.rough {
 					t.Fatalf("%s: dimension %d: a query made from a record differs from plain Go's", s.Name, dim)
 				}
 			}
 			var q Query
-			reference().SetRecord(&q, r, dim, Form{1, 1, 1})
+			reference().SetRecord(&q, r, dim, Euclidean(2))
 			sum := int32(0)
 			for i, c := range r.AppendStored(nil, dim)[storedHead:] {
 				if q.codes[i] != int8(int(c)-zeroCode) {
@@ -259,9 +271,9 @@ func FuzzCodes(f *testing.F) {
 		d := 2 + int(dim)%4095
 		list := records(rng, d, 1+int(n)%40)
 		var q Query
-		reference().SetVector(&q, gauss(rng, d), Form{rng.Float32(), rng.Float32(), rng.Float32()})
+		reference().SetVector(&q, gauss(rng, d), Form{rng.Float32(), rng.Float32()})
 		compareCodes(t, &q, list)
-		reference().SetRecord(&q, list[0], d, Form{rng.Float32(), rng.Float32(), rng.Float32()})
+		reference().SetRecord(&q, list[0], d, Form{rng.Float32(), rng.Float32()})
 		compareCodes(t, &q, list)
 	})
 }
@@ -287,7 +299,7 @@ func BenchmarkCodes(b *testing.B) {
 		for _, dim := range []int{64, 128, 256, 768} {
 			list := records(rng, dim, 32)
 			var q Query
-			reference().SetVector(&q, gauss(rng, dim), Form{1, 1, 1})
+			reference().SetVector(&q, gauss(rng, dim), Euclidean(2))
 			b.Run(fmt.Sprintf("%s/%d", s.Name, dim), func(b *testing.B) {
 				for b.Loop() {
 					s.Batch(&q, list, out)

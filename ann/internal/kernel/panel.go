@@ -46,7 +46,7 @@ func (set *Set) Add(p *Panel, slot uint32, r Record) {
 	if set.packs {
 		p.pack(set, r)
 	}
-	p.scales[p.n], p.biases[p.n], p.slots[p.n], p.records[p.n] = r.Head.Scale, r.Head.Bias, slot, r
+	p.scales[p.n], p.biases[p.n], p.slots[p.n], p.records[p.n] = r.Head.Scale, r.Head.Norm, slot, r
 	p.n++
 }
 
@@ -84,7 +84,7 @@ func (s *Seeker) Begin(q *Query, room int) {
 		s.roomDists, s.roomSlots = s.roomDists[:n], s.roomSlots[:n]
 	}
 	s.query, s.codes, s.offset = q, &q.codes[0], q.offset
-	s.bias, s.base, s.weight = q.Bias, q.Base, q.weight
+	s.bias, s.base, s.weight = q.Bias, q.base, q.weight
 	s.bound, s.n = math.MaxFloat32, 0
 	s.dists, s.slots = &s.roomDists[0], &s.roomSlots[0]
 }

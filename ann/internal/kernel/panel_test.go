@@ -58,7 +58,7 @@ func TestSeekersGatherTheNearest(t *testing.T) {
 		}
 		queries := make([]Query, 1+rng.IntN(9))
 		for i := range queries {
-			form := Form{Bias: float32(rng.IntN(2)), Base: rng.Float32(), Weight: 1 + rng.Float32()}
+			form := Form{Bias: float32(rng.IntN(2)), Weight: 1 + rng.Float32()}
 			Available()[0].SetRecord(&queries[i], records.At(uint32(rng.IntN(n))), dim, form)
 		}
 		var first []sought
@@ -117,7 +117,7 @@ func TestSeekersBound(t *testing.T) {
 	}
 	for _, set := range Available() {
 		queries := make([]Query, 1)
-		set.SetRecord(&queries[0], records.At(0), 20, Form{Base: 1, Weight: 1})
+		set.SetRecord(&queries[0], records.At(0), 20, Euclidean(1))
 		for _, keep := range []int{1, 7, 64} {
 			if f := seekAll(set, queries, records, 1000, keep); len(f[0].slots) < keep || math.IsNaN(float64(f[0].dists[0])) {
 				t.Errorf("%s: %d of 1000 equal ones are kept, want %d", set.Name, len(f[0].slots), keep)
@@ -138,7 +138,7 @@ func BenchmarkAsk(b *testing.B) {
 				set.Add(&p, i, records.At(i))
 			}
 			var q Query
-			set.SetRecord(&q, records.At(0), dim, Form{Base: 1, Weight: 1})
+			set.SetRecord(&q, records.At(0), dim, Euclidean(1))
 			seekers := make([]*Seeker, 64)
 			for i := range seekers {
 				seekers[i] = &Seeker{}

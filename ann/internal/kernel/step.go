@@ -63,7 +63,7 @@ func (t Records) At(i uint32) Record { return Record{(*Head)(t.Heads.At(i)), t.C
 func (s *Step) Aim(q *Query, records Records) {
 	s.q, s.records = q, records
 	s.query, s.planes = &q.codes[0], planeBlocks(q.dim)
-	s.offset, s.bias, s.base, s.weight, s.rough = q.offset, q.Bias, q.Base, q.weight, q.rough
+	s.offset, s.bias, s.base, s.weight, s.rough = q.offset, q.Bias, q.base, q.weight, q.rough
 	s.lines = max(1, s.planes)
 	s.codes, s.heads, s.codeStride = &records.Codes.biased[0], &records.Heads.biased[0], records.Codes.Stride
 }

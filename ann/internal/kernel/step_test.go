@@ -85,7 +85,7 @@ func compareSteps(t *testing.T, rng *rand.Rand, dim, n int) {
 	t.Helper()
 	recs := table(rng, dim, n)
 	var q Query
-	reference().SetVector(&q, gauss(rng, dim), Form{rng.Float32(), rng.Float32(), 1e-2})
+	reference().SetVector(&q, gauss(rng, dim), Form{rng.Float32(), 1e-2})
 	for range 4 {
 		links, visited, bound := randomStep(rng, n)
 		want := follow(reference(), &q, recs, n, links, visited, bound)
@@ -118,7 +118,7 @@ func TestStepsKeepWhatIsNear(t *testing.T) {
 	for _, dim := range []int{32, 128, 256} {
 		recs := table(rng, dim, n)
 		var q Query
-		reference().SetVector(&q, gauss(rng, dim), Form{0, 1, 1e-3})
+		reference().SetVector(&q, gauss(rng, dim), Form{0, 1e-3})
 		all, dists := make([]Record, n), make([]float32, n)
 		for i := range all {
 			all[i] = recs.At(uint32(i))
