@@ -27,7 +27,7 @@ type bulk struct {
 const (
 	bulkLeast  = 64   // points that are linked at once, at least
 	bulkMost   = 2048 // and at most
-	bulkShare  = 8    // of the nodes: a graph that small is better off one by one
+	bulkShare  = 8    // of the nodes: groups of fewer would say little about so many
 	bulkBuffer = 2    // of the fresh buffer, so that changes that wait for room go on
 	bulkWorth  = 16   // one in so many nodes must have waited for groups to be worth making
 	bulkProbe  = 32   // groups that a point is compared with
