@@ -53,7 +53,7 @@ func TestDistance(t *testing.T) {
 }
 
 func TestSetsAreSeeded(t *testing.T) {
-	for _, data := range []string{"easy", "hard"} {
+	for _, data := range []string{"easy", "copies", "hard"} {
 		if data == "hard" {
 			shared(t)
 		}

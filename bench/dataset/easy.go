@@ -15,6 +15,7 @@ const (
 	streamModel = iota + 1
 	streamBase
 	streamQueries
+	streamCopies
 )
 
 // easy makes the set; vector i of a seed is the same in every set of that dimension.

@@ -23,7 +23,7 @@ type Set struct {
 type Source struct {
 	Base, Queries, Truth string // fvecs, fvecs, ivecs; without Truth it is computed
 
-	Data    string // easy, hard, texts or glove
+	Data    string // easy, copies, hard, texts or glove
 	N       int    // rows of the base; for files and glove 0 means all
 	Dim     int    // components; 0 means DefaultDim
 	NQ      int    // queries; 0 means DefaultQueries, or all of a file
@@ -50,7 +50,7 @@ const (
 )
 
 // Kinds are the names that Source.Data takes.
-func Kinds() []string { return []string{"easy", "hard", "texts", "glove"} }
+func Kinds() []string { return []string{"easy", "copies", "hard", "texts", "glove"} }
 
 // Open reads or makes the set that s describes, and its truth. With a truth file, the truth is checked: a wrong metric
 // or a truth of other data is an error, not a low recall.
@@ -122,8 +122,11 @@ func (s Source) vectors() (*Set, error) {
 	if s.Dim == 0 {
 		s.Dim = DefaultDim
 	}
-	if s.Data == "easy" {
+	switch s.Data {
+	case "easy":
 		return easy(s), nil
+	case "copies":
+		return copies(s), nil
 	}
 	return s.texts()
 }

@@ -24,7 +24,7 @@ func (f *dataFlags) add(cmd *cobra.Command, n int) {
 	cmd.Flags().StringVar(&s.Queries, "queries", "", "`FILE.fvecs` with the queries")
 	cmd.Flags().StringVar(&s.Truth, "truth", "", "`FILE.ivecs` with the true neighbours (without it they are computed)")
 	cmd.Flags().StringVar(&f.metric, "metric", "cosine", "cosine, inner_product (ip) or l2")
-	cmd.Flags().StringVar(&s.Data, "data", "", "data to make: easy, hard, texts or glove (default easy)")
+	cmd.Flags().StringVar(&s.Data, "data", "", "data to make: easy, copies, hard, texts or glove (default easy)")
 	cmd.Flags().IntVar(&s.N, "n", 0, fmt.Sprintf("vectors (default %d, of files and glove all)", n))
 	cmd.Flags().IntVar(&s.Dim, "dim", dataset.DefaultDim, "components of a made vector")
 	cmd.Flags().IntVar(&s.NQ, "nq", 0, fmt.Sprintf("queries (default %d, of files and glove all)", dataset.DefaultQueries))
