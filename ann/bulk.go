@@ -149,12 +149,12 @@ func (g *graph) insertMany(r *reader, slots []uint32, efConstruction int) {
 	s.islands.reset(slots)
 	s.each(r, slots, func(i int, slot uint32) {
 		for _, from := range g.linkBack(r, slot, 0) {
-			s.islands.join(i, from, g.slots.header(from).is(linked))
+			if g.slots.header(from).is(linked) {
+				s.islands.from[i] = from
+			}
 		}
 	})
-	for _, i := range s.islands.apart() {
-		g.connect(r, slots[i], 0, 0, efConstruction)
-	}
+	s.islands.join(g, r, slots, efConstruction)
 	for i, slot := range slots {
 		level := g.slots.header(slot).level()
 		switch {
@@ -230,11 +230,11 @@ func (g *graph) chooseAll(r *reader, s *bulkScratch, slots []uint32, efConstruct
 		near, far := s.sorted(g.space.kernel, i, bulkFirst, efConstruction)
 		r.cands = appendCandidates(r.cands[:0], near, slot)
 		g.observe(s, r.cands)
-		chosen := g.selectLinks(r, r.cands, g.width(0))
+		chosen := g.chooseLinks(r, r.cands, g.width(0))
 		if len(chosen) < g.width(0) && len(far) > 0 {
 			slices.Sort(far)
 			r.cands = appendCandidates(r.cands, far, slot)
-			chosen = g.selectLinks(r, r.cands, g.width(0))
+			chosen = g.chooseLinks(r, r.cands, g.width(0))
 		}
 		s.chosen = append(s.chosen, chosen...)
 		s.ends = append(s.ends, len(s.chosen))

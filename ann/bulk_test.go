@@ -152,6 +152,40 @@ func TestDenseClustersAreFound(t *testing.T) {
 	}
 }
 
+// TestNearCopiesAreFound: of points that are near copies of a few others, each is found, linked one by one or many at once.
+func TestNearCopiesAreFound(t *testing.T) {
+	const dim, originals = 128, 20
+	n := 4000
+	if raceEnabled {
+		n = 1000
+	}
+	m := newMixture(9, dim, 32, 100)
+	vectors := m.vectors(n)
+	copyOf := func(i int) []float32 {
+		v := m.gauss(dim, 0.2)
+		for j, x := range vectors[i%originals] {
+			v[j] += x
+		}
+		return v
+	}
+	for i := range n {
+		vectors = append(vectors, copyOf(i))
+	}
+	queries := make([][]float32, 200)
+	for i := range queries {
+		queries[i] = copyOf(i)
+	}
+	for _, buffer := range []int{64, 4096} {
+		ix := newIndex(t, ann.Options{Dim: dim, FlatBelow: -1, Workers: 1, BufferSize: buffer})
+		fill(t, ix, vectors)
+		found := recall(t, ix, queries, exactTruth(t, ix, queries, 10, nil), 10, ann.SearchOptions{Ef: 200})
+		t.Logf("buffer of %d: recall@10 %.4f", buffer, found)
+		if found < 0.97 {
+			t.Errorf("buffer of %d: recall@10 of copies is %.4f", buffer, found)
+		}
+	}
+}
+
 // recallByScore is recall where a copy of a true neighbour counts as that.
 func recallByScore(t testing.TB, ix *ann.Index, queries [][]float32, truth [][]uint64, vectors [][]float32, opt ann.SearchOptions) float64 {
 	t.Helper()

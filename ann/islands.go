@@ -1,52 +1,63 @@
 package ann
 
-// islands are the points that are linked at once, joined by the links that lead to them. One by one, a point has a link from
-// a node that was there before; of many at once all may have links from each other only, and no walk would ever come there.
+// islands finds those of the points that are linked at once to which no walk leads. One by one, a point has a link from a node
+// that was there before; of many at once all may have links from each other only.
 type islands struct {
-	place  map[uint32]int // of each point
-	parent []int          // of a place in a forest: an island is a tree
-	ashore []bool         // of a root: a link leads to the island from elsewhere
+	place   map[uint32]int // of each point
+	from    []uint32       // by place: a node from elsewhere that links to the point, or noSlot
+	reached []bool
+	queue   []int
+	row     []uint32
 }
 
-// reset begins anew with slots, each an island of its own.
+// reset begins anew with slots.
 func (f *islands) reset(slots []uint32) {
 	if f.place == nil {
 		f.place = make(map[uint32]int, bulkMost)
 	}
 	clear(f.place)
-	f.parent, f.ashore = f.parent[:0], f.ashore[:0]
+	f.from, f.reached = f.from[:0], f.reached[:0]
 	for i, slot := range slots {
 		f.place[slot] = i
-		f.parent, f.ashore = append(f.parent, i), append(f.ashore, false)
+		f.from, f.reached = append(f.from, noSlot), append(f.reached, false)
 	}
 }
 
-func (f *islands) root(i int) int {
-	for f.parent[i] != i {
-		f.parent[i] = f.parent[f.parent[i]]
-		i = f.parent[i]
-	}
-	return i
-}
-
-// join takes account of a link from a node to place i. found says that walks find the node if it is none of the points.
-func (f *islands) join(i int, from uint32, found bool) {
-	to := f.root(i)
-	if j, ok := f.place[from]; ok {
-		j = f.root(j)
-		f.parent[j] = to
-		f.ashore[to] = f.ashore[to] || f.ashore[j]
-	} else if found {
-		f.ashore[to] = true
-	}
-}
-
-// apart returns a place of each island that no link leads to.
-func (f *islands) apart() (places []int) {
-	for i := range f.parent {
-		if f.parent[i] == i && !f.ashore[i] {
-			places = append(places, i)
+// join links points that no walk comes to, one of each island by a walk of its own. Links that were made and given up meanwhile
+// don't count.
+func (f *islands) join(g *graph, r *reader, slots []uint32, efConstruction int) {
+	for i, slot := range slots {
+		if from := f.from[i]; from != noSlot && g.space.kernel.Find(g.row(from, 0), slot) >= 0 {
+			f.reach(g, slots, i)
 		}
 	}
-	return places
+	for i, slot := range slots {
+		if !f.reached[i] {
+			g.connect(r, slot, 0, 0, efConstruction)
+			f.reach(g, slots, i)
+		}
+	}
+}
+
+// reach takes account of a walk to place i: it comes to all that links lead to from there.
+func (f *islands) reach(g *graph, slots []uint32, i int) {
+	f.visit(i)
+	for len(f.queue) > 0 {
+		last := len(f.queue) - 1
+		at := f.queue[last]
+		f.queue = f.queue[:last]
+		f.row = g.row(slots[at], 0).appendTo(f.row[:0])
+		for _, slot := range f.row {
+			if j, ok := f.place[slot]; ok {
+				f.visit(j)
+			}
+		}
+	}
+}
+
+func (f *islands) visit(i int) {
+	if !f.reached[i] {
+		f.reached[i] = true
+		f.queue = append(f.queue, i)
+	}
 }

@@ -1,6 +1,10 @@
 package ann
 
-import "github.com/freshet-io/freshet/ann/internal/kernel"
+import (
+	"slices"
+
+	"github.com/freshet-io/freshet/ann/internal/kernel"
+)
 
 // linkScratch is the memory for linking one slot.
 type linkScratch struct {
@@ -57,7 +61,7 @@ func (g *graph) tryConnect(r *reader, slot uint32, low, level, efConstruction in
 		}
 		if found := r.gathered(); len(found) > 0 {
 			from = found
-			r.link.chosen[l] = append(r.link.chosen[l], g.selectLinks(r, found, g.width(l))...)
+			r.link.chosen[l] = append(r.link.chosen[l], g.chooseLinks(r, found, g.width(l))...)
 		}
 	}
 	if low == 0 && len(r.link.chosen[0]) == 0 {
@@ -164,7 +168,7 @@ func (g *graph) rewrite(r *reader, row links, rivals []candidate, slot uint32) (
 	if keep >= longRow {
 		keep -= keep / 4
 	}
-	for _, c := range g.selectLinks(r, rivals, keep) {
+	for _, c := range g.chooseLinks(r, rivals, keep) {
 		r.link.row = append(r.link.row, c.slot)
 		kept = kept || c.slot == slot
 	}
@@ -251,6 +255,30 @@ func (g *graph) selectLinks(r *reader, sorted []candidate, limit int) []candidat
 }
 
 const selectAtOnce = 32
+
+// Of the links that a node chooses, one in nearShare goes to the nearest whatever the rule says, and so do more of them while there are
+// fewer than half of M: see chooseLinks.
+const nearShare = 8
+
+// chooseLinks returns the links of a node on a level: those of selectLinks, and a few of the nearest that it left out. Where many points
+// are near copies of one, it is nearer to each of them than any other: by the rule all link to that one alone, which can't link
+// back to everybody, and most would have no link at all.
+func (g *graph) chooseLinks(r *reader, sorted []candidate, limit int) []candidate {
+	near := limit / nearShare
+	chosen := g.selectLinks(r, sorted, limit-near)
+	selected := len(chosen)
+	most := min(limit, max(selected+near, g.m/2))
+	for _, c := range sorted {
+		if len(chosen) >= most {
+			break
+		}
+		if !slices.Contains(chosen[:selected], c) {
+			chosen = append(chosen, c)
+		}
+	}
+	r.link.selection = chosen
+	return chosen
+}
 
 // rivals are candidates for the links of a node, with their codes.
 type rivals struct {

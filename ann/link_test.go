@@ -10,11 +10,11 @@ import (
 // TestNewestOfARenewedIndex replaces an index part by part, the oldest first, and looks for the neighbours that came last:
 // they must be found about as well as others, which they are not with as many links as in an index that only grows.
 func TestNewestOfARenewedIndex(t *testing.T) {
-	const n, part, turns, dim, ef = 2000, 200, 2, 32, 24
+	const n, part, turns, dim, ef = 2000, 200, 2, 32, 16
 	vectors := uneven(rand.New(rand.NewPCG(7, 7)), dim, (1+turns)*n+2000)
 	queries := vectors[(1+turns)*n:]
 	newest := func(wide bool) float64 {
-		ix, _ := filled(t, Options{Dim: dim, Metric: L2, M: 6, EfConstruction: 40, FlatBelow: -1, Workers: 1,
+		ix, _ := filled(t, Options{Dim: dim, Metric: L2, M: 6, EfConstruction: 60, FlatBelow: -1, Workers: 1,
 			BufferSize: bulkLeast}, vectors[:n], 0) // one point is linked after the other
 		for from := n; from < (1+turns)*n; from += part {
 			if !wide {
