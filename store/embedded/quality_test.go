@@ -80,7 +80,7 @@ func (b *bench) watch(rng *rand.Rand, rounds int) *Recall {
 }
 
 // poor is an index with few links that looks at few candidates.
-var poor = IndexOptions{Kind: ann.HNSW, M: 4, EfConstruction: 8, Ef: 10, FlatBelow: -1}
+var poor = IndexOptions{Kind: ann.HNSW, M: 4, EfConstruction: 4, Ef: 10, FlatBelow: -1}
 
 // An index whose searches find less than they should gets wider searches and more links, until they do. Without the
 // control the recall stays what it was.
