@@ -123,6 +123,9 @@ func TestRecallIsMeasuredUnderChange(t *testing.T) {
 	for range 5 {
 		b.scatter(rng, 1000) // half of the points move
 		r := b.watch(rng, 60)
+		for r == nil || r.Queries < 200 { // begun anew: what is measured of few queries says little
+			r = b.watch(rng, 60)
+		}
 		if now := b.recallOf(rng, 500); r == nil || now < r.Low-0.04 || now > r.High+0.04 || r.Ef != index.Ef {
 			t.Errorf("recall is %.3f, measured %+v", now, r)
 		}
