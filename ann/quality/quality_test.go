@@ -175,18 +175,18 @@ func TestTuner(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
 	constant := func(r float64) func(float64) float64 { return func(float64) float64 { return r } }
 
-	good := quality.NewTuner(0.95)
+	good := quality.NewTuner(0.95, 256)
 	if a := feed(good, rng, 3000, constant(0.99)); good.Factor() != 1 || good.Alert() || a[quality.Raised] > 0 {
 		t.Errorf("above the target: factor %v, actions %v", good.Factor(), a)
 	}
-	bad := quality.NewTuner(0.95)
+	bad := quality.NewTuner(0.95, 256)
 	if a := feed(bad, rng, 3000, constant(0.7)); bad.Factor() != 4 || !bad.Alert() || a[quality.Repair] == 0 {
 		t.Errorf("out of reach: factor %v, alert %v, actions %v", bad.Factor(), bad.Alert(), a)
 	}
 	if feed(bad, rng, 4000, constant(0.999)); bad.Factor() != 1 || bad.Alert() {
 		t.Errorf("when it is good again: factor %v, alert %v", bad.Factor(), bad.Alert())
 	}
-	reach := quality.NewTuner(0.95)
+	reach := quality.NewTuner(0.95, 256)
 	grows := func(f float64) float64 { return 1 - 0.1/f } // 0.95 at factor 2
 	a := feed(reach, rng, 20000, grows)
 	if reach.Factor() < 1.6 || reach.Factor() > 3 || reach.Alert() || a[quality.Lowered] > 12 {
@@ -201,7 +201,7 @@ func TestEstimateCovers(t *testing.T) {
 		covered := 0
 		const trials = 400
 		for range trials {
-			tuner := quality.NewTuner(0.01)
+			tuner := quality.NewTuner(0.01, 256)
 			feed(tuner, rng, 60, func(float64) float64 { return recall })
 			if e := tuner.Estimate(); e.Low <= recall && recall <= e.High && e.Low <= e.Recall && e.Recall <= e.High {
 				covered++
@@ -210,5 +210,28 @@ func TestEstimateCovers(t *testing.T) {
 		if covered < trials*88/100 {
 			t.Errorf("recall %v: in %d of %d intervals", recall, covered, trials)
 		}
+	}
+}
+
+// Queries that are measured again and again don't make the interval narrower: some are easy, and some are hard.
+func TestEstimateOfFewQueries(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	covered := 0
+	const trials, queries = 400, 64
+	for range trials {
+		tuner := quality.NewTuner(0.01, queries)
+		found := make([]float64, queries)
+		for i := range found {
+			found[i] = math.Round(quality.K*math.Sqrt(rng.Float64())) / quality.K // 2/3 on average
+		}
+		for i := range 4 * queries {
+			tuner.Add(found[i%queries])
+		}
+		if e := tuner.Estimate(); e.Low <= 2./3 && 2./3 <= e.High && e.Samples == 4*queries {
+			covered++
+		}
+	}
+	if covered < trials*92/100 {
+		t.Errorf("in %d of %d intervals", covered, trials)
 	}
 }

@@ -40,6 +40,7 @@ const (
 // it raises an alert. It is for one goroutine at a time.
 type Tuner struct {
 	target  float64
+	queries int     // that samples are of in turn
 	factor  float64 // of the width
 	samples []float64
 	at      int // place of the next sample when the window is full
@@ -48,8 +49,11 @@ type Tuner struct {
 	stuck   int // decisions below the target at the greatest width
 }
 
-// NewTuner returns a tuner for a target recall.
-func NewTuner(target float64) *Tuner { return &Tuner{target: target, factor: 1} }
+// NewTuner returns a tuner for a target recall. The samples will be of so many queries in turn: the same query measured
+// twice says nothing new, so the interval is as wide as with that many samples.
+func NewTuner(target float64, queries int) *Tuner {
+	return &Tuner{target: target, queries: queries, factor: 1}
+}
 
 // Target is the recall that is aimed for.
 func (t *Tuner) Target() float64 { return t.target }
@@ -84,9 +88,10 @@ func (t *Tuner) Estimate() Estimate {
 	}
 	mean := sum / n
 	spread := math.Max(0, squares/n-mean*mean)
+	n = min(n, float64(t.queries))
 	// Of K neighbours each is a trial: four more trials, two of them found, are four K-ths of a sample.
 	extra := 4.0 / K
-	centre := (sum + extra/2) / (n + extra)
+	centre := (mean*n + extra/2) / (n + extra)
 	half := 1.96 * math.Sqrt((spread+centre*(1-centre)/K/n)/(n+extra))
 	return Estimate{Recall: mean, Low: math.Max(0, math.Min(mean, centre-half)), High: math.Min(1, math.Max(mean, centre+half)), Samples: len(t.samples)}
 }

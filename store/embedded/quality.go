@@ -178,7 +178,7 @@ func (s *Store) watchOnce(sh *shard) error {
 	}
 	if ix := sh.vectors(); w.index != ix || w.tuner.Target() != o.TargetRecall || w.base != ix.Options().Ef {
 		fresh := w.watch == nil
-		w.index, w.base, w.tuner = ix, ix.Options().Ef, quality.NewTuner(o.TargetRecall)
+		w.index, w.base, w.tuner = ix, ix.Options().Ef, quality.NewTuner(o.TargetRecall, watchedQueries)
 		w.ef.Store(0)
 		if fresh {
 			w.watch = quality.NewWatch(sh.metric, watchedQueries)
